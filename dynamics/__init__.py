@@ -1,0 +1,1 @@
+"""What moves: the flow of linear BYOL, its reductions, invariants and exact solutions, and its integration."""

@@ -1,0 +1,503 @@
+"""Integration of one trajectory, from a start to rest or to a given time.
+
+`integrate` chooses between an explicit Runge–Kutta method of order 8 and an exponential Rosenbrock method
+(`dynamics.exponential`), whichever advances further for its field evaluations, and decides when the run is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+from typing import Any, Generic
+
+import numpy as np
+from scipy.integrate import DOP853, OdeSolution, OdeSolver
+
+from dynamics.exponential import ExponentialRosenbrock, Krylov, directional_derivative
+from dynamics.fields import VectorField
+from dynamics.states import State, pack, unpack
+from dynamics.system import MatrixSystem, System
+
+METHODS = ("auto", "explicit", "exponential")
+HORIZON = 1e6
+"""Open-ended runs end after this many natural time units."""
+
+_SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within 10 times of what was asked
+_STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
+_EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
+_DIVERGED = 1e8  # growth over the start that no bounded flow shows
+_MAX_SAMPLES = 1024
+_SAMPLE_BYTES = 256 * 2**20
+_KRYLOV_BYTES = 256 * 2**20
+_DISTANCE_DIMENSION = 160
+
+
+class Status(str, Enum):
+    """How a run ended; the value is the word in JSON, `message` the sentence."""
+
+    STEADY = "steady"
+    END_TIME = "end-time"
+    SLOW = "slow"
+    DIVERGED = "diverged"
+    MAX_STEPS = "max-steps"
+
+    @property
+    def message(self) -> str:
+        """One sentence for people."""
+        return {
+            Status.STEADY: "the trajectory came to rest",
+            Status.END_TIME: "the end time was reached before the trajectory came to rest",
+            Status.SLOW: "the trajectory is still crawling after a million natural time units",
+            Status.DIVERGED: "the trajectory grew without bound",
+            Status.MAX_STEPS: "the step budget was spent",
+        }[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory(Generic[State]):
+    """A solution of the flow at discrete times, and how it was found.
+
+    Parameters
+    ----------
+    ts
+        Times, shape (T,), increasing, the first one the start.
+    states
+        The state at `ts`, each part with time as first axis.
+    status
+        Why the run ended; anything but steady or end-time means that `final` is not a resting point.
+    method
+        "explicit", "exponential", or both in the order of use.
+    n_field_evaluations, n_steps, n_rejected
+        Cost: evaluations of the vector field, accepted and rejected steps.
+    distance
+        Distance still to be travelled at the end: to the given end point where one was given, else as the
+        linearised flow predicts it; NaN where it was not needed.
+    """
+
+    ts: np.ndarray
+    states: State
+    status: Status
+    method: str
+    n_field_evaluations: int
+    n_steps: int
+    n_rejected: int
+    distance: float
+    _dense: Callable[[np.ndarray], State] | None = field(default=None, repr=False)
+
+    @property
+    def t(self) -> float:
+        """Time at which the run ended."""
+        return float(self.ts[-1])
+
+    @property
+    def initial(self) -> State:
+        """State at the start."""
+        return type(self.states)(*(part[0] for part in self.states))
+
+    @property
+    def final(self) -> State:
+        """State at the end."""
+        return type(self.states)(*(part[-1] for part in self.states))
+
+    def __call__(self, t: Any) -> State:
+        """Evaluate the trajectory anywhere between its first and last time, to the accuracy of the run.
+
+        Parameters
+        ----------
+        t
+            A time or an array of times within the run.
+
+        Raises
+        ------
+        ValueError
+            A time lies outside the run, or the run was made without `dense=True`.
+        """
+        if self._dense is None:
+            raise ValueError(
+                "this trajectory holds its samples only; integrate with dense=True to evaluate it"
+            )
+        t = np.asarray(t, dtype=np.float64)
+        if not np.all((t >= self.ts[0]) & (t <= self.ts[-1])):
+            raise ValueError(f"`t` must lie within the run, [{self.ts[0]:g}, {self.ts[-1]:g}], got {t}")
+        return self._dense(t)
+
+
+class _Samples:
+    """States kept along the way: at the asked times, or at the steps, thinned evenly when they grow many."""
+
+    def __init__(self, y0: np.ndarray, t0: float, asked: np.ndarray | None):
+        self.asked = asked
+        self.times, self.vectors = [t0], [y0]
+        self._capacity = int(max(2, min(_MAX_SAMPLES, _SAMPLE_BYTES // y0.nbytes)))
+        self._stride, self._count = 1, 0
+
+    def after_step(self, solver: OdeSolver) -> None:
+        if self.asked is not None:
+            inside = self.asked[(self.asked > solver.t_old) & (self.asked <= solver.t)]
+            if inside.size:
+                output = solver.dense_output()
+                self.times.extend(inside.tolist())
+                self.vectors.extend(solver.y if t == solver.t else output(t) for t in inside)
+            return
+        self._count += 1
+        if self._count % self._stride == 0:
+            self.times.append(solver.t)
+            self.vectors.append(solver.y)
+        if len(self.times) > self._capacity:
+            self.times, self.vectors = self.times[::2], self.vectors[::2]
+            self._stride *= 2
+
+    def finish(self, t: float, y: np.ndarray) -> None:
+        if self.times[-1] != t:
+            self.times.append(t)
+            self.vectors.append(y)
+
+
+class _Flow:
+    """The field as a function of packed vectors, counting its evaluations."""
+
+    def __init__(self, state: State, system: System, vector_field: VectorField):
+        self._system, self._field, self._state_type = system, vector_field, type(state)
+        bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
+        self._views = [
+            (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
+        ]
+        self.n_evaluations = 0
+
+    def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
+        self.n_evaluations += 1
+        state = self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
+        derivative = np.empty_like(y)
+        for (part, shape), value in zip(self._views, self._field(t, state, self._system), strict=True):
+            derivative[part].reshape(shape)[...] = value
+        return derivative
+
+
+def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
+    """Largest modulus of the Jacobian's eigenvalues, from below, by a Krylov space of dimension eight."""
+    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), 8)
+    while krylov.grow():
+        pass
+    return float(np.max(np.abs(np.linalg.eigvals(krylov.hessenberg)), initial=0.0))
+
+
+def travel(
+    fun: Callable[[float, np.ndarray], np.ndarray],
+    t: float,
+    y: np.ndarray,
+    time: float,
+    tolerance: np.ndarray,
+) -> np.ndarray:
+    """Way that the flow, linearised at y, would still go in the given time: time·φ1(time·J) f.
+
+    A decaying state goes −J⁺ f; an unstable direction, however faint, goes far; a crawl that has nearly stopped
+    but would go on for long goes far too. So this is small only at rest.
+
+    Parameters
+    ----------
+    fun
+        Vector field of packed states.
+    t, y
+        Where to linearise.
+    time
+        How long the linearised flow runs.
+    tolerance
+        Shape (n,), > 0: what is small; ways below it need not be known better.
+
+    Returns
+    -------
+    array (n,)
+        Displacement; infinite when the Krylov space could not resolve it.
+    """
+    size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, _DISTANCE_DIMENSION))
+    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), size)
+    if krylov.norm == 0.0:
+        return np.zeros_like(y)
+    # a root mean square error of a tenth of the tolerance, even if all of it were in one component
+    accepted = 0.1 / np.sqrt(y.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        phi, error = krylov.phi(time, 1, tolerance, accepted)
+        way = time * krylov.lift(phi)
+    return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
+
+
+def natural_time(system: System) -> float:
+    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest mode.
+
+    For matrices λs is the largest entry of Σs.
+
+    >>> from dynamics.system import ModeSystem
+    >>> natural_time(ModeSystem([1.0, 0.5], [0.5, 0.2]))
+    3.0
+    """
+    size = np.max(np.abs(system.sigma_s)) if isinstance(system, MatrixSystem) else np.abs(system.lambda_s)
+    slowest = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
+    return float(np.max(slowest + system.tau_target))
+
+
+def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
+    """Largest entry of the part that a component belongs to: encoder (W and Θ together) or predictor."""
+    W, P, Th = unpack(y, like)
+    encoder, predictor = max(np.max(np.abs(W)), np.max(np.abs(Th))), np.max(np.abs(P))
+    sizes = (encoder, predictor, encoder)
+    return np.concatenate([np.full(np.size(part), size) for part, size in zip(like, sizes, strict=True)])
+
+
+class _Rest:
+    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel."""
+
+    def __init__(
+        self, fun: _Flow, like: State, end_point: State | None, t_bound: float, rtol: float, atol: np.ndarray
+    ):
+        self.fun, self.like, self.t_bound, self.rtol, self.atol = fun, like, t_bound, rtol, atol
+        end = None if end_point is None else pack(end_point)
+        self.end = end if end is not None and np.all(np.isfinite(end)) else None
+        self.distance = np.nan
+        self._look_again: float | None = None
+
+    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> bool:
+        tolerance = 10 * (self.atol + self.rtol * _part_sizes(y, self.like))
+        if self.end is not None:
+            way = self.end - y
+        else:
+            # travel() costs many evaluations: look again only when the speed has fallen far enough to matter
+            speed = float(np.max(np.abs(self.fun(t, y))))
+            if self._look_again is None:
+                self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(self.fun, t, y)
+            if speed > self._look_again and not last:
+                return False
+            way = travel(self.fun, t, y, self.t_bound, tolerance)
+            excess = float(np.max(np.abs(way / np.max(tolerance))))
+            self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
+        self.distance = float(np.max(np.abs(way)))
+        return bool(np.all(np.abs(way) <= tolerance))
+
+
+def _rejected(name: str, solver: OdeSolver, evaluations: int) -> int:
+    """Rejected tries of the step just made."""
+    if name == "explicit":
+        return max(0, evaluations // _EXPLICIT_EVALUATIONS - 1)
+    return solver.n_rejected_last
+
+
+def _checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:
+    if ts is not None:
+        if t_end is not None:
+            raise ValueError("give `t_end` or `ts`, not both")
+        asked = np.asarray(ts, dtype=np.float64)
+        if asked.ndim != 1 or asked.size < 2 or not np.all(np.isfinite(asked)) or np.any(np.diff(asked) <= 0):
+            raise ValueError("`ts` must be at least two increasing finite times, the first one the start")
+        return float(asked[0]), float(asked[-1]), asked
+    if t_end is not None and not (np.isfinite(t_end) and t_end > 0):
+        raise ValueError(f"`t_end` must be finite and > 0, got {t_end}")
+    return 0.0, t_end, None
+
+
+def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[OdeSolver, None, None]:
+    """Yield after every step of DOP853; return when stability rather than accuracy has held the steps back."""
+    began, steps = solver.t, 0
+    while solver.status == "running":
+        solver.step()
+        yield solver
+        steps += 1
+        if steps == patience and solver.status == "running":
+            if (solver.t - began) / steps * spectral_radius(fun, solver.t, solver.y) > 0.7 * _STABLE_STEP:
+                return
+            began, steps = solver.t, 0
+
+
+def _exponential_stint(
+    fun: _Flow, solver: ExponentialRosenbrock, patience: int | None
+) -> Generator[OdeSolver, None, None]:
+    """Yield after every exponential step; return when `patience` steps in a row cost more than explicit ones."""
+    strikes = 0
+    while solver.status == "running":
+        before = fun.n_evaluations
+        solver.step()
+        cost = fun.n_evaluations - before
+        yield solver
+        explicit_cost = _EXPLICIT_EVALUATIONS / _STABLE_STEP * solver.spectral_radius() * solver.step_size
+        strikes = strikes + 1 if cost > explicit_cost else 0
+        if strikes == patience:
+            return
+
+
+def _steps(
+    fun: _Flow, t0: float, y0: np.ndarray, t_bound: float, method: str, rtol: float, atol: np.ndarray
+) -> Generator[tuple[str, OdeSolver], None, None]:
+    """Yield (method, solver) after every accepted step, with the method that is cheaper at the time."""
+    t, y, patience = t0, y0, 25
+    first_step: float | None = None
+    while True:
+        if method != "exponential":
+            solver = DOP853(fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step)
+            for _ in _explicit_stint(fun, solver, patience if method == "auto" else None):
+                yield "explicit", solver
+            if solver.status != "running":
+                return
+            t, y, first_step = solver.t, solver.y, 2 * solver.step_size
+        size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, 120))
+        solver = ExponentialRosenbrock(
+            fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step, max_dimension=size
+        )
+        for _ in _exponential_stint(fun, solver, 4 if method == "auto" else None):
+            yield "exponential", solver
+        if solver.status != "running":
+            return
+        # each failed try of the exponential method makes the next one wait twice as long
+        t, y, first_step, patience = solver.t, solver.y, solver.step_size / 5, 2 * patience
+
+
+def integrate(
+    state: State,
+    system: System,
+    vector_field: VectorField,
+    t_end: float | None = None,
+    *,
+    ts: Any = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    method: str = "auto",
+    end_point: State | None = None,
+    dense: bool = False,
+    max_steps: int = 100_000,
+    progress: Callable[[float, float], None] | None = None,
+) -> Trajectory[State]:
+    """Follow the flow from a start, to rest or to a given time.
+
+    Parameters
+    ----------
+    state
+        Start, a `ModeState` or a `MatrixState` that fits the system.
+    system
+        `ModeSystem` or `MatrixSystem`.
+    vector_field
+        One of `dynamics.mode_fields` or `dynamics.fields`.
+    t_end
+        End time > 0. Left out, the run goes on until it is steady or known to be slow.
+    ts
+        Instead of `t_end`: increasing times at which states are kept; the first is the start.
+    rtol, atol
+        Relative and absolute tolerance, > 0. The global error at any time is meant to stay within 10 times
+        rtol·|state| + atol as long as the trajectory itself does not amplify errors.
+    method
+        "auto", "explicit" (DOP853) or "exponential" (exponential Rosenbrock–Krylov).
+    end_point
+        Where theory says that this trajectory ends (R6); rest is then judged by the distance to it. Left out,
+        or not finite, rest is judged by `travel`.
+    dense
+        Keep what is needed to evaluate the trajectory at any time; costs memory in proportion to the steps.
+    max_steps
+        Budget of accepted steps, >= 1.
+    progress
+        Called as progress(t, end of run) now and then.
+
+    Returns
+    -------
+    Trajectory
+        With status steady, end-time, slow (open-ended run that still crawls after `HORIZON` natural time units),
+        diverged or max-steps. Without `ts`, states are kept at the integrator's own steps, thinned evenly to at
+        most 1024 states or 256 MiB.
+
+    Raises
+    ------
+    ValueError
+        Nonsense in an argument, or a start for which the variant is not defined.
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.system import ModeSystem
+    >>> system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
+    >>> trajectory = integrate(system.state(0.1, 0.1, 0.1), system, full_mode_field)
+    >>> trajectory.status.value, round(float(trajectory.final.predictor[0]), 6)
+    ('steady', 0.5)
+    """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"`{name}` must be finite and > 0, got {value}")
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be >= 1, got {max_steps}")
+    t0, t_end, asked = _checked_times(t_end, ts)
+    start = system.state(*state)
+    vector_field.require(start, system)
+    start = vector_field.constrain(t0, start, system)
+    y0 = pack(start)
+    fun = _Flow(start, system, vector_field)
+    open_ended = t_end is None
+    t_bound = t0 + HORIZON * natural_time(system) if t_end is None else t_end
+    # The encoder leaves the origin by multiplication: an error of the size of the start could change its sign,
+    # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
+    sizes = _part_sizes(y0, start)
+    atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
+    rest = _Rest(fun, start, end_point, t_bound, rtol, atols)
+    local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
+    samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
+    methods: list[str] = []
+    n_steps = n_rejected = 0
+    status = None
+    t, y = t0, y0
+    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol)
+    before = fun.n_evaluations
+    while status is None:
+        # overflow is no error here: a trajectory that runs away is told by its size and gets a status
+        with np.errstate(over="ignore", invalid="ignore"):
+            name, solver = next(steps)
+        runaway = not np.all(np.isfinite(solver.y)) or np.max(np.abs(solver.y)) > _DIVERGED * (
+            1 + np.max(np.abs(y0))
+        )
+        if solver.status == "failed" or runaway:
+            status = Status.DIVERGED
+            break
+        n_steps += 1
+        n_rejected += _rejected(name, solver, fun.n_evaluations - before)
+        t, y = solver.t, solver.y
+        if name not in methods:
+            methods.append(name)
+        samples.after_step(solver)
+        if dense:
+            interpolants.append(solver.dense_output())
+            knots.append(t)
+        if progress is not None and n_steps % 20 == 0:
+            progress(t, t_bound)
+        if open_ended and rest.reached(t, y):
+            status = Status.STEADY
+        elif solver.status == "finished":
+            at_rest = rest.reached(t, y, last=True)
+            status = Status.STEADY if at_rest else Status.SLOW if open_ended else Status.END_TIME
+        elif n_steps >= max_steps:
+            status = Status.MAX_STEPS
+        before = fun.n_evaluations
+    samples.finish(t, y)
+
+    def states(times: np.ndarray, vectors: np.ndarray) -> State:
+        parts = [
+            vector_field.constrain(s, unpack(v, start), system) for s, v in zip(times, vectors, strict=True)
+        ]
+        return type(start)(*(np.stack(part) for part in zip(*parts, strict=True)))
+
+    evaluate = None
+    if dense and interpolants:
+        solution = OdeSolution(knots, interpolants)
+
+        def evaluate(times: np.ndarray) -> State:
+            flat = np.atleast_1d(times)
+            found = states(flat, solution(flat).T)
+            return found if times.ndim else type(start)(*(part[0] for part in found))
+
+    times = np.array(samples.times)
+    return Trajectory(
+        ts=times,
+        states=states(times, np.array(samples.vectors)),
+        status=status,
+        method="+".join(methods) or "none",
+        n_field_evaluations=fun.n_evaluations,
+        n_steps=n_steps,
+        n_rejected=n_rejected,
+        distance=rest.distance,
+        _dense=evaluate,
+    )
