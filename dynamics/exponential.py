@@ -158,6 +158,13 @@ def directional_derivative(
     return product
 
 
+def _first_step(y: np.ndarray, f: np.ndarray, rtol: float, atol: float | np.ndarray) -> float:
+    """Time in which the state moves by a hundredth of itself (Hairer, Nørsett and Wanner, II.4, first guess)."""
+    scale = atol + rtol * np.abs(y)
+    size, speed = np.linalg.norm(y / scale), np.linalg.norm(f / scale)
+    return float(0.01 * size / speed) if min(size, speed) > 1e-5 else 1e-6
+
+
 class _ExponentialOutput(DenseOutput):
     """u(t + θh) = u + θh φ1(θhJ) f + 2θ³h φ3(θhJ) c2 + 6θ⁴h φ4(θhJ) c3."""
 
@@ -196,7 +203,7 @@ class ExponentialRosenbrock(OdeSolver):
     fun, t0, y0, t_bound, vectorized
         As in SciPy; `fun` must not depend on t.
     first_step
-        First step tried, > 0.
+        First step tried, > 0; chosen from the speed at the start when left out.
     rtol, atol
         Tolerances on the local error.
     max_dimension
@@ -213,7 +220,7 @@ class ExponentialRosenbrock(OdeSolver):
         t_bound: float,
         vectorized: bool = False,
         *,
-        first_step: float,
+        first_step: float | None = None,
         rtol: float = 1e-6,
         atol: float | np.ndarray = 1e-9,
         max_dimension: int = 120,
@@ -222,8 +229,8 @@ class ExponentialRosenbrock(OdeSolver):
         super().__init__(fun, t0, y0, t_bound, vectorized)
         self.rtol, self.atol = rtol, atol
         self.max_dimension, self.max_step = max_dimension, max_step
-        self.h_abs = first_step
         self.f = self.fun(self.t, self.y)
+        self.h_abs = _first_step(self.y, self.f, rtol, atol) if first_step is None else first_step
         self.n_rejected_last = 0
         self._terms: list[tuple[Krylov, int, float]] = []
         self._y_start = self.y

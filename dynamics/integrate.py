@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Generic
 
@@ -34,7 +34,7 @@ _KRYLOV_BYTES = 256 * 2**20
 _DISTANCE_DIMENSION = 160
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a run ended; the value is the word in JSON, `message` the sentence."""
 
     STEADY = "steady"
@@ -42,6 +42,11 @@ class Status(str, Enum):
     SLOW = "slow"
     DIVERGED = "diverged"
     MAX_STEPS = "max-steps"
+
+    @property
+    def failed(self) -> bool:
+        """Whether this is a numerical failure rather than an answer."""
+        return self in (Status.DIVERGED, Status.MAX_STEPS)
 
     @property
     def message(self) -> str:
@@ -100,6 +105,19 @@ class Trajectory(Generic[State]):
     def final(self) -> State:
         """State at the end."""
         return type(self.states)(*(part[-1] for part in self.states))
+
+    def resampled(self, n: int) -> Trajectory[State]:
+        """Return the trajectory at about n times that follow the integrator's own steps, dense where much happens.
+
+        A run with `dense=True` is evaluated between its steps; another one is thinned to at most n states.
+        """
+        last = len(self.ts) - 1
+        if self._dense is None or last == 0:
+            kept = np.unique(np.linspace(0, last, min(n, last + 1)).round().astype(int))
+            states = type(self.states)(*(part[kept] for part in self.states))
+            return replace(self, ts=self.ts[kept], states=states)
+        ts = np.unique(np.interp(np.linspace(0, last, n), np.arange(last + 1), self.ts))
+        return replace(self, ts=ts, states=self(ts))
 
     def __call__(self, t: Any) -> State:
         """Evaluate the trajectory anywhere between its first and last time, to the accuracy of the run.

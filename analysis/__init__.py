@@ -1,0 +1,1 @@
+"""What is true of the flow: fates, fixed points and their stability, nullclines, basins, bifurcations, resonance."""

@@ -1,0 +1,273 @@
+"""One run and what theory says of it: the flow from a start, its fate, its invariant, and the predictions beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.fates import Fate, Prediction, RowFates, eigenspace_fates, predict_fates, resonance_error
+from dynamics.fields import VectorField
+from dynamics.integrate import Status, Trajectory, integrate
+from dynamics.invariants import (
+    BALANCED_MODE_VARIANTS,
+    BALANCED_VARIANTS,
+    balance_drift,
+    mode_invariant,
+    rank_floor,
+)
+from dynamics.modes import commutator
+from dynamics.states import MatrixState, ModeState
+from dynamics.system import MatrixSystem, ModeSystem
+
+COLLAPSED = 1e-6
+"""A weight at rest has collapsed when it is below this fraction of the largest weight at the start."""
+ON_COURSE = 1e-2
+"""A run that is not at rest counts as decided when it is this close to the predicted end, on the start's scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModeSimulation:
+    """A run of decoupled modes with its prediction.
+
+    Parameters
+    ----------
+    system, vector_field
+        What was run.
+    trajectory
+        States of shape (T, n_modes).
+    prediction
+        `analysis.fates.predict_fates` at the start.
+    fate
+        What each mode did, shape (n_modes,): learned, collapsed or undecided.
+    invariant, drift
+        c = τo w1² − τp w2² at the start, and the largest departure from e^{−2ηt} c along the run (R2), both of
+        shape (n_modes,); NaN for variants that do not conserve it.
+    """
+
+    system: ModeSystem
+    vector_field: VectorField
+    trajectory: Trajectory[ModeState]
+    prediction: Prediction
+    fate: np.ndarray
+    invariant: np.ndarray
+    drift: np.ndarray
+
+    def report(self) -> dict[str, Any]:
+        """Return the run as a dictionary of plain numbers and words, as `dyn simulate --json` prints it."""
+        initial, final, predicted = self.trajectory.initial, self.trajectory.final, self.prediction
+        modes = []
+        for k in range(self.system.n_modes):
+            decided = str(predicted.fate[k]) or None
+            modes.append(
+                {
+                    "lambda_s": self.system.lambda_s[k],
+                    "lambda_d": self.system.lambda_d[k],
+                    "ratio": self.system.ratio[k],
+                    "initial": _entry(initial, k),
+                    "final": _entry(final, k),
+                    "fate": str(self.fate[k]),
+                    "predicted": {"fate": decided, "reason": str(predicted.reason[k]), **_entry(predicted, k)},
+                    "invariant": {"initial": self.invariant[k], "drift": self.drift[k]},
+                }
+            )
+        return plain({"modes": modes, "variant": self.vector_field.name, **_cost(self.trajectory)})
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixSimulation:
+    """A run of the full network with what theory says of its end.
+
+    Parameters
+    ----------
+    system, vector_field
+        What was run.
+    trajectory
+        States of shape (T, n2, n1) and (T, n2, n2).
+    ratios
+        Eigenvalues r of M = Σd Σs⁻¹, descending, shape (n1,).
+    rows
+        Fate of every eigenspace of the final predictor (R10, R18).
+    rank_floor
+        Rank that W cannot fall below (R8); None for variants that do not conserve the balance.
+    resonance_error
+        Largest distance of a predictor eigenvalue on the column space of W from the spectrum of M (R18).
+    drift
+        Largest departure of τo W Wᵀ − τp Pᵀ P from e^{−2ηt} times its start (R2); NaN where it is not conserved.
+    """
+
+    system: MatrixSystem
+    vector_field: VectorField
+    trajectory: Trajectory[MatrixState]
+    ratios: np.ndarray
+    rows: RowFates
+    rank_floor: int | None
+    resonance_error: float
+    drift: float
+
+    @property
+    def rank(self) -> int:
+        """Number of singular values of the final W above `COLLAPSED` times the largest weight at the start."""
+        start = max(float(np.max(np.abs(part))) for part in self.trajectory.initial)
+        return int(np.sum(self.online_singular_values > COLLAPSED * start))
+
+    @property
+    def online_singular_values(self) -> np.ndarray:
+        """Singular values of the final W, descending."""
+        return np.linalg.svd(self.trajectory.final.online, compute_uv=False)
+
+    def report(self) -> dict[str, Any]:
+        """Return the run as a dictionary of plain numbers and words, as `dyn simulate --json` prints it."""
+        W, P, _ = self.trajectory.final
+        eigenvalues = np.linalg.eigvals(P)
+        eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")]
+        rows = [
+            {
+                "predictor_eigenvalue": [row.real, row.imag],
+                "amplitude": amplitude,
+                "ratio": ratio,
+                "mode": int(mode) if mode >= 0 else None,
+                "fate": str(fate),
+            }
+            for row, amplitude, ratio, mode, fate in zip(*self.rows, strict=True)
+        ]
+        return plain(
+            {
+                "system": {"n1": W.shape[1], "n2": W.shape[0], "commutator": commutator(self.system)},
+                "final": {
+                    "rank": self.rank,
+                    "online_singular_values": self.online_singular_values,
+                    "predictor_eigenvalues": [[value.real, value.imag] for value in eigenvalues],
+                    "rows": rows,
+                },
+                "theory": {
+                    "ratios": self.ratios,
+                    "rank_floor": self.rank_floor,
+                    "resonance_error": self.resonance_error,
+                },
+                "invariant": {"drift": self.drift},
+                "variant": self.vector_field.name,
+                **_cost(self.trajectory),
+            }
+        )
+
+
+def _entry(state: Any, k: int) -> dict[str, float]:
+    return {"online": state.online[k], "predictor": state.predictor[k], "target": state.target[k]}
+
+
+def _cost(trajectory: Trajectory) -> dict[str, Any]:
+    return {
+        "status": trajectory.status.value,
+        "t": trajectory.t,
+        "n_field_evaluations": trajectory.n_field_evaluations,
+        "n_steps": trajectory.n_steps,
+        "method": trajectory.method,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy values into what JSON can hold: numbers, lists, and None for what is not finite.
+
+    >>> plain({"a": np.array([1.0, np.nan])})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def observed_fates(trajectory: Trajectory[ModeState], prediction: Prediction) -> np.ndarray:
+    """What each mode did, shape (n_modes,): learned, collapsed or undecided.
+
+    At rest a mode has collapsed when its online and target weights are below `COLLAPSED` times its largest weight
+    at the start, and learned otherwise. A run that was stopped before is decided only where theory predicts the
+    end and the state is already close to it (`ON_COURSE`); a diverged run never is.
+    """
+    w1, w2, th = trajectory.final
+    scale = np.maximum.reduce([np.abs(part) for part in trajectory.initial])
+    if trajectory.status is Status.STEADY:
+        collapsed = np.maximum(np.abs(w1), np.abs(th)) <= COLLAPSED * scale
+        return np.where(collapsed, str(Fate.COLLAPSED), str(Fate.LEARNED))
+    undecided = np.full(w1.shape, str(Fate.UNDECIDED))
+    if trajectory.status is Status.DIVERGED:
+        return undecided
+    away = np.maximum.reduce(
+        [np.abs(np.abs(w1) - prediction.amplitude), np.abs(w2 - prediction.predictor), np.abs(th - w1)]
+    )
+    near = away <= ON_COURSE * scale  # False where the prediction is NaN
+    return np.where(near & (prediction.fate != ""), prediction.fate, undecided)
+
+
+def simulate_modes(
+    state: ModeState, system: ModeSystem, vector_field: VectorField, t_end: float | None = None, **options: Any
+) -> ModeSimulation:
+    """Run decoupled modes and compare with the prediction of R6, R15 and their like.
+
+    Parameters
+    ----------
+    state, system, vector_field, t_end, **options
+        As for `dynamics.integrate.integrate`.
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
+    >>> simulate_modes(system.state(0.1, -0.3, 0.1), system, full_mode_field).fate.tolist()
+    ['collapsed']
+    """
+    start = vector_field.constrain(0.0, system.state(*state), system)
+    prediction = predict_fates(start, system, vector_field.name)
+    end_point = ModeState(prediction.online, prediction.predictor, prediction.target)
+    trajectory = integrate(start, system, vector_field, t_end, end_point=end_point, dense=True, **options)
+    if vector_field.name in BALANCED_MODE_VARIANTS:
+        drift = balance_drift(trajectory.ts, trajectory.states, system)
+        invariant = mode_invariant(start, system)
+    else:
+        drift = invariant = np.full(system.n_modes, np.nan)
+    return ModeSimulation(
+        system, vector_field, trajectory, prediction, observed_fates(trajectory, prediction), invariant, drift
+    )
+
+
+def simulate_matrices(
+    state: MatrixState, system: MatrixSystem, vector_field: VectorField, t_end: float | None = None, **options: Any
+) -> MatrixSimulation:
+    """Run the full network and compare its end with R2, R8, R10 and R18.
+
+    Parameters
+    ----------
+    state, system, vector_field, t_end, **options
+        As for `dynamics.integrate.integrate`.
+
+    Examples
+    --------
+    >>> from dynamics.fields import full_field
+    >>> from dynamics.states import random_state
+    >>> system = MatrixSystem(np.eye(3), np.diag([0.9, 0.5, 0.2]))
+    >>> start = random_state(3, 1, scale_online=0.3, scale_predictor=0.1, seed=1)
+    >>> simulate_matrices(start, system, full_field).resonance_error < 1e-6
+    True
+    """
+    trajectory = integrate(state, system, vector_field, t_end, **options)
+    balanced = vector_field.name in BALANCED_VARIANTS
+    start = trajectory.initial
+    scale = COLLAPSED * max(float(np.max(np.abs(part))) for part in start)
+    rows = eigenspace_fates(trajectory.final, system, tolerance=scale)
+    return MatrixSimulation(
+        system=system,
+        vector_field=vector_field,
+        trajectory=trajectory,
+        ratios=rows.spectrum,
+        rows=rows,
+        rank_floor=rank_floor(start, system) if balanced else None,
+        resonance_error=resonance_error(trajectory.final, system, tolerance=scale),
+        drift=balance_drift(trajectory.ts, trajectory.states, system) if balanced else np.nan,
+    )

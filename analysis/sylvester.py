@@ -1,0 +1,631 @@
+"""Which encoders a predictor can hold: all solutions of the Sylvester equation P θ = θ M (R4, R17, R18).
+
+With η = 0 and Θ = W a fixed point is exactly a solution of P W = W M, M = Σd Σs⁻¹. Eigenvalues of a defective
+matrix are known only to the k-th root of rounding, so none is compared with another directly. The unit of work is
+the cluster of `analysis.invariant_subspaces`: eigenvalues that cannot be told apart, with an orthonormal basis of
+their invariant subspace,
+
+    P X = X T,    Yᴴ M = S Yᴴ,    θ = X Φ Yᴴ solves P θ = θ M  iff  T Φ = Φ S,
+
+and every solution is a sum over pairs of clusters. Uncertainty is counted once: P and M are known up to a relative
+`tolerance`, which moves T and S by at most the radii ρ of their clusters, and singular values of Φ ↦ T Φ − Φ S count
+as zero up to ρ_P + ρ_M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scipy.linalg
+from scipy.linalg import lapack
+
+from analysis.invariant_subspaces import Cluster, block_minima, invariant_clusters, schur_eigenvalues
+
+LARGEST_KRONECKER = 1024
+"""Largest n1·n2 of an operator θ ↦ P θ − θ M that is written out as a matrix."""
+
+LARGEST_BASIS_BYTES = 2**32
+"""Largest basis that is written out, in bytes."""
+
+_KRONECKER_FIRST = 256
+
+
+class SecondMoments(Protocol):
+    """Anything with moments Σs and Σd, (n1, n1) or as vectors (n1,) of a diagonal: a `MatrixSystem`, `Moments`."""
+
+    @property
+    def sigma_s(self) -> np.ndarray:
+        """Σs."""
+
+    @property
+    def sigma_d(self) -> np.ndarray:
+        """Σd."""
+
+
+@dataclass(frozen=True, eq=False)
+class SylvesterSolutions:
+    """All θ with P θ = θ M, to a tolerance.
+
+    Parameters
+    ----------
+    nullity
+        Dimension of the space of solutions; 0 when only θ = 0 solves.
+    shared_eigenvalues
+        The eigenvalues of θ ↦ P θ on the solutions, shape (nullity,), descending: each shared eigenvalue as often
+        as it contributes solutions. Complex only if one of them is.
+    gap
+        Smallest distance between an eigenvalue of P and one of M that were not counted as shared; inf if none.
+        Eigenvalues of Jordan blocks of size k carry an error of about tolerance^(1/k).
+    basis
+        Shape (nullity, n2, n1), orthonormal in the Frobenius inner product, real if P and M are;
+        None if it was not asked for.
+    residual
+        Largest ‖P θ − θ M‖_F / ((‖P‖₂ + ‖M‖₂) ‖θ‖_F) over the basis; without a basis, an upper bound over the
+        solutions that belong to one pair of clusters.
+    method
+        What was done, in words.
+    tolerance
+        Relative perturbation of P and M up to which eigenvalues were taken for shared.
+    """
+
+    nullity: int
+    shared_eigenvalues: np.ndarray
+    gap: float
+    basis: np.ndarray | None
+    residual: float
+    method: str
+    tolerance: float
+
+
+class _PairSolutions(NamedTuple):
+    """Solutions of T Φ = Φ S for one pair of clusters; `build` returns them, shape (nullity, a, b)."""
+
+    eigenvalues: np.ndarray
+    residual: float
+    build: Callable[[], np.ndarray]
+
+
+def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+        array = array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be a matrix of numbers, got {value!r}") from None
+    if shape is None and (array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0):
+        raise ValueError(f"`{name}` must be a square matrix, got shape {array.shape}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}")
+    return array
+
+
+def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray) -> float:
+    if tolerance is None:
+        # backward error of a Schur form, a few √n eps, times a hundred for how P and M were made
+        return float(128 * np.sqrt(max(P.shape[0], M.shape[0])) * np.finfo(float).eps)
+    if not 0 < tolerance < 1:
+        raise ValueError(f"`tolerance` must be > 0 and < 1, got {tolerance}")
+    return float(tolerance)
+
+
+def _norm(A: np.ndarray) -> float:
+    return float(np.linalg.norm(A, 2))
+
+
+# --- moments ------------------------------------------------------------------------------------------------
+
+
+def _moment_matrices(moments: SecondMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Σd, and the eigenvalues and eigenvectors of Σs, all of them away from zero."""
+    sigma_s, sigma_d = (np.asarray(sigma, dtype=float) for sigma in (moments.sigma_s, moments.sigma_d))
+    if sigma_s.ndim == 1:
+        sigma_s, sigma_d = np.diag(sigma_s), np.diag(sigma_d)
+    s, V = np.linalg.eigh(sigma_s)
+    smallest = s[np.argmin(abs(s))]
+    if abs(smallest) <= s.size * np.finfo(float).eps * np.max(abs(s)):
+        raise np.linalg.LinAlgError(
+            f"M = Σd Σs⁻¹ needs an invertible `sigma_s`, but its smallest eigenvalue is {smallest:.3g}: "
+            "restrict both moments to the support of `sigma_s`"
+        )
+    return sigma_d, s, V
+
+
+def ratio_matrix(moments: SecondMoments) -> np.ndarray:
+    """Ratio matrix of a system, M = Σd Σs⁻¹.
+
+    Parameters
+    ----------
+    moments
+        Anything with `sigma_s` and `sigma_d`, such as a `MatrixSystem`; Σs invertible, of either sign (R26).
+
+    Returns
+    -------
+    array (n1, n1)
+        M; not symmetric unless Σs and Σd commute. Its eigenvalues r are real when Σs ≻ 0.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Σs is singular to rounding.
+
+    Examples
+    --------
+    >>> from dynamics.system import MatrixSystem
+    >>> ratio_matrix(MatrixSystem([1.0, 2.0], [0.5, 0.5]))
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
+    """
+    sigma_d, s, V = _moment_matrices(moments)
+    return sigma_d @ (V / s) @ V.T
+
+
+# --- solutions for one pair of clusters ---------------------------------------------------------------------
+
+
+def _representatives(L: np.ndarray, uncertainty: float) -> np.ndarray:
+    """Eigenvalues of a small matrix, those that cannot be told apart replaced by their mean."""
+    values = []
+    for cluster in invariant_clusters(L.astype(complex), uncertainty):
+        mean = np.mean(cluster.eigenvalues)
+        if np.isrealobj(L) and abs(mean.imag) <= cluster.radius:
+            mean = mean.real
+        values += [mean] * cluster.eigenvalues.size
+    return np.array(values, dtype=complex)
+
+
+def _kronecker_null_space(T: np.ndarray, S: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values up to the threshold of Φ ↦ T Φ − Φ S, and their right singular vectors (k, a, b)."""
+    a, b = T.shape[0], S.shape[0]
+    _, sigma, vectors = np.linalg.svd(np.kron(np.eye(b), T) - np.kron(S.T, np.eye(a)))
+    null = sigma <= threshold
+    return sigma[null], vectors[null].conj().reshape(-1, b, a).transpose(0, 2, 1)
+
+
+def _dense_pair(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions:
+    sigma, basis = _kronecker_null_space(T, S, threshold)
+    # P maps solutions to solutions: its eigenvalues there are the shared ones, each as often as it is shared
+    L = np.einsum("iab,ac,jcb->ij", basis.conj(), T, basis, optimize=True)
+    values = _representatives(L, threshold) if len(sigma) else np.zeros(0, dtype=complex)
+    return _PairSolutions(values, float(np.max(sigma, initial=0.0)), lambda: basis)
+
+
+class _Staircase(NamedTuple):
+    """Unitary Q and Ñ = Qᴴ N Q, cut to zero so that the first sizes[0] + … + sizes[k − 1] columns of Q span ker Nᵏ."""
+
+    Q: np.ndarray
+    N: np.ndarray
+    sizes: list[int]
+    dropped: float
+
+
+def _staircase(N: np.ndarray, threshold: float, depth: int) -> _Staircase:
+    n, done, sizes = N.shape[0], 0, []
+    Q, cut = np.eye(n, dtype=N.dtype), N.copy()
+    while done < n and len(sizes) < depth:
+        _, sigma, Vh = np.linalg.svd(cut[done:, done:])
+        size = int(np.count_nonzero(sigma <= threshold))
+        if size == 0:
+            break
+        V = Vh[::-1].conj().T  # kernel first
+        Q[:, done:] = Q[:, done:] @ V
+        cut[:, done:] = cut[:, done:] @ V
+        cut[done:, done:] = V.conj().T @ cut[done:, done:]
+        cut[done:, done : done + size] = 0.0
+        if size < sigma.size:
+            # an error in N turns the kernel by error/σ, which comes back in what is left multiplied by ‖N‖
+            threshold *= 1 + sigma[0] / sigma[-size - 1]
+        sizes.append(size)
+        done += size
+    return _Staircase(Q, cut, sizes, float(np.linalg.norm(N @ Q[:, :done] - Q @ cut[:, :done])))
+
+
+def _chain_basis(N: _Staircase, K: _Staircase) -> np.ndarray:
+    """All Φ with N Φ = Φ K, K nilpotent: Kⁱ g ↦ Nⁱ v for every top g of a chain of K of length k, and v in ker Nᵏ."""
+    edges = np.cumsum([0, *K.sizes])
+    powers = [np.eye(len(N.Q))]
+    chains, lengths = [], []
+    for k in range(1, len(K.sizes) + 1):
+        level = slice(edges[k - 1], edges[k])
+        image = K.N[level, edges[k] : edges[min(k + 1, len(K.sizes))]]
+        tops = np.zeros((len(K.Q), K.sizes[k - 1] - image.shape[1]), dtype=K.Q.dtype)
+        tops[level] = np.linalg.qr(image, mode="complete")[0][:, image.shape[1] :]
+        for top in tops.T:
+            chain = [top]
+            for _ in range(k - 1):
+                chain.append(K.N @ chain[-1])
+            chains += chain
+            lengths.append(k)
+        powers.append(N.N @ powers[-1])
+    dual = np.linalg.inv(np.transpose(chains)) @ K.Q.conj().T
+    kernel, starts = np.cumsum([0, *N.sizes]), np.cumsum([0, *lengths])
+    parts = []
+    for k, start in zip(lengths, starts, strict=False):
+        columns = np.stack([N.Q @ powers[i][:, : kernel[min(k, len(N.sizes))]] for i in range(k)])
+        parts.append(np.einsum("iav,ib->vab", columns, dual[start : start + k]))
+    return np.concatenate(parts)
+
+
+def _one_eigenvalue(S: np.ndarray, threshold: float) -> tuple[np.ndarray, complex, _Staircase] | None:
+    """Y and K = Yᴴ S Y − μ nilpotent: all of S, or the half with Im μ > 0 of a real S; None if S has more values."""
+    mu = np.trace(S) / len(S)
+    stairs = _staircase(S - mu * np.eye(len(S)), threshold, len(S))
+    if sum(stairs.sizes) == len(S):
+        return np.eye(len(S)), mu, stairs
+    if np.iscomplexobj(S) or len(S) % 2:
+        return None
+    _, Y, upper = scipy.linalg.schur(S.T, output="complex", sort=lambda value: value.imag < 0)
+    if 2 * upper != len(S):
+        return None
+    Y = Y[:, :upper]
+    B = Y.conj().T @ S @ Y
+    mu = np.trace(B) / upper
+    stairs = _staircase(B - mu * np.eye(upper), threshold, upper)
+    return (Y, mu, stairs) if sum(stairs.sizes) == upper else None
+
+
+def _chain_pair(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions | None:
+    """Solutions by Jordan chains, nullity Σ_k dim ker Nᵏ·(chains of length k), where S has one eigenvalue; else None.
+
+    When both blocks are λ I, the solutions are all a·b matrices Φ.
+    """
+    found = _one_eigenvalue(S, threshold)
+    if found is None:
+        return None
+    Y, mu, K = found
+    N = _staircase(T - mu * np.eye(len(T)), threshold, len(K.sizes))
+    nullity = sum(n * k for n, k in zip(N.sizes, K.sizes, strict=False))
+    residual = N.dropped + K.dropped
+    if Y.shape[1] == len(S):
+        return _PairSolutions(
+            np.full(nullity, mu, complex), residual, lambda: _chain_basis(N, K) @ Y.conj().T
+        )
+
+    def build() -> np.ndarray:
+        basis = _chain_basis(N, K) @ Y.conj().T
+        return np.concatenate([basis.real, basis.imag])
+
+    return _PairSolutions(np.repeat([mu, np.conj(mu)], nullity), residual, build)
+
+
+def _adjoint(pair: _PairSolutions | None) -> _PairSolutions | None:
+    if pair is None:
+        return None
+    build = pair.build
+    return _PairSolutions(pair.eigenvalues.conj(), pair.residual, lambda: build().conj().transpose(0, 2, 1))
+
+
+def _pair_solutions(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions:
+    size = len(T) * len(S)
+    if size <= _KRONECKER_FIRST:
+        return _dense_pair(T, S, threshold)
+    pair = _chain_pair(T, S, threshold) or _adjoint(_chain_pair(S.conj().T, T.conj().T, threshold))
+    if pair is not None:
+        return pair
+    if size <= LARGEST_KRONECKER:
+        return _dense_pair(T, S, threshold)
+    raise np.linalg.LinAlgError(
+        f"{len(T)} eigenvalues of P and {len(S)} of M near {np.trace(T) / len(T):.6g} cannot be told apart and are not "
+        "one eigenvalue each either: pass a smaller `tolerance`"
+    )
+
+
+# --- all solutions ------------------------------------------------------------------------------------------
+
+
+def _cluster_distances(left: list[Cluster], right: list[Cluster]) -> np.ndarray:
+    values = [np.concatenate([c.eigenvalues for c in side]) for side in (left, right)]
+    starts = [np.cumsum([0, *(c.eigenvalues.size for c in side[:-1])]) for side in (left, right)]
+    return block_minima(np.abs(np.subtract.outer(*values)), *starts)
+
+
+def _separation_bound(left: list[Cluster], right: list[Cluster], distance: np.ndarray) -> np.ndarray:
+    """Lower bound of the smallest singular value of Φ ↦ T Φ − Φ S for all pairs of clusters, exact where a = b = 1.
+
+    With unitary triangular forms the operator is D + N, |D| >= d, N nilpotent of index m = a + b − 1 and ‖N‖ at most
+    the sum ν of the departures from normality; (D + N)⁻¹ is a Neumann series of m terms.
+    """
+    sizes = [np.array([c.eigenvalues.size for c in side]) for side in (left, right)]
+    departures = [
+        np.sqrt([max(np.linalg.norm(c.block) ** 2 - np.linalg.norm(c.eigenvalues) ** 2, 0.0) for c in side])
+        for side in (left, right)
+    ]
+    m, nu = np.add.outer(*sizes) - 1, np.add.outer(*departures)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        bound = distance / (m * np.fmax(1.0, nu / distance) ** (m - 1))
+    return np.where(distance > 0, bound, 0.0)
+
+
+class _Solutions(NamedTuple):
+    """Solutions θ = X Φ Yᴴ of one pair of clusters."""
+
+    left: Cluster
+    right: Cluster
+    pair: _PairSolutions
+
+    def residual_bound(self, P: np.ndarray, R: np.ndarray) -> float:
+        """Bound ‖P θ − θ R‖_F/‖θ‖_F by the residual of Φ and those of the two invariant subspaces."""
+        X, T, Y, S = self.left.subspace, self.left.block, self.right.subspace, self.right.block
+        return self.pair.residual + _norm(P @ X - X @ T) + _norm(Y.conj().T @ R - S @ Y.conj().T)
+
+
+def _orthonormal_basis(
+    found: list[_Solutions], B: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
+) -> np.ndarray:
+    size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size > LARGEST_BASIS_BYTES:
+        raise ValueError(
+            f"the basis of {shape[0]} solutions must take at most {LARGEST_BASIS_BYTES / 2**30:.0f} GiB,"
+            f" got {size / 2**30:.3g} GiB: pass basis=False"
+        )
+    if not found:
+        return np.zeros(shape, dtype=dtype)
+    thetas = [x.subspace @ pair.build() @ (B @ y.subspace).conj().T for x, y, pair in found]
+    stacked = np.concatenate(thetas).reshape(shape[0], -1)
+    return np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T).reshape(shape)
+
+
+def _problem(predictor: Any, ratio: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return P, M, a matrix R similar to M, and B, such that φ Bᴴ solves P θ = θ M iff P φ = φ R."""
+    P = _matrix("predictor", predictor)
+    if not hasattr(ratio, "sigma_s"):
+        M = _matrix("ratio_matrix", ratio)
+        P, M = P.astype(np.result_type(P, M)), M.astype(np.result_type(P, M))
+        return P, M, M, np.eye(len(M))
+    sigma_d, s, V = _moment_matrices(ratio)
+    M = ratio_matrix(ratio).astype(P.dtype)
+    if np.any(s < 0):
+        return P, M, M, np.eye(len(M))
+    # the pencil (Σd, Σs) is symmetric-definite: its eigenvalues are those of a symmetric R, hence real
+    B = V / np.sqrt(s)
+    R = B.T @ sigma_d @ B
+    return P, M, ((R + R.T) / 2).astype(P.dtype), B
+
+
+def sylvester_solutions(
+    predictor: Any, ratio_matrix: Any, *, tolerance: float | None = None, basis: bool = True
+) -> SylvesterSolutions:
+    """All encoders that a predictor can hold: the non-trivial solutions of P θ = θ M.
+
+    nullity = Σ over shared eigenvalues Σ over pairs of Jordan blocks min(size, size). Eigenvalues count as shared
+    when perturbations of P and M of relative size `tolerance` can make them equal (see the head of this module).
+
+    Parameters
+    ----------
+    predictor
+        P, shape (n2, n2), real or complex, of any Jordan structure.
+    ratio_matrix
+        M, shape (n1, n1), likewise; or anything with `sigma_s` and `sigma_d`, such as a `MatrixSystem`, and then
+        M = Σd Σs⁻¹ is met through the symmetric-definite eigenproblem Σd u = r Σs u.
+    tolerance
+        Relative perturbation of P and M in the 2-norm, in (0, 1); 128 √max(n1, n2) eps when left out: the rounding
+        of the computation, with room for that of how P and M were made.
+    basis
+        Whether to write out the basis; without it the memory is O(n1² + n2²), however many solutions there are.
+
+    Returns
+    -------
+    SylvesterSolutions
+
+    Raises
+    ------
+    ValueError
+        A matrix is not square, numeric and finite, the tolerance out of range, or the basis larger than 4 GiB.
+    numpy.linalg.LinAlgError
+        Σs is singular, or more eigenvalues cannot be told apart than a dense decomposition can take.
+
+    Notes
+    -----
+    What double precision cannot tell apart counts as shared: a block J_k(λ) and a simple eigenvalue λ + δ do once
+    δᵏ is below rounding. R17; by R4 the solutions are the fixed points that this predictor can hold, and by R18
+    learning is what makes eigenvalues shared.
+
+    Examples
+    --------
+    >>> sylvester_solutions([[0.5, 1.0], [0.0, 0.5]], [[0.5, 0.0], [0.0, 0.3]]).shared_eigenvalues
+    array([0.5])
+    """
+    P, M, R, B = _problem(predictor, ratio_matrix)
+    tolerance = _tolerance(tolerance, P, M)
+    left = invariant_clusters(P, tolerance * _norm(P))
+    right = [  # Rᴴ Y = Y Sᴴ
+        c._replace(eigenvalues=c.eigenvalues.conj(), block=c.block.conj().T)
+        for c in invariant_clusters(R.conj().T, tolerance * _norm(R))
+    ]
+
+    distance = _cluster_distances(left, right)
+    threshold = np.add.outer([c.radius for c in left], [c.radius for c in right])
+    found = []
+    for i, j in np.argwhere(_separation_bound(left, right, distance) <= threshold):
+        pair = _pair_solutions(left[i].block, right[j].block, threshold[i, j])
+        if pair.eigenvalues.size:
+            distance[i, j] = np.inf
+            found.append(_Solutions(left[i], right[j], pair))
+
+    shared = np.concatenate([np.zeros(0), *(solutions.pair.eigenvalues for solutions in found)])
+    shared = shared[np.lexsort((-shared.imag, -shared.real))]
+    if basis:
+        written = _orthonormal_basis(found, B, (shared.size, len(P), len(M)), P.dtype)
+        residual = np.max(np.linalg.norm(P @ written - written @ M, axis=(1, 2)), initial=0.0)
+        scale = _norm(P) + _norm(M)
+    else:
+        written = None
+        residual = max((solutions.residual_bound(P, R) for solutions in found), default=0.0)
+        scale = _norm(P) + _norm(R)
+    return SylvesterSolutions(
+        nullity=shared.size,
+        shared_eigenvalues=shared if np.any(shared.imag) else shared.real,
+        gap=float(np.min(distance)),
+        basis=written,
+        residual=float(residual / scale) if residual > 0 else 0.0,
+        method=_describe(left, right, found),
+        tolerance=tolerance,
+    )
+
+
+def _describe(left: list[Cluster], right: list[Cluster], found: list[_Solutions]) -> str:
+    method = (
+        f"Schur forms: {len(left)} clusters of eigenvalues of P, {len(right)} of M, {len(found)} pairs shared"
+    )
+    if found:
+        a, b = max(((len(x.block), len(y.block)) for x, y, _ in found), key=np.prod)
+        method += f", the largest {a}×{b}"
+    return method
+
+
+def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float | None = None) -> np.ndarray:
+    """All solutions of P θ = θ M by brute force, to check `sylvester_solutions` on small cases.
+
+    (I ⊗ P − Mᵀ ⊗ I) vec θ = 0, vec stacking columns, solved by one singular value decomposition.
+
+    Parameters
+    ----------
+    predictor, ratio_matrix
+        P (n2, n2) and M (n1, n1) or moments, with n1·n2 <= 1024.
+    tolerance
+        Singular values up to tolerance·(‖P‖₂ + ‖M‖₂) count as zero; as in `sylvester_solutions` when left out.
+
+    Returns
+    -------
+    array (nullity, n2, n1)
+        Orthonormal basis in the Frobenius inner product.
+
+    Raises
+    ------
+    ValueError
+        The case is too large, or the input is not what it must be.
+
+    Examples
+    --------
+    >>> kronecker_solutions([[0.5]], [[0.5]])
+    array([[[1.]]])
+    """
+    P, M, _, _ = _problem(predictor, ratio_matrix)
+    if len(P) * len(M) > LARGEST_KRONECKER:
+        raise ValueError(
+            f"n1·n2 must be at most {LARGEST_KRONECKER} to write the operator out, got {len(M)}·{len(P)}:"
+            " use sylvester_solutions"
+        )
+    threshold = _tolerance(tolerance, P, M) * (_norm(P) + _norm(M))
+    return _kronecker_null_space(P, M, threshold)[1]
+
+
+# --- one solution -------------------------------------------------------------------------------------------
+
+
+def solve_sylvester(
+    predictor: Any, ratio_matrix: Any, right: Any, *, tolerance: float | None = None
+) -> np.ndarray:
+    """Solution of the inhomogeneous equation P θ − θ M = R, refused where it is not unique.
+
+    sep(P, M) = min ‖P θ − θ M‖_F/‖θ‖_F is estimated first, by inverse iteration on the Schur forms.
+
+    Parameters
+    ----------
+    predictor, ratio_matrix
+        P (n2, n2) and M (n1, n1) or moments.
+    right
+        R, shape (n2, n1).
+    tolerance
+        The equation counts as singular when sep <= tolerance·(‖P‖₂ + ‖M‖₂); as in `sylvester_solutions` when
+        left out. Above it, the relative error of θ is about eps·(‖P‖₂ + ‖M‖₂)/sep.
+
+    Returns
+    -------
+    array (n2, n1)
+        θ.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        P and M share an eigenvalue to the tolerance: θ does not exist or is not unique.
+    ValueError
+        The input is not what it must be.
+
+    Examples
+    --------
+    >>> solve_sylvester([[2.0]], [[0.5]], [[3.0]])
+    array([[2.]])
+    """
+    P, M, _, _ = _problem(predictor, ratio_matrix)
+    C = _matrix("right", right, (len(P), len(M)))
+    tolerance = _tolerance(tolerance, P, M)
+    dtype = np.result_type(P, C)
+    (T, Q), (S, Z) = (scipy.linalg.schur(A.astype(dtype)) for A in (P, M))
+    trsyl = lapack.ztrsyl if np.iscomplexobj(T) else lapack.dtrsyl
+
+    def solve(X: np.ndarray, *, adjoint: bool = False) -> np.ndarray:
+        transpose = "C" if adjoint else "N"
+        Y, scale, _ = trsyl(T, S, X, trana=transpose, tranb=transpose, isgn=-1)
+        return Y / scale
+
+    # the second step of inverse iteration has left behind all but the smallest singular values
+    X = np.random.default_rng(0).standard_normal(C.shape).astype(dtype)
+    X = solve(solve(X), adjoint=True)
+    separation = 1 / np.linalg.norm(solve(X / np.linalg.norm(X)))
+    if separation <= tolerance * (_norm(P) + _norm(M)):
+        values_P, values_M = schur_eigenvalues(T, Q), schur_eigenvalues(S, Z)
+        distance = np.abs(np.subtract.outer(values_P, values_M))
+        i, j = np.unravel_index(np.argmin(distance), distance.shape)
+        raise np.linalg.LinAlgError(
+            f"P θ − θ M = R is singular to the tolerance {tolerance:.3g}: eigenvalue {_number(values_P[i])} of P is"
+            f" {distance[i, j]:.3g} from eigenvalue {_number(values_M[j])} of M, separation {separation:.3g};"
+            " sylvester_solutions gives what solves P θ = θ M"
+        )
+    return Q @ solve(Q.conj().T @ C @ Z) @ Z.conj().T
+
+
+def _number(value: complex) -> str:
+    return f"{value:.6g}" if value.imag else f"{value.real:.6g}"
+
+
+def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
+    """Symmetric predictor of least loss for given encoders, P F_s + F_s P = F_d + F_dᵀ.
+
+    L(P) = ½ tr(P F_s Pᵀ) − tr(P F_dᵀ) + const has gradient P F_s − F_d, whose symmetric part is zero there.
+
+    Parameters
+    ----------
+    features_s
+        F_s = W Σs Wᵀ, shape (n2, n2), symmetric, positive definite.
+    features_d
+        F_d = Θ Σd Wᵀ, shape (n2, n2).
+
+    Returns
+    -------
+    array (n2, n2)
+        P, symmetric; with s and Q the eigenvalues and -vectors of F_s, (Qᵀ P Q)_ij = (Qᵀ(F_d + F_dᵀ)Q)_ij/(s_i + s_j).
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        F_s is singular to rounding: the loss does not determine P.
+    ValueError
+        The matrices do not fit, or F_s is not symmetric or has a negative eigenvalue.
+
+    Examples
+    --------
+    >>> best_symmetric_predictor([[2.0]], [[1.0]])
+    array([[0.5]])
+    """
+    F_s = _matrix("features_s", features_s)
+    F_d = _matrix("features_d", features_d, F_s.shape)
+    if np.iscomplexobj(F_s) or np.iscomplexobj(F_d):
+        raise ValueError("`features_s` and `features_d` must be real, got complex numbers")
+    rounding = 4 * len(F_s) * np.finfo(float).eps * np.max(np.abs(F_s))
+    asymmetry = np.max(np.abs(F_s - F_s.T))
+    if asymmetry > rounding:
+        raise ValueError(f"`features_s` must be symmetric, got an asymmetry of {asymmetry:.3g}")
+    s, Q = np.linalg.eigh(F_s)
+    if s[0] < -rounding:
+        raise ValueError(f"`features_s` must be positive definite, got an eigenvalue {s[0]:.3g}")
+    if s[0] <= rounding:
+        raise np.linalg.LinAlgError(
+            f"the best symmetric predictor is not unique: `features_s` is singular, with smallest eigenvalue {s[0]:.3g};"
+            " restrict both matrices to its range"
+        )
+    P = Q @ (Q.T @ (F_d + F_d.T) @ Q / np.add.outer(s, s)) @ Q.T
+    return (P + P.T) / 2

@@ -1,0 +1,583 @@
+"""The named augmentations: how each one draws a view, and how it moves Σs and Σd.
+
+A view is x ↦ A x + ε with A and ε drawn afresh, independently of x, and E ε = 0. Averages over the draws then
+act on the moments alone,
+
+    Σs ↦ E[A Σs Aᵀ] + E[ε εᵀ],    Σd ↦ E[A] Σd E[A]ᵀ,
+
+and a chain of augmentations composes these maps in its order; started from (Σx, Σx) it is exact. Images are
+(N, h, w, c) or flat (N, d); moments are those of the flattened sample, channels last.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+Shape = tuple[int, ...]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class Augmentation(ABC):
+    """A random map of a sample to a view of it, x ↦ A x + ε, linear in the sample once it is drawn.
+
+    Attributes
+    ----------
+    name, signature, meaning
+        What a spec begins with, how it is written in full, and what it does in one line.
+    exact
+        True when the averages over all draws have a closed form (`ExactAugmentation.propagate`).
+    spatial
+        True when it must know which pixels are neighbours, so that samples have to be images (h, w, c).
+
+    Raises
+    ------
+    ValueError
+        At construction: the parameter is out of range. In use: the samples do not suit it (`check`).
+    """
+
+    name: ClassVar[str]
+    signature: ClassVar[str]
+    meaning: ClassVar[str]
+    exact: ClassVar[bool] = False
+    spatial: ClassVar[bool] = False
+
+    def check(self, shape: Shape) -> None:
+        """Raise ValueError when samples of `shape`, (h, w, c) or (d,), cannot be augmented in this way."""
+        if self.spatial and len(shape) != 3:
+            raise ValueError(
+                f"`{self}` must know which pixels are neighbours: give images as (N, h, w) or (N, h, w, c),"
+                f" got flat samples of shape {shape}"
+            )
+
+    def sample(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        """Draw one view of each image: (N, h, w, c) or (N, d) to the same shape, float64."""
+        self.check(images.shape[1:])
+        return self._views(rng, np.asarray(images, dtype=np.float64))
+
+    @abstractmethod
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray: ...
+
+    def __str__(self) -> str:
+        """Return the spec that `parse` turns back into this augmentation."""
+        parameter = self.signature.partition(":")[2]
+        return f"{self.name}:{getattr(self, parameter)}" if parameter else self.name
+
+
+class ExactAugmentation(Augmentation):
+    """An augmentation whose averages over all its draws have a closed form."""
+
+    exact = True
+
+    def propagate(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        """Σs ↦ E[A Σs Aᵀ] + E[ε εᵀ] and Σd ↦ E[A] Σd E[A]ᵀ, both (d, d); `shape` is that of one sample."""
+        self.check(shape)
+        return self._moments(sigma_s, sigma_d, shape)
+
+    @abstractmethod
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair: ...
+
+
+def _parameter(name: str, value: Any, valid: Callable[[float], bool], wanted: str) -> float:
+    if not isinstance(value, Real) or not valid(float(value)):
+        raise ValueError(f"`{name}` must be {wanted}, got {value}")
+    return float(value)
+
+
+def _whole(name: str, value: Any) -> int:
+    return int(_parameter(name, value, lambda v: v >= 0 and v.is_integer(), "an integer >= 0"))
+
+
+def _deviation(name: str, value: Any) -> float:
+    return _parameter(name, value, lambda v: 0 <= v < np.inf, "finite and >= 0")
+
+
+def _fraction(name: str, value: Any) -> float:
+    return _parameter(name, value, lambda v: 0 < v <= 1, "> 0 and <= 1")
+
+
+@dataclass(frozen=True)
+class Shift(ExactAugmentation):
+    """Cyclic shift by a rows and b columns, (a, b) uniform over the (2k + 1)² pairs in {−k, …, k}².
+
+        (A x)[i, j] = x[i − a mod h, j − b mod w]
+
+    Parameters
+    ----------
+    k
+        Largest shift in pixels, an integer >= 0, smaller than both sides of the image.
+
+    Notes
+    -----
+    Rows and columns shift independently: the average over pairs is a product of two averages of 2k + 1 terms.
+
+    Examples
+    --------
+    >>> Shift(1).propagate(np.eye(4), np.eye(4), (2, 2, 1))[1][0].round(3)
+    array([0.309, 0.247, 0.247, 0.198])
+    """
+
+    k: int
+    spatial = True
+    name = "shift"
+    signature = "shift:k"
+    meaning = "cyclic shift by up to k pixels in each direction, all (2k+1)^2 shifts equally likely"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _whole("k", self.k))
+
+    def check(self, shape: Shape) -> None:
+        """Refuse flat samples and images with a side of k pixels or fewer."""
+        super().check(shape)
+        h, w, _ = shape
+        if self.k >= min(h, w):
+            raise ValueError(f"`{self}` must shift by less than the image, got images of {h} x {w} pixels")
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        n, h, w, _ = images.shape
+        down, right = rng.integers(-self.k, self.k + 1, (2, n, 1))
+        rows, columns = (np.arange(h) - down) % h, (np.arange(w) - right) % w
+        return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        S, D = sigma_s.reshape(shape + shape), sigma_d.reshape(shape + shape)
+        for axes in ((0, 3), (1, 4)):  # both pixels of a pair move together
+            S = self._average(S, axes)
+        for axis in (0, 1, 3, 4):  # each pixel moves by itself
+            D = self._average(D, (axis,))
+        return S.reshape(sigma_s.shape), D.reshape(sigma_d.shape)
+
+    def _average(self, tensor: np.ndarray, axes: Shape) -> np.ndarray:
+        total = np.zeros_like(tensor)
+        for step in range(-self.k, self.k + 1):
+            total += np.roll(tensor, (step,) * len(axes), axes)
+        total /= 2 * self.k + 1
+        return total
+
+
+@dataclass(frozen=True)
+class Noise(ExactAugmentation):
+    """Additive white noise: x ↦ x + ε, ε ~ N(0, s² I); Σs ↦ Σs + s² I, Σd ↦ Σd.
+
+    Parameters
+    ----------
+    s
+        Standard deviation at every pixel, finite and >= 0, in units of the scaled data.
+
+    Notes
+    -----
+    Source: R16, additive model.
+
+    Examples
+    --------
+    >>> Noise(0.5).propagate(np.eye(2), np.eye(2), (2,))[0]
+    array([[1.25, 0.  ],
+           [0.  , 1.25]])
+    """
+
+    s: float
+    name = "noise"
+    signature = "noise:s"
+    meaning = "add N(0, s^2) to every pixel, s in units of the scaled data"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "s", _deviation("s", self.s))
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        return images + self.s * rng.standard_normal(images.shape)
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        return sigma_s + self.s**2 * np.eye(len(sigma_s)), sigma_d
+
+
+@dataclass(frozen=True)
+class Flip(ExactAugmentation):
+    """Left-right mirror with probability one half: A = F or I, so Σs ↦ (Σs + F Σs F)/2, E[A] = (I + F)/2.
+
+    Examples
+    --------
+    >>> Flip().propagate(np.diag([1.0, 3.0]), np.diag([1.0, 3.0]), (1, 2, 1))[1]
+    array([[1., 1.],
+           [1., 1.]])
+    """
+
+    spatial = True
+    name = "flip"
+    signature = "flip"
+    meaning = "left-right mirror with probability 1/2"
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        mirrored = rng.integers(0, 2, len(images)) == 1
+        return np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        S, D = sigma_s.reshape(shape + shape), sigma_d.reshape(shape + shape)
+        S = (S + np.flip(S, (1, 4))) / 2
+        for axis in (1, 4):
+            D = (D + np.flip(D, axis)) / 2
+        return S.reshape(sigma_s.shape), D.reshape(sigma_d.shape)
+
+
+@dataclass(frozen=True)
+class Crop(Augmentation):
+    """Random resized crop: a box of side fraction u ~ U[f, 1], placed uniformly, stretched back to full size.
+
+        (A x)[i, j] = x(top + u (i + ½) − ½, left + u (j + ½) − ½)
+
+    where x( , ) is bilinear between pixel centres and constant beyond the outermost ones.
+
+    Parameters
+    ----------
+    f
+        Smallest side of the box as a fraction of the image's, 0 < f <= 1; f = 1 leaves images as they are.
+
+    Notes
+    -----
+    Crops form a continuum, so moments are sampled. The box has the image's aspect ratio; it is only ever
+    enlarged, so nothing has to be smoothed against aliasing.
+
+    Examples
+    --------
+    >>> Crop(1.0).sample(np.random.default_rng(0), np.arange(4.0).reshape(1, 2, 2, 1)).ravel()
+    array([0., 1., 2., 3.])
+    """
+
+    f: float
+    spatial = True
+    name = "crop"
+    signature = "crop:f"
+    meaning = "random box of side fraction f to 1, resized back (bilinear); its moments are sampled"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "f", _fraction("f", self.f))
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        n, h, w, _ = images.shape
+        side = rng.uniform(self.f, 1, (n, 1))
+        top, left = rng.uniform(0, 1, (2, n, 1)) * (1 - side)
+        rows = h * top + side * (np.arange(h) + 0.5) - 0.5
+        columns = w * left + side * (np.arange(w) + 0.5) - 0.5
+        stretched = _interpolate(images, rows[:, :, None, None], axis=1)
+        return _interpolate(stretched, columns[:, None, :, None], axis=2)
+
+
+def _interpolate(images: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation along one axis at the pixel coordinates `at`, held constant past the ends."""
+    last = images.shape[axis] - 1
+    at = np.clip(at, 0, last)
+    below = np.floor(at).astype(np.intp)
+    above = np.minimum(below + 1, last)
+    weight = at - below
+    return (1 - weight) * np.take_along_axis(images, below, axis) + weight * np.take_along_axis(
+        images, above, axis
+    )
+
+
+@dataclass(frozen=True)
+class Erase(ExactAugmentation):
+    """Random erasing: the pixels of a square, uniform over the positions where it fits, are set to zero.
+
+        E[A] = diag(m),  E[A Σ Aᵀ] = K ∘ Σ,  m(p) = P(p kept),  K(p, q) = P(p and q kept)
+
+    Parameters
+    ----------
+    f
+        Area of the square as a fraction of the image's, 0 < f <= 1; its side is max(1, round(sqrt(f h w))).
+
+    Notes
+    -----
+    Zero means the mean image when the data are centred. All channels of a pixel are erased together.
+
+    Examples
+    --------
+    >>> Erase(0.25).propagate(np.ones((4, 4)), np.ones((4, 4)), (2, 2, 1))[0][0]
+    array([0.75, 0.5 , 0.5 , 0.5 ])
+    """
+
+    f: float
+    spatial = True
+    name = "erase"
+    signature = "erase:f"
+    meaning = "set a random square of about a fraction f of the image's area to zero"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "f", _fraction("f", self.f))
+
+    def side(self, h: int, w: int) -> int:
+        """Side of the square in pixels for images of h x w pixels."""
+        return max(1, round(np.sqrt(self.f * h * w)))
+
+    def check(self, shape: Shape) -> None:
+        """Refuse flat samples and images into which the square does not fit."""
+        super().check(shape)
+        h, w, _ = shape
+        if self.side(h, w) > min(h, w):
+            raise ValueError(
+                f"`{self}` must fit into the image, got a square of side {self.side(h, w)} for {h} x {w}"
+                " pixels"
+            )
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        n, h, w, _ = images.shape
+        side = self.side(h, w)
+        rows = np.arange(h) - rng.integers(0, h - side + 1, (n, 1))
+        columns = np.arange(w) - rng.integers(0, w - side + 1, (n, 1))
+        in_rows, in_columns = (rows >= 0) & (rows < side), (columns >= 0) & (columns < side)
+        erased = in_rows[:, :, None] & in_columns[:, None, :]
+        return np.where(erased[..., None], 0.0, images)
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        h, w, _ = shape
+        rows, columns = _covered(h, self.side(h, w)), _covered(w, self.side(h, w))
+        erased = np.outer(np.diag(rows), np.diag(columns))  # P(p erased)
+        both_erased = rows[:, None, :, None] * columns[None, :, None, :]  # P(p and q erased)
+        m = 1 - erased
+        K = 1 - erased[:, :, None, None] - erased + both_erased
+        return _masked(sigma_s, K, shape), _masked(sigma_d, np.multiply.outer(m, m), shape)
+
+
+def _covered(length: int, side: int) -> np.ndarray:
+    """P(an interval of `side` pixels, placed uniformly on `length` of them, covers both i and j)."""
+    start = np.arange(length - side + 1)[:, None]
+    covers = ((start <= np.arange(length)) & (np.arange(length) < start + side)).astype(np.float64)
+    return covers.T @ covers / len(start)
+
+
+def _masked(sigma: np.ndarray, mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """Hadamard product of Σ, over pixels and channels, with a mask (h, w, h, w) over pixels."""
+    return (sigma.reshape(shape + shape) * mask[:, :, None, :, :, None]).reshape(sigma.shape)
+
+
+@dataclass(frozen=True)
+class Scramble(ExactAugmentation):
+    """Multiplicative scrambling of a random k-dimensional subspace: A = Pc + U B Uᵀ, Pc = I − U Uᵀ.
+
+        Σs ↦ Pc Σs Pc + tr(Uᵀ Σs U) U Uᵀ,  Σd ↦ Pc Σd Pc
+
+    B has independent N(0, 1) entries; U (d, k) is drawn once, orthonormal, and belongs to the augmentation.
+
+    Parameters
+    ----------
+    k
+        Dimension of the scrambled subspace, an integer from 0 to d.
+    seed
+        Seed of U: equal seeds scramble the same subspace.
+
+    Notes
+    -----
+    Source: R16, multiplicative model, which corrects the printed Σs.
+
+    Examples
+    --------
+    >>> np.trace(Scramble(2).propagate(np.eye(4), np.eye(4), (4,))[1]).round(12)
+    np.float64(2.0)
+    """
+
+    k: int
+    seed: int = 0
+    name = "scramble"
+    signature = "scramble:k"
+    meaning = "scramble a fixed random k-dimensional subspace by a Gaussian matrix"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", _whole("k", self.k))
+
+    def basis(self, d: int) -> np.ndarray:
+        """U, orthonormal columns of shape (d, k)."""
+        return _random_basis(d, self.k, self.seed)
+
+    def check(self, shape: Shape) -> None:
+        """Refuse samples of fewer than k numbers."""
+        d = int(np.prod(shape))
+        if self.k > d:
+            raise ValueError(
+                f"`{self}` must not scramble more directions than there are, got samples of {d} numbers"
+            )
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        X = images.reshape(len(images), -1)
+        U = self.basis(X.shape[1])
+        Z = X @ U
+        # B z is N(0, ‖z‖² I) for one z, and every view has a B of its own
+        BZ = np.linalg.norm(Z, axis=1, keepdims=True) * rng.standard_normal(Z.shape)
+        return (X + (BZ - Z) @ U.T).reshape(images.shape)
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        return scrambled(sigma_s, sigma_d, self.basis(len(sigma_s)))
+
+
+@lru_cache(maxsize=8)
+def _random_basis(d: int, k: int, seed: int) -> np.ndarray:
+    basis = np.linalg.qr(np.random.default_rng(seed).standard_normal((d, k)))[0]
+    basis.setflags(write=False)
+    return basis
+
+
+def scrambled(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> Pair:
+    """Scramble a subspace: Σs ↦ Pc Σs Pc + tr(Uᵀ Σs U) U Uᵀ and Σd ↦ Pc Σd Pc, where Pc = I − U Uᵀ.
+
+    Parameters
+    ----------
+    sigma_s, sigma_d
+        Σs and Σd before, shape (d, d).
+    basis
+        U, orthonormal columns of shape (d, k), not checked here.
+
+    Returns
+    -------
+    tuple
+        Σs and Σd after, shape (d, d).
+
+    Notes
+    -----
+    For B with independent entries of mean 0 and variance 1, E[B S Bᵀ] = tr(S) I and the cross terms vanish.
+    Source: R16.
+
+    Examples
+    --------
+    >>> scrambled(np.diag([1.0, 3.0]), np.diag([1.0, 3.0]), np.array([[0.0], [1.0]]))[1]
+    array([[1., 0.],
+           [0., 0.]])
+    """
+    U = basis
+
+    def conserved(sigma: np.ndarray) -> np.ndarray:
+        left = sigma - U @ (U.T @ sigma)
+        return left - (left @ U) @ U.T
+
+    return conserved(sigma_s) + np.trace(U.T @ sigma_s @ U) * (U @ U.T), conserved(sigma_d)
+
+
+@dataclass(frozen=True)
+class Gain(ExactAugmentation):
+    """Random contrast: x ↦ g x, one g ~ N(1, s²) a view; Σs ↦ (1 + s²) Σs, Σd ↦ Σd: ratios shrink by 1 + s².
+
+    Parameters
+    ----------
+    s
+        Standard deviation of the gain, finite and >= 0.
+
+    Examples
+    --------
+    >>> Gain(1.0).propagate(np.eye(1), np.eye(1), (1,))
+    (array([[2.]]), array([[1.]]))
+    """
+
+    s: float
+    name = "gain"
+    signature = "gain:s"
+    meaning = "multiply the image by g ~ N(1, s^2)"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "s", _deviation("s", self.s))
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        gain = 1 + self.s * rng.standard_normal(len(images))
+        return images * gain.reshape((-1,) + (1,) * (images.ndim - 1))
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        return (1 + self.s**2) * sigma_s, sigma_d
+
+
+AUGMENTATIONS: dict[str, type[Augmentation]] = {
+    kind.name: kind for kind in (Shift, Noise, Flip, Crop, Erase, Scramble, Gain)
+}
+
+
+def parse(spec: str, *, seed: int = 0) -> Augmentation:
+    """Read an augmentation from its spec, `name` or `name:value`.
+
+    Parameters
+    ----------
+    spec
+        For instance ``shift:1``, ``noise:0.3``, ``crop:1/2`` or ``flip``; the names are in `AUGMENTATIONS`.
+    seed
+        Seed of the subspace that ``scramble`` draws; the others draw nothing before they see an image.
+
+    Examples
+    --------
+    >>> parse("crop:1/2")
+    Crop(f=0.5)
+    """
+    name, colon, text = (part.strip() for part in spec.partition(":"))
+    if name not in AUGMENTATIONS:
+        known = ", ".join(kind.signature for kind in AUGMENTATIONS.values())
+        raise ValueError(f"an augmentation must be one of {known}, got {spec!r}")
+    kind = AUGMENTATIONS[name]
+    parameter = kind.signature.partition(":")[2]
+    if colon and not parameter:
+        raise ValueError(f"`{name}` must be given without a value, got {spec!r}")
+    if parameter and not text:
+        raise ValueError(f"`{name}` must be given with a value, {kind.signature}, got {spec!r}")
+    settings: dict[str, Any] = {"seed": seed} if kind is Scramble else {}
+    try:
+        if parameter:
+            settings[parameter] = _number(text)
+        return kind(**settings)
+    except ValueError as error:
+        raise ValueError(f"in {spec!r}, {error}") from None
+
+
+def view_moments(
+    batches: Batches, augmentations: Sequence[Augmentation], *, draws: int = 8, seed: int = 0
+) -> list[Pair]:
+    """Moments Σs and Σd of the views that a chain of augmentations makes of the samples.
+
+    Parameters
+    ----------
+    batches
+        The samples; memory is needed for one batch and the moments.
+    augmentations
+        The chain that makes a view of a sample, in its order.
+    draws
+        Views to draw of each sample where an augmentation has no closed form, an integer >= 4.
+    seed
+        Seed of those draws, which are made batch by batch.
+
+    Returns
+    -------
+    list
+        One pair (Σs, Σd), exact, when every augmentation has a closed form. Otherwise two independent unbiased
+        pairs, each from half of the draws: views are drawn up to the last augmentation that has no closed form,
+        and the rest of the chain acts in closed form. The samples count as the whole population.
+
+    Raises
+    ------
+    ValueError
+        An augmentation does not suit the samples, or `draws` is out of range.
+
+    Examples
+    --------
+    >>> from dynamics.datasets import standardised
+    >>> view_moments(standardised(np.array([[0.0], [2.0]])), [Noise(1.0)])
+    [(array([[2.]]), array([[1.]]))]
+    """
+    if not isinstance(draws, (int, np.integer)) or draws < 4:
+        raise ValueError(f"`draws` must be an integer >= 4, got {draws}")
+    for augmentation in augmentations:
+        augmentation.check(batches.shape)
+    n_sampled = 1 + max((i for i, a in enumerate(augmentations) if not a.exact), default=-1)
+    if n_sampled:
+        pairs = _sample_halves(batches, augmentations[:n_sampled], draws, np.random.default_rng(seed))
+    else:
+        sigma_x, n = 0.0, 0
+        for X in batches.samples:
+            sigma_x, n = sigma_x + X.T @ X, n + len(X)
+        pairs = [(sigma_x/n, sigma_x/n)]
+    for augmentation in augmentations[n_sampled:]:
+        pairs = [augmentation.propagate(*pair, batches.shape) for pair in pairs]
+    return pairs
+
+
+def _number(text: str) -> float:
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"the value must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None

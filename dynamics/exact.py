@@ -1,0 +1,708 @@
+"""Closed-form solutions of the one-mode flows, their fixed points, and the eigenvalues there.
+
+A fixed point of one mode has a three-dimensional Jacobian, of which the invariant (R2) takes one dimension. What
+is left, on the leaf, has in every case the form
+
+    d/dt [leaf, θ] = [[−(β + γ), β], [1/τt, −1/τt]] [leaf, θ],
+
+with a gain β from the target and a gap γ that decides stability: the determinant is γ/τt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamics.states import MatrixState, ModeState
+from dynamics.system import MatrixSystem, ModeSystem
+
+_LOG_RANGE = 600.0
+"""e^−600 of the way is left: what remains is zero for any purpose, and e^600 does not overflow."""
+_BISECTIONS = 64
+"""Halvings that bring _LOG_RANGE below the spacing of floating-point numbers near 1."""
+
+
+class WeightDecayFixedPoints(NamedTuple):
+    """The five fixed points of each mode under weight decay, a leading axis of length 5.
+
+    Parameters
+    ----------
+    names
+        "origin", "lower" (w2 = p−), "lower-mirror" (w1 and θ negated), "upper" (w2 = p+) and "upper-mirror".
+    points
+        w1, w2, θ, shape (5, n_modes); NaN where the point does not exist.
+    eigenvalues
+        Eigenvalues of the Jacobian there, complex, shape (5, n_modes, 3).
+    """
+
+    names: tuple[str, ...]
+    points: ModeState
+    eigenvalues: np.ndarray
+
+
+class EmaGrowth(NamedTuple):
+    """Growth of the recurrence of R28: κ, and the bound λ/(1/α + 1/η) that it never exceeds."""
+
+    rate: np.ndarray
+    bound: np.ndarray
+
+
+def _times(ts: Any) -> np.ndarray:
+    times = np.asarray(ts, dtype=np.float64)
+    bad = ~(np.isfinite(times) & (times >= 0))
+    if np.any(bad):
+        raise ValueError(f"`ts` must be finite and >= 0, got {times[bad].flat[0]}")
+    return times
+
+
+def _refuse_weight_decay(system: ModeSystem) -> None:
+    if np.any(np.asarray(system.weight_decay) != 0):
+        raise ValueError(f"`weight_decay` must be 0 for this closed form, got {system.weight_decay}")
+
+
+def _leaf_eigenvalues(beta: Any, gamma: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of [[−(β + γ), β], [1/τt, −1/τt]], the larger real part first; shape (..., 2), complex."""
+    zeta = 1 / np.asarray(system.tau_target)
+    b = beta + gamma + zeta
+    root = np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j)
+    # the root of s² + b s + γζ that adds up without cancellation, then the other one from their product
+    s = -(b + np.copysign(1.0, b) * root) / 2
+    other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
+    return np.sort(np.stack([s, other], axis=-1), axis=-1)[..., ::-1]
+
+
+def learned_line_eigenvalues(online: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of the full flow at the points (a, r, a) of the learned line.
+
+    0 along the line, and the roots of s² + s(1/τt + λs(r²/τo + a²/τp)) + λs a²/(τp τt) = 0.
+
+    Parameters
+    ----------
+    online
+        a, scalar or shape (..., n_modes).
+    system
+        With η = 0.
+
+    Returns
+    -------
+    array (..., n_modes, 3)
+        Complex with zero imaginary part: (1/τt − λs a²/τp)² plus products of positive terms is under the root.
+        The zero of the line comes first. NaN where λs = 0.
+
+    Raises
+    ------
+    ValueError
+        η ≠ 0: then the line breaks up into isolated points, see `weight_decay_fixed_points`.
+
+    Notes
+    -----
+    Source: R5.
+
+    Examples
+    --------
+    >>> learned_line_eigenvalues(0.5, ModeSystem(1.0, 0.5)).real.round(6)
+    array([[ 0.      , -0.190983, -1.309017]])
+    """
+    _refuse_weight_decay(system)
+    beta = system.ratio * system.lambda_d / system.tau_online
+    gamma = system.lambda_s * np.asarray(online) ** 2 / system.tau_predictor
+    pair = _leaf_eigenvalues(beta + 0 * gamma, gamma, system)
+    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
+
+
+def collapsed_line_eigenvalues(predictor: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of the full flow at the points (0, p, 0) of the collapsed line.
+
+    0 along the line, and the roots of s² + s(1/τt + λs p²/τo) + (p/(τo τt))(λs p − λd) = 0.
+
+    Parameters
+    ----------
+    predictor
+        p, scalar or shape (..., n_modes).
+    system
+        With η = 0.
+
+    Returns
+    -------
+    array (..., n_modes, 3)
+        Complex; the zero of the line first. Attracting for p < 0 (where the pair can be complex) and p > r,
+        a saddle for 0 < p < r, doubly degenerate at p = 0 and p = r.
+
+    Raises
+    ------
+    ValueError
+        η ≠ 0: then the line is no line of fixed points.
+
+    Notes
+    -----
+    Source: R5.
+
+    Examples
+    --------
+    >>> collapsed_line_eigenvalues([[-1.0], [0.5], [1.0]], ModeSystem(1.0, 0.5))[:, 0, 1].real
+    array([-1. ,  0. , -0.29289322])
+    """
+    _refuse_weight_decay(system)
+    p = np.asarray(predictor)
+    beta = p * system.lambda_d / system.tau_online
+    gamma = p * (system.lambda_s * p - system.lambda_d) / system.tau_online
+    pair = _leaf_eigenvalues(beta, gamma, system)
+    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
+
+
+def no_predictor_eigenvalues(system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of the flow without predictor, [[−λs/τo − η, λd/τo], [1/τt, −1/τt]].
+
+    Returns
+    -------
+    array (n_modes, 2)
+        Complex, the larger real part first. Both negative when λd < λs + τo η: collapse from everywhere. One is
+        exactly 0 when λd = λs and η = 0.
+
+    Notes
+    -----
+    Source: R11; DD F.3.
+
+    Examples
+    --------
+    >>> no_predictor_eigenvalues(ModeSystem(1.0, 1.0)).real
+    array([[ 0., -2.]])
+    """
+    beta, gamma = _no_predictor_leaf(system)
+    return _leaf_eigenvalues(beta, gamma, system)
+
+
+def _no_predictor_leaf(system: ModeSystem) -> tuple[np.ndarray, np.ndarray]:
+    beta = system.lambda_d / system.tau_online
+    return beta, (system.lambda_s - system.lambda_d) / system.tau_online + system.weight_decay
+
+
+def no_predictor_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
+    """Exact flow of modes without predictor: (w1, θ)(t) = exp(A t) (w1, θ)(0).
+
+    With A of `no_predictor_eigenvalues`, s its larger eigenvalue and 2δ the distance to the other one,
+
+        exp(A t) = e^{s t} [½(1 + e^{−2δt}) I + (1 − e^{−2δt})/(2δ) (A − ½ tr A)].
+
+    Parameters
+    ----------
+    ts
+        Times t >= 0, any shape.
+    state
+        Start w1, θ, shape (n_modes,); its w2 is not used.
+    system
+        Any eigenvalues, weight decay included.
+
+    Returns
+    -------
+    ModeState
+        Shape ts.shape + (n_modes,); w2 = 1.
+
+    Raises
+    ------
+    ValueError
+        A time is negative or not finite.
+
+    Notes
+    -----
+    Source: R11; DD F.3.
+
+    Examples
+    --------
+    >>> system = ModeSystem(1.0, 1.0)
+    >>> no_predictor_solution(50.0, system.state(online=0.3, target=0.1), system).online
+    array([0.2])
+    """
+    t = _times(ts)[..., None]
+    w1, _, th = state
+    beta, gamma = _no_predictor_leaf(system)
+    zeta = 1 / np.asarray(system.tau_target)
+    s, two_delta = (
+        no_predictor_eigenvalues(system)[:, 0],
+        np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j),
+    )
+    decayed = np.exp(-two_delta * t)
+    mean = (1 + decayed) / 2
+    slope = np.where(two_delta == 0, t, -np.expm1(-two_delta * t) / np.where(two_delta == 0, 1.0, two_delta))
+    half = (zeta - beta - gamma) / 2
+    online = np.exp(s * t) * (mean * w1 + slope * (half * w1 + beta * th))
+    target = np.exp(s * t) * (mean * th + slope * (zeta * w1 - half * th))
+    return ModeState(online.real, np.ones_like(online.real), target.real)
+
+
+def no_predictor_matrix_solution(ts: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
+    """Exact flow of the full network without predictor: [W Θ](t) = [W Θ](0) exp(K t).
+
+    K = [[−Σs/τo − η I, I/τt], [Σd/τo, −I/τt]], acting from the right, whether Σs and Σd commute or not.
+
+    Parameters
+    ----------
+    ts
+        Times t >= 0, shape (T,) or scalar.
+    state
+        Start W, Θ, shape (n2, n1); its P is not used.
+    system
+        Moments, time constants and weight decay.
+
+    Returns
+    -------
+    MatrixState
+        Time first; P = I. One exponential of a 2 n1 × 2 n1 matrix a time, O(T n1³).
+
+    Raises
+    ------
+    ValueError
+        A time is negative or not finite.
+
+    Notes
+    -----
+    Source: R11; DD F.3.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.eye(2), np.diag([1.0, 0.5]))
+    >>> no_predictor_matrix_solution(100.0, system.state(np.eye(2), np.eye(2)), system).online.round(6)
+    array([[1., 0.],
+           [0., 0.]])
+    """
+    from scipy.linalg import expm
+
+    times = _times(ts)
+    W, P, Th = state
+    one = np.eye(system.n1)
+    sigma_s, sigma_d = (s if s.ndim == 2 else np.diag(s) for s in (system.sigma_s, system.sigma_d))
+    K = np.block(
+        [
+            [-sigma_s / system.tau_online - system.weight_decay * one, one / system.tau_target],
+            [sigma_d / system.tau_online, -one / system.tau_target],
+        ]
+    )
+    both = np.hstack([W, Th]) @ expm(K * times[..., None, None])
+    identity = np.broadcast_to(np.eye(P.shape[0]), (*times.shape, *P.shape)).copy()
+    return MatrixState(both[..., : system.n1], identity, both[..., system.n1 :])
+
+
+def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
+    """Exact flow of modes with a constant target.
+
+    With x = sqrt(τo) w1 and y = sqrt(τp) w2, the product p q of p = x + y and q = x − y is the invariant c, and
+    z = (p/p(0))² = (q(0)/q)² obeys a Riccati equation with constant coefficients,
+
+        dz/dt = −a p(0)² z² + 2h z + a q(0)²,   a = λs/(2 τo τp),  h = θ λd/sqrt(τo τp),
+
+    whose solution, with δ = sqrt(h² + a²c²) and S = tanh(δt)/δ, is
+
+        z = [1 + (h + a q(0)²) S]/[1 + (a p(0)² − h) S].
+
+    It is R13's u = w1 w2 = (p² − q²)/(4 sqrt(τo τp)), in variables that need no case for c > 0, = 0, < 0 and
+    carry the signs of both weights. It is evaluated as sums of positive terms.
+
+    Parameters
+    ----------
+    ts
+        Times t >= 0, any shape.
+    state
+        Start w1, w2 and the constant θ, shape (n_modes,), any signs.
+    system
+        λs >= 0, any λd, any τo and τp, η = 0.
+
+    Returns
+    -------
+    ModeState
+        Shape ts.shape + (n_modes,). The error is a few roundings of max(|x|, |y|).
+
+    Raises
+    ------
+    ValueError
+        A time is negative or not finite; η ≠ 0; λs < 0, where solutions leave in finite time (R26).
+
+    Notes
+    -----
+    Source: R13; DD F, Figure 5 left.
+
+    Examples
+    --------
+    >>> system = ModeSystem(1.0, 0.5)
+    >>> end = fixed_target_solution(200.0, system.state(0.3, -0.1, 1.0), system)
+    >>> np.round(end.online * end.predictor, 12)
+    array([0.5])
+    """
+    t = _times(ts)[..., None]
+    _refuse_weight_decay(system)
+    if np.any(system.lambda_s < 0):
+        raise ValueError(f"`lambda_s` must be >= 0 for this closed form, got {np.min(system.lambda_s)}")
+    w1, w2, th = state
+    root_o, root_p = np.sqrt(system.tau_online), np.sqrt(system.tau_predictor)
+    p0, q0 = root_o * w1 + root_p * w2, root_o * w1 - root_p * w2
+    a = system.lambda_s / (2 * system.tau_online * system.tau_predictor)
+    h = th * system.lambda_d / (root_o * root_p)
+    ac = a * p0 * q0
+    delta = np.hypot(h, ac)
+    safe = np.where(delta == 0, 1.0, delta)
+    decayed = np.exp(-2 * delta * t)
+    S = np.where(delta == 0, 2 * t, -np.expm1(-2 * delta * t) / safe)
+    # 1 ± h/δ; the smaller one from δ² − h² = (a c)², for h/δ may be 1 to rounding
+    large = 1 + np.abs(h) / safe
+    small = np.where(delta == 0, 1.0, (ac / safe) * (ac / (safe + np.abs(h))))
+    plus, minus = np.where(h >= 0, large, small), np.where(h >= 0, small, large)
+    numerator = plus + minus * decayed + a * q0**2 * S
+    denominator = minus + plus * decayed + a * p0**2 * S
+    # p = 0 and q = 0 are invariant lines, on which the other term may underflow
+    p = p0 * np.sqrt(numerator / np.where(p0 == 0, 1.0, denominator))
+    q = q0 * np.sqrt(denominator / np.where(q0 == 0, 1.0, numerator))
+    return ModeState((p + q) / (2 * root_o), (p - q) / (2 * root_p), np.broadcast_to(th, p.shape).copy())
+
+
+def _log1p_over(d: float, v: Any) -> Any:
+    """ln(1 + d v)/d, continued by v at d = 0."""
+    return np.log1p(d * v) / d if d != 0 else v
+
+
+class _NoEmaPath:
+    """One mode's path on its leaf without EMA, in units of τo/λs: dw/dt = (w² + c)(r − w) with w = w2.
+
+    The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit, the
+    time and m = w² + c are all known to relative accuracy. m(0) is given beside w(0), for w(0)² + c cancels
+    where w1 is small.
+    """
+
+    def __init__(self, w0: float, m0: float, r: float):
+        self.w0, self.m0, self.r = w0, m0, r
+        self.c = m0 - w0**2
+        self.k = float(np.sqrt(max(-self.c, 0.0)))
+        self.at_rest = m0 == 0 or w0 == r
+        self.limit = r if self.c > 0 else -self.k if w0 < 0 else max(r, self.k)
+        self.gap0 = w0 - r if self.limit == r else m0 / (w0 + self.limit)
+
+    def at(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the time, F(w) − F(w(0)) of R14 over r² + c, and w and m then."""
+        w0, m0, r, c, k, limit = self.w0, self.m0, self.r, self.c, self.k, self.limit
+        gap, shift = self.gap0 * np.exp(-y), self.gap0 * np.expm1(-y)
+        w = limit + gap
+        if c > 0:
+            angle = np.arctan2(np.sqrt(c) * shift, m0 + w0 * shift) / np.sqrt(c)
+            log = np.log1p(shift * (w + w0) / m0) / 2
+            return (y + log + r * angle) / (r**2 + c), w, c + w**2
+        # partial fractions over the nodes −k, k, r in the pairs (k, r) and (−k, k), either of which may coalesce,
+        # with the node that is the limit taken out of the logarithms
+        if limit == r:
+            g = m0 / (w0 + k)
+            time = _log1p_over(r - k, np.expm1(y) / g) + _log1p_over(2 * k, shift / (m0 + g * shift))
+            m = m0 + shift * (w + w0) if w0 < r else (r - k) * (r + k) + gap * (w + r)
+        elif limit == k:
+            time = _log1p_over(k - r, np.expm1(y) / (w0 - r)) - _log1p_over(2 * k, np.expm1(y) / (w0 + k))
+            m = gap * (w + k)
+        else:
+            near = shift / ((r - w) * (w0 - k))
+            time = _log1p_over(r - k, near) + _log1p_over(2 * k, np.expm1(y) / (k - w0))
+            m = gap * (w - k)
+        return time / (r + k), w, m
+
+    def clock(self, t: np.ndarray) -> np.ndarray:
+        """Return y at time t by bisection of the increasing t(y), to the rounding of both."""
+        low, high = np.zeros_like(t), np.full_like(t, _LOG_RANGE)
+        with np.errstate(over="ignore"):
+            for _ in range(_BISECTIONS):
+                y = (low + high) / 2
+                early = self.at(y)[0] <= t
+                low, high = np.where(early, y, low), np.where(early, high, y)
+        return low
+
+
+def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
+    _refuse_weight_decay(system)
+    for name, value in (("lambda_s", system.lambda_s), ("lambda_d", system.lambda_d)):
+        if np.any(value <= 0):
+            raise ValueError(f"`{name}` must be > 0 for this closed form, got {np.min(value)}")
+    w1, w2, _ = state
+    m0 = system.tau_online * w1**2 / system.tau_predictor
+    return [_NoEmaPath(*map(float, mode)) for mode in zip(w2, m0, system.ratio, strict=True)]
+
+
+def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndarray:
+    """Exact time at which the predictor of each mode without EMA has a given value.
+
+        t = τo [F(w2) − F(w2(0))]/(λs(r² + c)),   F(w) = ½ ln(w² + c) + r A(w) − ln|r − w|,
+
+    with c = τo w1(0)²/τp − w2(0)² and A(w) = arctan(w/√c)/√c, −1/w, or (1/2k) ln|(w − k)/(w + k)|, k = √−c, for
+    c >, =, < 0. The differences are rearranged so that they hold through c = 0 and through c = −r², where F and
+    the factor r² + c vanish together.
+
+    Parameters
+    ----------
+    predictor
+        w2, shape (..., n_modes) or broadcastable to it.
+    state
+        Start w1, w2, shape (n_modes,); its θ is not used, as θ = w1.
+    system
+        λs > 0, λd > 0, any τo and τp, η = 0.
+
+    Returns
+    -------
+    array (..., n_modes)
+        Negative where w2 lies before the start; inf at the limit of w2; NaN where the path never leads.
+
+    Raises
+    ------
+    ValueError
+        λs or λd is not positive, or η ≠ 0.
+
+    Notes
+    -----
+    Source: R14, with τo and τp restored.
+
+    Examples
+    --------
+    >>> system = ModeSystem(1.0, 0.5)
+    >>> no_ema_time(np.array([[0.1], [0.4], [0.5]]), system.state(0.1, 0.1), system).round(6)
+    array([[ 0.      ],
+           [22.167038],
+           [     inf]])
+    """
+    paths = _no_ema_paths(state, system)
+    asked = np.asarray(predictor, dtype=np.float64)
+    asked = np.broadcast_to(asked, np.broadcast_shapes(asked.shape, (len(paths),)))
+    times = np.empty(asked.shape)
+    # outside the path the logarithms have no real value: those times are NaN
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for i, path in enumerate(paths):
+            w = asked[..., i]
+            if path.at_rest:
+                times[..., i] = np.where(w == path.w0, 0.0, np.nan)
+                continue
+            y = -np.log1p((w - path.w0) / path.gap0)
+            times[..., i] = np.where(w == path.limit, np.inf, path.at(y)[0])
+    return times * (system.tau_online / system.lambda_s)
+
+
+def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
+    """Exact flow of modes without EMA, θ = w1: `no_ema_time` inverted.
+
+    w2(t) is monotone, and w1(t) = sign(w1(0)) sqrt((τp/τo)(w2² + c)) follows on the leaf.
+
+    Parameters
+    ----------
+    ts
+        Times t >= 0, any shape.
+    state
+        Start w1, w2, shape (n_modes,), any signs; its θ is not used.
+    system
+        λs > 0, λd > 0, any τo and τp, η = 0.
+
+    Returns
+    -------
+    ModeState
+        Shape ts.shape + (n_modes,). w2 to a few roundings; w1 to relative accuracy also while it collapses.
+
+    Raises
+    ------
+    ValueError
+        A time is negative or not finite; λs or λd is not positive; η ≠ 0.
+
+    Notes
+    -----
+    The side of the boundaries c = 0 (for w2 < 0) and c = −r² (for w2 > 0) on which a start lies is decided by the
+    rounded c: closer than that to them the limit is not determined by the numbers given. Source: R14.
+
+    Examples
+    --------
+    >>> system = ModeSystem(1.0, 0.5)
+    >>> no_ema_solution(200.0, system.state(0.3, 0.1), system).online.round(6)
+    array([0.574456])
+    """
+    t = _times(ts)
+    paths = _no_ema_paths(state, system)
+    w2, m = np.empty((*t.shape, len(paths))), np.empty((*t.shape, len(paths)))
+    unit = np.broadcast_to(system.tau_online / system.lambda_s, (len(paths),))
+    for i, path in enumerate(paths):
+        if path.at_rest:
+            w2[..., i], m[..., i] = path.w0, path.m0
+        else:
+            _, w2[..., i], m[..., i] = path.at(path.clock(t / unit[i]))
+    w1 = np.sign(state.online) * np.sqrt(system.tau_predictor * m / system.tau_online)
+    return ModeState(w1, w2, w1.copy())
+
+
+def escape_time(weight: Any, system: ModeSystem, *, fraction: float = 0.5) -> np.ndarray:
+    """Exact time that tied weights without EMA take from w to a fraction of r: they leave the origin slowly.
+
+    dw/dt = w²(λd − λs w)/τ, so the time grows as τ/(λd w) for small w, not as ln(1/w).
+
+    Parameters
+    ----------
+    weight
+        w = w1 = w2 = θ at the start, > 0, scalar or shape (n_modes,).
+    system
+        λs > 0, λd > 0, τo = τp = τ, η = 0.
+    fraction
+        Where the escape ends, as a fraction of r, in (0, 1).
+
+    Returns
+    -------
+    array (n_modes,)
+        The time; negative for a start beyond the fraction.
+
+    Raises
+    ------
+    ValueError
+        `weight` or `fraction` is out of range, or the system is not as above.
+
+    Notes
+    -----
+    Source: R14.
+
+    Examples
+    --------
+    >>> escape_time(1e-4, ModeSystem(1.0, 0.5)).round(1)
+    array([20030.1])
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must be in (0, 1), got {fraction}")
+    if np.any(np.asarray(system.tau_online) != np.asarray(system.tau_predictor)):
+        raise ValueError(
+            "tied weights must have `tau_online` = `tau_predictor`,"
+            f" got {system.tau_online} and {system.tau_predictor}"
+        )
+    start = system.state(weight, weight, weight)
+    if np.any(start.online <= 0):
+        raise ValueError(f"`weight` must be > 0 to escape, got {np.min(start.online)}")
+    return no_ema_time(fraction * system.ratio, start, system)
+
+
+def saddle_node(system: ModeSystem) -> np.ndarray:
+    """Weight decay at which the learned fixed points meet their saddles and vanish, η* = λd²/(4 τo λs).
+
+    They meet at w2 = r/2, |w1| = |θ| = sqrt(τp/τo) r/2.
+
+    Parameters
+    ----------
+    system
+        Its weight decay is not used.
+
+    Returns
+    -------
+    array (n_modes,)
+        η*; NaN where λs <= 0, for there p± exist at every η.
+
+    Notes
+    -----
+    Source: R15; NC for λd = τ, λs = 1 + σ².
+
+    Examples
+    --------
+    >>> saddle_node(ModeSystem(1.0, 0.5))
+    array([0.0625])
+    """
+    positive = system.lambda_s > 0
+    lambda_s = np.where(positive, system.lambda_s, 1.0)
+    return np.where(positive, system.lambda_d**2 / (4 * system.tau_online * lambda_s), np.nan)
+
+
+def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
+    """Fixed points of the full flow with weight decay, and the eigenvalues there.
+
+    The origin, with eigenvalues −η, −η, −1/τt, and
+
+        w2 = p± = [λd ± sqrt(λd² − 4 η τo λs)]/(2λs),  θ = w1 = ± sqrt(τp/τo) w2,
+
+    with −2η across the balanced sheet and the roots of s² + s(2λs p²/τo + 1/τt) + p(2λs p − λd)/(τo τt) on it.
+
+    Parameters
+    ----------
+    system
+        η > 0; λs ≠ 0 for points other than the origin.
+
+    Returns
+    -------
+    WeightDecayFixedPoints
+        NaN where η > η*. For λs, λd > 0: p− is a saddle, p+ stable for every τo, τp and τt.
+
+    Raises
+    ------
+    ValueError
+        η = 0: then the fixed points form lines, see `learned_line_eigenvalues`.
+
+    Notes
+    -----
+    Source: R15. The trace is negative for unequal τo and τp too: there is no Hopf bifurcation.
+
+    Examples
+    --------
+    >>> found = weight_decay_fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.06))
+    >>> found.points.predictor[:, 0].round(12)
+    array([0. , 0.2, 0.2, 0.3, 0.3])
+    """
+    eta = np.broadcast_to(system.weight_decay, (system.n_modes,))
+    if np.any(eta <= 0):
+        raise ValueError(f"`weight_decay` must be > 0 for isolated fixed points, got {np.min(eta)}")
+    lambda_s, lambda_d = system.lambda_s, system.lambda_d
+    discriminant = lambda_d**2 - 4 * eta * system.tau_online * lambda_s
+    root = np.sqrt(np.where((discriminant >= 0) & (lambda_s != 0), discriminant, np.nan))
+    # the root that adds up without cancellation, then the other one from p+ p− = η τo/λs
+    q = (lambda_d + np.copysign(root, lambda_d)) / 2
+    first, second = q / np.where(lambda_s == 0, 1.0, lambda_s), eta * system.tau_online / q
+    upper = np.where(lambda_d >= 0, first, second)
+    lower = np.where(lambda_d >= 0, second, first)
+    balance = np.sqrt(system.tau_predictor / system.tau_online)
+    zero = np.zeros_like(eta)
+    p = np.stack([zero, lower, lower, upper, upper])
+    w1 = np.stack([zero, balance * lower, -balance * lower, balance * upper, -balance * upper])
+
+    at_origin = np.stack([-eta, -eta, -1 / np.broadcast_to(system.tau_target, eta.shape)], axis=-1)
+    spectra = [at_origin + 0j]
+    for level, sign in ((lower, -1), (upper, 1)):
+        pair = _leaf_eigenvalues(
+            level * lambda_d / system.tau_online, sign * level * root / system.tau_online, system
+        )
+        spectra += 2 * [np.concatenate([-2 * eta[:, None], pair], axis=-1)]
+    return WeightDecayFixedPoints(
+        ("origin", "lower", "lower-mirror", "upper", "upper-mirror"),
+        ModeState(w1, p, w1.copy()),
+        np.stack(spectra),
+    )
+
+
+def ema_growth(learning_rate: Any, target_rate: Any, gain: Any) -> EmaGrowth:
+    """Growth rate κ of w(t+1) = w(t) + α[−w(t) + (1 + λ) v(t)], v(t+1) = (1 − η) v(t) + η w(t).
+
+    κ = ½(η + α)(sqrt(1 + 4αηλ/(η + α)²) − 1) <= λ/(1/α + 1/η); generic starts grow as (1 + κ)ᵗ.
+
+    Parameters
+    ----------
+    learning_rate
+        α, in (0, 1].
+    target_rate
+        η = 1 − γ with γ the EMA coefficient, in (0, 1].
+    gain
+        λ, any real number with 1 + 4αηλ/(η + α)² >= 0; broadcasts with the others.
+
+    Returns
+    -------
+    EmaGrowth
+        κ, the larger root of κ² + (α + η)κ = αηλ, and its bound.
+
+    Raises
+    ------
+    ValueError
+        A rate is out of range, or λ so negative that the recurrence oscillates.
+
+    Notes
+    -----
+    Source: R28; DD theorem 9, which prints 1 − λ.
+
+    Examples
+    --------
+    >>> ema_growth(0.5, 0.5, 3.0)
+    EmaGrowth(rate=np.float64(0.5), bound=np.float64(0.75))
+    """
+    alpha, eta, lam = (np.asarray(value, dtype=np.float64) for value in (learning_rate, target_rate, gain))
+    for name, value in (("learning_rate", alpha), ("target_rate", eta)):
+        bad = ~((value > 0) & (value <= 1))
+        if np.any(bad):
+            raise ValueError(f"`{name}` must be in (0, 1], got {value[bad].flat[0]}")
+    under_root = 1 + 4 * alpha * eta * lam / (eta + alpha) ** 2
+    if not np.all(under_root >= 0):
+        raise ValueError(f"`gain` must be >= −(α + η)²/(4αη) for a real growth rate, got {np.min(lam)}")
+    bound = alpha * eta * lam / (alpha + eta)
+    return EmaGrowth(2 * bound / (np.sqrt(under_root) + 1), bound)

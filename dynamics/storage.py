@@ -1,0 +1,198 @@
+"""Results on disk: arrays with named axes and a description, written whole or not at all.
+
+The suffix picks the format: ``.npz`` (NumPy), ``.csv`` (one row a time), ``.json``, ``.nc`` (netCDF, by xarray).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamics.states import MatrixState
+
+SUFFIXES = (".npz", ".csv", ".json", ".nc")
+
+
+class Variable(NamedTuple):
+    """An array with a name for each axis.
+
+    Parameters
+    ----------
+    dims
+        Names of the axes, such as ("t", "mode"); an array named like its only axis is a coordinate.
+    values
+        The array.
+    """
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends well, and is removed if not.
+
+    Raises
+    ------
+    ValueError
+        The folder does not exist or cannot be written to.
+    """
+    checked_target(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def checked_suffix(path: str | Path, accepted: tuple[str, ...]) -> Path:
+    """Return `path` if its suffix is one of those accepted.
+
+    Raises
+    ------
+    ValueError
+        Another suffix: which are accepted and what was given.
+
+    Examples
+    --------
+    >>> checked_suffix("run.npz", SUFFIXES).suffix
+    '.npz'
+    """
+    path = Path(path)
+    if path.suffix.lower() not in accepted:
+        raise ValueError(f"a file name must end in {', '.join(accepted)}, got {str(path)!r}")
+    return path
+
+
+def checked_target(path: Path) -> Path:
+    """Return `path` if a file can be written there.
+
+    Raises
+    ------
+    ValueError
+        It is a folder, or its own folder does not exist or cannot be written to.
+
+    Examples
+    --------
+    >>> checked_target(Path("no/such/folder/run.npz"))
+    Traceback (most recent call last):
+    ValueError: cannot write no/such/folder/run.npz: the folder no/such/folder does not exist
+    """
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"cannot write {path}: the folder {path.parent} is not writable")
+    return path
+
+
+def load_state(path: str | Path) -> MatrixState:
+    """Read a matrix state from an ``.npz`` archive with `online`, `predictor` and, if not equal to online, `target`.
+
+    Arrays with time first, as `write_arrays` stores a run, give the last state.
+
+    Raises
+    ------
+    ValueError
+        A file that is no such archive, missing arrays, or shapes that do not fit.
+    """
+    from dynamics.datasets import read_npz
+
+    arrays = read_npz(Path(path))
+    missing = [name for name in ("online", "predictor") if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} must hold {', '.join(missing)}, got {', '.join(arrays) or 'nothing'}")
+    arrays.setdefault("target", arrays["online"])
+    parts = []
+    for name in MatrixState._fields:
+        values = arrays[name]
+        last = values[-1] if values.ndim == 3 else values
+        if last.ndim != 2 or last.size == 0 or last.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{path}: {name} must be a real matrix, or matrices with time first,"
+                f" got shape {values.shape} of {values.dtype}"
+            )
+        parts.append(last.astype(np.float64))
+    return MatrixState(*parts)
+
+
+def write_arrays(path: str | Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    """Write arrays and their description to `path`, in the format of its suffix.
+
+    Parameters
+    ----------
+    path
+        Ends in .npz, .csv, .json or .nc; replaced only when the new file is complete.
+    variables
+        Arrays by name; all of them share the first axis ("t").
+    meta
+        Description, written as JSON: entry ``meta`` of .npz and .json, attribute ``meta`` of .nc, a comment line
+        at the top of .csv.
+
+    Raises
+    ------
+    ValueError
+        Unknown suffix, or a place that cannot be written to.
+    """
+    path = checked_suffix(path, SUFFIXES)
+    writers: dict[str, Callable[[Path, Mapping[str, Variable], Mapping[str, Any]], None]] = {
+        ".npz": _write_npz,
+        ".csv": _write_csv,
+        ".json": _write_json,
+        ".nc": _write_netcdf,
+    }
+    with replacing(path) as temporary:
+        writers[path.suffix.lower()](temporary, variables, meta)
+
+
+def _write_npz(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    arrays: dict[str, Any] = {name: variable.values for name, variable in variables.items()}
+    np.savez(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+
+
+def _write_csv(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    columns: dict[str, np.ndarray] = {}
+    for name, (_, values) in variables.items():
+        if values.ndim == 1:
+            columns[name] = values
+            continue
+        for index in np.ndindex(values.shape[1:]):
+            columns["_".join([name, *map(str, index)])] = values[(slice(None), *index)]
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"# {json.dumps(meta)}\n")
+        file.write(",".join(columns) + "\n")
+        # repr gives the shortest text that reads back as the same float64
+        for row in zip(*columns.values(), strict=True):
+            file.write(",".join(repr(value.item()) for value in row) + "\n")
+
+
+def _write_json(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    arrays = {name: variable.values.tolist() for name, variable in variables.items()}
+    path.write_text(json.dumps({"meta": meta, **arrays}, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_netcdf(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    import xarray
+
+    dataset = xarray.Dataset(
+        {name: (variable.dims, variable.values) for name, variable in variables.items()},
+        attrs={"meta": json.dumps(meta)},
+    )
+    dataset.to_netcdf(path, engine="scipy")

@@ -1,0 +1,81 @@
+"""Set-up that every test shares: float64, Agg, one compilation cache, and the command line as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import jax
+import matplotlib
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A hung command should fail its own test, not the whole run. No test asserts a time.
+HANG_S = 600
+
+jax.config.update("jax_enable_x64", True)
+matplotlib.use("Agg")
+
+# The first example compiles, so neither a deadline nor "too slow" says anything about the code under test.
+hypothesis.settings.register_profile(
+    "dyn",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("dyn")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled code under pytest's cache, for the commands that tests start and for the next run."""
+    if getattr(config, "cache", None) is None:  # pytest -p no:cacheprovider
+        return
+    # One folder a worker: JAX does not lock its cache, so another worker could read what is half written.
+    folder = config.cache.mkdir(f"jax-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
+@pytest.fixture
+def run_dyn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_dyn("simulate", "--json", ...)` runs the installed command in a folder of its own.
+
+    Keyword arguments: `cwd` (the test's `tmp_path`), `env` (variables to add), `stdin` (text). The exit code is
+    not checked: read `returncode`, `stdout` and `stderr`.
+    """
+    command = Path(sys.executable).with_name("dyn")
+    assert command.exists(), f"{command} is missing: run `make install`"
+
+    def run(
+        *args: object, cwd: Path = tmp_path, env: dict[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *map(str, args)],
+            cwd=cwd,
+            env=command_environment() | (env or {}),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+            check=False,
+        )
+
+    return run
+
+
+def command_environment() -> dict[str, str]:
+    """Environment for commands: this environment's `dyn` and `python` first, plain output of a fixed width."""
+    forced = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "CLICOLOR_FORCE", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if name not in forced}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    return kept | {"PATH": path, "COLUMNS": "120", "NO_COLOR": "1"}
