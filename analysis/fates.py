@@ -23,6 +23,7 @@ SIGN_ACCURACY = 1e-8
 
 _CHUNK = 1024  # starts integrated at once: the error norm is a mean, so one of them can be √1024 times worse
 _RTOL = 1e-11  # and 32 times this is far below SIGN_ACCURACY
+_MANIFOLD = "R6: -τp r² < c < 0 and w2 > 0, the saddle's stable manifold decides the sign of w1"
 _SERIES_END = 1e-3  # the manifold's series is cut after y², so its relative error here is about 1e-12
 
 
@@ -92,6 +93,12 @@ def _assemble(cases: list[_Case], shape: tuple[int, ...]) -> Prediction:
     return ends
 
 
+def _with_decay(system: ModeSystem, conserved: list[_Case], decayed: list[_Case]) -> list[_Case]:
+    """Cases for η = 0, the last of which always holds, and cases for η > 0."""
+    still = np.equal(system.weight_decay, 0.0)
+    return [case._replace(when=still & case.when) for case in conserved] + decayed
+
+
 def _root(x: Any) -> Any:
     return np.sqrt(np.maximum(x, 0.0))
 
@@ -101,25 +108,38 @@ def _branch(state: ModeState, system: ModeSystem) -> Any:
     return np.where(system.lambda_d < 0, -1.0, 1.0) * state.predictor
 
 
-def _conserved_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
-    """R6: on a leaf of constant c the flow converges."""
-    w1, w2, _ = state
+class _Leaf(NamedTuple):
+    """Ends on a leaf of constant c, as far as the leaf alone decides (R6, R14)."""
+
+    collapse: Any
+    predictor: Any
+    amplitude: Any
+    algebraic: Any
+    condition: Any
+
+
+def _leaf(state: ModeState, system: ModeSystem) -> _Leaf:
     to, tp, r = system.tau_online, system.tau_predictor, system.ratio
-    c, floor, branch = mode_invariant(state, system), -tp * r**2, _branch(state, system)
-    collapsed, learned = np.sign(w2) * _root(-c / tp), _root((c - floor) / to)
-    signed = np.sign(w1) * learned
+    c, floor, above = mode_invariant(state, system), -tp * r**2, _branch(state, system) > 0
+    collapse = c <= np.where(above, floor, 0.0)
+    return _Leaf(
+        collapse,
+        np.where(collapse, np.sign(state.predictor) * _root(-c / tp), r),
+        np.where(collapse, 0.0, _root((c - floor) / to)),
+        c == np.where(above, floor, 0.0),
+        np.where(above, "w2 > 0 and c <= -τp r²", "w2 <= 0 and c <= 0"),
+    )
+
+
+def _conserved_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    w1, w2, _ = state
+    leaf, c = _leaf(state, system), mode_invariant(state, system)
+    end = np.sign(w1) * leaf.amplitude
     return [
         _Case((w1 == 0) & (w2 == 0), "w1 = w2 = 0: only θ moves, and decays", 0.0, 0.0, 0.0),
-        _Case((branch > 0) & (c <= floor), "R6: w2 > 0 and c <= -τp r²", 0.0, collapsed, 0.0, c == floor),
-        _Case((branch <= 0) & (c <= 0), "R6: w2 <= 0 and c <= 0", 0.0, collapsed, 0.0, c == 0),
-        _Case(c > 0, "R6: c > 0, the sign of w1 is conserved", signed, r, signed),
-        _Case(c == 0, "R6: c = 0 and w2 > 0, the sign of w1 is conserved", signed, r, signed),
-        _Case(
-            c < 0,
-            "R6: -τp r² < c < 0 and w2 > 0, the saddle's stable manifold decides the sign of w1",
-            predictor=r,
-            amplitude=learned,
-        ),
+        _Case(leaf.collapse, "R6: " + leaf.condition, 0.0, leaf.predictor, 0.0, leaf.algebraic),
+        _Case(c >= 0, "R6: c >= 0, the sign of w1 is conserved", end, leaf.predictor, end),
+        _Case(True, _MANIFOLD, predictor=leaf.predictor, amplitude=leaf.amplitude),
     ]
 
 
@@ -177,7 +197,149 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
         _Case(box, "R15: within the box below the saddle p-", 0.0, 0.0, 0.0),
         _Case(balanced & (branch < 0), "R15: c = 0 and w2 < 0", 0.0, 0.0, 0.0),
         *_ordered_cases(
-            balanced, state, system, kappa * lower, kappa * upper, np.where(branch < 0, -1, 1) * np.sign(w2) * upper
+            balanced, state, system, kappa * lower, kappa * upper, np.sign(w2) * upper
         ),
         _Case(True, "R15: c ≠ 0 and η <= η*, no result applies"),
     ]
+
+
+def _full_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    return _with_decay(system, _conserved_cases(state, system), _decayed_cases(state, system))
+
+
+def _no_ema_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R14: dw2/dt = w1² λs (r − w2)/τp, so w2 moves towards r and stops where its leaf ends in w1 = 0."""
+    leaf = _leaf(state, system)
+    end = np.sign(state.online) * leaf.amplitude
+    conserved = [
+        _Case(leaf.collapse, "R14: " + leaf.condition, 0.0, leaf.predictor, 0.0, leaf.algebraic),
+        _Case(True, "R14: the leaf reaches w2 = r", end, leaf.predictor, end),
+    ]
+    return _with_decay(system, conserved, _decayed_cases(state, system))
+
+
+def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R13: u = w1 w2 moves monotonically towards u* = θ r, at a speed that vanishes only at the origin."""
+    w1, w2, th = state
+    to, tp = system.tau_online, system.tau_predictor
+    c, u = mode_invariant(state, system), th * system.ratio
+    spread = np.sqrt(c**2 + 4 * to * tp * u**2)
+    # the roots of τo x² − τp y² = c, x y = |u*|, each from the sum without cancellation
+    larger = (np.abs(c) + spread) / 2
+    smaller = to * tp * u**2 / np.where(larger == 0, 1.0, larger)
+    x, y = np.sqrt(np.where(c >= 0, larger, smaller) / to), np.sqrt(np.where(c >= 0, smaller, larger) / tp)
+    sign = np.where(c >= 0, np.sign(w1), np.sign(u) * np.sign(w2))
+    other = np.where(c >= 0, np.sign(u) * np.sign(w1), np.sign(w2))
+    conserved = [
+        _Case((c == 0) & (w1 * w2 * u <= 0), "R13: c = 0 and w1 w2 θ r <= 0", 0.0, 0.0, th, u == 0),
+        _Case(True, "R13: w1 w2 ends at θ r on its leaf", sign * x, other * y, th),
+    ]
+    # with x = √τo w1, y = √τp w2 the signs of x ± y are conserved, and only the origin and e = ±η√(τo τp) are at rest
+    pull, kappa = th * system.lambda_d, np.sqrt(tp / to)
+    lead = np.sign(np.sqrt(to) * w1 + np.sign(pull) * np.sqrt(tp) * w2)
+    excess = np.abs(pull) - system.weight_decay * np.sqrt(to * tp)
+    end = lead * np.sqrt(kappa * np.maximum(excess, 0.0) / system.lambda_s)
+    decayed = [
+        _Case(excess <= 0, "η √(τo τp) >= |θ λd|", 0.0, 0.0, th, excess == 0),
+        _Case(lead == 0, "on the stable manifold of the origin", 0.0, 0.0, th),
+        _Case(True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", end, np.sign(pull) * end / kappa, th),
+    ]
+    return _with_decay(system, conserved, decayed)
+
+
+def _no_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R11: linear in (w1, θ); at λd = λs + η τo the combination τo w1 + τt λd θ is conserved."""
+    w1, _, th = state
+    to, tt, ld = system.tau_online, system.tau_target, system.lambda_d
+    loss = system.lambda_s + system.weight_decay * to
+    end = (to * w1 + tt * ld * th) / np.where(ld == loss, to + tt * ld, 1.0)
+    return [
+        _Case(ld < loss, "R11: λd < λs + η τo", 0.0, 1.0, 0.0),
+        _Case(ld == loss, "R11: λd = λs + η τo, a line of fixed points", end, 1.0, end),
+        _Case(True, "R11: λd > λs + η τo, no bounded end but on the saddle's stable manifold"),
+    ]
+
+
+def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R12: with y = w2 − r, w1² − (τp/τo)(y² + (1 − r²) ln y²) is conserved and w1² decays at a rate >= 1 − r²."""
+    w1, w2, _ = state
+    to, tp, r = system.tau_online, system.tau_predictor, system.ratio
+    y, q = w2 - r, (system.lambda_s - system.lambda_d) * (system.lambda_s + system.lambda_d) / system.lambda_s**2
+    lost = to / tp * w1**2
+    inside = r + np.sign(y) * np.exp(_log_square_end(y, lost, q) / 2)
+    edge, left = r + np.sign(y) * _root(y**2 - lost), np.sign(w1) * _root((lost - y**2) * tp / to)
+    conserved = [
+        _Case(q < 0, "R12: |λd| > λs, nothing is proved"),
+        _Case((q > 0) & (y == 0), "R12: |λd| < λs", 0.0, r, 0.0),
+        _Case(q > 0, "R12: |λd| < λs", 0.0, inside, 0.0),
+        _Case(lost <= y**2, "R12: |λd| = λs and τo w1² <= τp (w2 - r)²", 0.0, edge, 0.0, lost == y**2),
+        _Case(True, "R12: |λd| = λs and τo w1² > τp (w2 - r)²: the loss ends at 0", left, r, left),
+    ]
+    shrinking = system.lambda_s * q / to + system.weight_decay > 0
+    decayed = [
+        _Case(shrinking, "R12: w1 shrinks at every w2", 0.0, 0.0, 0.0),
+        _Case(True, "R12: |λd| > λs, nothing is proved"),
+    ]
+    return _with_decay(system, conserved, decayed)
+
+
+def _log_square_end(y: np.ndarray, lost: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Solve e^z + q z = y² + q ln y² − lost for z = ln y², q > 0.
+
+    The left side is convex and increasing, so Newton's method started at the right of the root falls to it.
+    """
+    start = np.log(np.where(y == 0, 1.0, y**2))
+    q = np.where(q > 0, q, 1.0)
+    goal, z = np.exp(start) + q * start - lost, start
+    while True:
+        step = np.maximum((np.exp(z) + q * z - goal) / (np.exp(z) + q), 0.0)
+        z = z - step
+        if np.all(step <= 4 * np.finfo(float).eps * np.maximum(1.0, np.abs(z))):
+            return z
+
+
+def _fast_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R21: e = 0, so w1 is conserved, or decays as e^{−ηt}; then w2 = θ r/w1 ends at r/(1 − η τt) if η τt < 1."""
+    w1, r = state.online, system.ratio
+    lag = 1 - np.multiply(system.weight_decay, system.tau_target)
+    conserved = [
+        _Case(w1 == 0, "R21: w1 = 0 is conserved", 0.0, 0.0, 0.0),
+        _Case(True, "R21: w1 is conserved", w1, r, w1),
+    ]
+    end = np.where(lag > 0, r / np.where(lag > 0, lag, 1.0), np.nan)
+    decayed = [_Case(True, "R21: w1 decays", 0.0, np.where(w1 == 0, 0.0, end), 0.0)]
+    return _with_decay(system, conserved, decayed)
+
+
+def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: ModeSystem) -> list[_Case]:
+    """R22: the predictor w2 = f(|w1|) >= 0 increases from f(0) = 0, and the flow of (w1, θ) is planar.
+
+    For λd <= 0 only the origin is at rest. For λd > 0 and η = 0 it repels all w1 ≠ 0 and ±f⁻¹(r) is the only other
+    fixed point; 1/f is a Dulac function, so there is no cycle. With weight decay see `_ordered_cases`.
+    """
+    w1, ld = state.online, system.lambda_d
+    lower, upper, discriminant = _sheet(system)
+    floor, end = _inverse(predictor, lower), np.sign(w1) * _inverse(predictor, upper)
+    conserved = [
+        _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
+        _Case(ld > 0, "R22: λd > 0 and w1 ≠ 0", end, upper, end),
+        _Case(True, "R22: λd <= 0", 0.0, 0.0, 0.0, True),
+    ]
+    decayed = [
+        _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
+        _Case((ld <= 0) | (discriminant < 0), "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0),
+        *_ordered_cases(True, state, system, floor, np.abs(end), upper),
+    ]
+    return _with_decay(system, conserved, decayed)
+
+
+def _inverse(predictor: Callable[[Any], Any], level: Any) -> Any:
+    """Solve predictor(x) = level for x >= 0 by bisection, to the last digit; NaN and negative levels give 0."""
+    low, high = np.zeros_like(level), np.ones_like(level)
+    while np.any(predictor(high) < level):
+        high = np.where(predictor(high) < level, 2 * high, high)
+    while np.any(high - low > 2 * np.finfo(float).eps * high):
+        middle = (low + high) / 2
+        below = predictor(middle) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high

@@ -12,13 +12,15 @@ and a chain of augmentations composes these maps in its order; started from (Σx
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+
+from dynamics.datasets import Batches
 
 Shape = tuple[int, ...]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -113,10 +115,6 @@ class Shift(ExactAugmentation):
     k
         Largest shift in pixels, an integer >= 0, smaller than both sides of the image.
 
-    Notes
-    -----
-    Rows and columns shift independently: the average over pairs is a product of two averages of 2k + 1 terms.
-
     Examples
     --------
     >>> Shift(1).propagate(np.eye(4), np.eye(4), (2, 2, 1))[1][0].round(3)
@@ -147,6 +145,7 @@ class Shift(ExactAugmentation):
 
     def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
         S, D = sigma_s.reshape(shape + shape), sigma_d.reshape(shape + shape)
+        # rows and columns shift independently, so two averages of 2k + 1 terms make that over all (2k + 1)²
         for axes in ((0, 3), (1, 4)):  # both pixels of a pair move together
             S = self._average(S, axes)
         for axis in (0, 1, 3, 4):  # each pixel moves by itself
@@ -425,14 +424,9 @@ def scrambled(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> Pa
     Parameters
     ----------
     sigma_s, sigma_d
-        Σs and Σd before, shape (d, d).
+        Σs and Σd before, shape (d, d), as those that are returned.
     basis
         U, orthonormal columns of shape (d, k), not checked here.
-
-    Returns
-    -------
-    tuple
-        Σs and Σd after, shape (d, d).
 
     Notes
     -----
@@ -524,6 +518,14 @@ def parse(spec: str, *, seed: int = 0) -> Augmentation:
         raise ValueError(f"in {spec!r}, {error}") from None
 
 
+def _number(text: str) -> float:
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"the value must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None
+
+
 def view_moments(
     batches: Batches, augmentations: Sequence[Augmentation], *, draws: int = 8, seed: int = 0
 ) -> list[Pair]:
@@ -545,7 +547,7 @@ def view_moments(
     list
         One pair (Σs, Σd), exact, when every augmentation has a closed form. Otherwise two independent unbiased
         pairs, each from half of the draws: views are drawn up to the last augmentation that has no closed form,
-        and the rest of the chain acts in closed form. The samples count as the whole population.
+        and the rest of the chain acts in closed form.
 
     Raises
     ------
@@ -562,22 +564,44 @@ def view_moments(
         raise ValueError(f"`draws` must be an integer >= 4, got {draws}")
     for augmentation in augmentations:
         augmentation.check(batches.shape)
-    n_sampled = 1 + max((i for i, a in enumerate(augmentations) if not a.exact), default=-1)
-    if n_sampled:
-        pairs = _sample_halves(batches, augmentations[:n_sampled], draws, np.random.default_rng(seed))
-    else:
-        sigma_x, n = 0.0, 0
-        for X in batches.samples:
-            sigma_x, n = sigma_x + X.T @ X, n + len(X)
-        pairs = [(sigma_x/n, sigma_x/n)]
-    for augmentation in augmentations[n_sampled:]:
+    sampled, exact = list(augmentations), list[ExactAugmentation]()
+    while sampled and isinstance(sampled[-1], ExactAugmentation):
+        exact.insert(0, sampled.pop())
+    pairs = _sample(batches, sampled, draws, seed) if sampled else [_correlation(batches)]
+    for augmentation in exact:
         pairs = [augmentation.propagate(*pair, batches.shape) for pair in pairs]
     return pairs
 
 
-def _number(text: str) -> float:
-    numerator, slash, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator) if slash else float(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"the value must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None
+def _correlation(batches: Batches) -> Pair:
+    d = int(np.prod(batches.shape))
+    sigma_x, n = np.zeros((d, d)), 0
+    for X in batches.samples:
+        sigma_x += X.T @ X
+        n += len(X)
+    sigma_x /= n
+    return sigma_x, sigma_x
+
+
+def _sample(batches: Batches, chain: Sequence[Augmentation], draws: int, seed: int) -> list[Pair]:
+    """Two estimates of Σs and Σd, each from half of the draws of every sample.
+
+    With m draws v_a of a sample, Σs averages v_a v_aᵀ over a, and Σd averages v_a v_bᵀ over a ≠ b, which is
+    [(Σ_a v_a)(Σ_b v_b)ᵀ − Σ_a v_a v_aᵀ]/(m (m − 1)).
+    """
+    d, rng = int(np.prod(batches.shape)), np.random.default_rng(seed)
+    sizes = (draws // 2, draws - draws // 2)
+    own, total, n = np.zeros((2, d, d)), np.zeros((2, d, d)), 0
+    for X in batches.samples:
+        n += len(X)
+        for half, m in enumerate(sizes):
+            V_sum = np.zeros_like(X)
+            for _ in range(m):
+                views = X.reshape(-1, *batches.shape)
+                for augmentation in chain:
+                    views = augmentation.sample(rng, views)
+                V = views.reshape(X.shape)
+                own[half] += V.T @ V
+                V_sum += V
+            total[half] += V_sum.T @ V_sum
+    return [(S / (n * m), (T - S) / (n * m * (m - 1))) for S, T, m in zip(own, total, sizes, strict=True)]

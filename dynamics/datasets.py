@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -119,6 +119,48 @@ def load(source: str, *, split: str = "train") -> Dataset:
     return Dataset(images, labels, path.name)
 
 
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an ``.npz`` archive; a file that exists is replaced when the new one is complete."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def real_numbers(name: str, value: Any) -> np.ndarray:
+    """Return a float64 copy of an array of real numbers; refuse anything else, naming it.
+
+    Raises
+    ------
+    ValueError
+        Text, objects, complex numbers, or rows of different lengths.
+
+    Examples
+    --------
+    >>> real_numbers("labels", ["cat"])
+    Traceback (most recent call last):
+    ValueError: `labels` must be real numbers, got <U3
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"`{name}` must be an array, got rows of different lengths") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` must be real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
+def check_finite(name: str, array: np.ndarray, start: int = 0) -> None:
+    """Raise ValueError at the first entry that is NaN or infinite, with its index; rows count from `start`."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, *rest = (int(i) for i in bad[0])
+        raise ValueError(f"`{name}` must be finite, got {array[tuple(bad[0])]} at {(row + start, *rest)}")
+
+
 class Batches(NamedTuple):
     """Samples as float64 vectors, a batch at a time.
 
@@ -201,21 +243,18 @@ def standardised(
     if center:
         notes.append(f"centred: the mean of {n} images was subtracted")
     if scale:
-        notes.append(f"scaled by 1/{deviation:.4g}, the standard deviation of all pixels about the mean image")
+        notes.append(
+            f"scaled by 1/{deviation:.4g}, the standard deviation of all pixels about the mean image"
+        )
     origin, unit = (mean if center else 0.0), (deviation if scale else 1.0)
     samples = ((X - origin) / unit for X in batches(n))
     return Batches(samples, (*shape[1:], 1) if len(shape) == 3 else shape[1:], tuple(notes))
 
 
 def _vectors(images: Any, start: int, stop: int) -> np.ndarray:
-    raw = np.asarray(images[start:stop])
-    if raw.dtype.kind not in "biuf":
-        raise ValueError(f"images must be real numbers, got {raw.dtype}")
-    X = raw.reshape(len(raw), -1).astype(np.float64)
-    bad = np.argwhere(~np.isfinite(X))
-    if len(bad):
-        raise ValueError(f"images must be finite, got {X[tuple(bad[0])]} in image {start + bad[0][0]}")
-    return X
+    X = real_numbers("images", images[start:stop])
+    check_finite("images", X, start)
+    return X.reshape(len(X), -1)
 
 
 def _mean_and_deviation(batches: Iterator[np.ndarray]) -> tuple[np.ndarray, float]:

@@ -1,12 +1,4 @@
-"""Closed-form solutions of the one-mode flows, their fixed points, and the eigenvalues there.
-
-A fixed point of one mode has a three-dimensional Jacobian, of which the invariant (R2) takes one dimension. What
-is left, on the leaf, has in every case the form
-
-    d/dt [leaf, θ] = [[−(β + γ), β], [1/τt, −1/τt]] [leaf, θ],
-
-with a gain β from the target and a gap γ that decides stability: the determinant is γ/τt.
-"""
+"""Closed-form solutions of the flows: no predictor, a constant target, no EMA; and the EMA recurrence."""
 
 from __future__ import annotations
 
@@ -14,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamics.mode_fixed_points import leaf_eigenvalues, refuse_weight_decay
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -21,24 +14,6 @@ _LOG_RANGE = 600.0
 """e^−600 of the way is left: what remains is zero for any purpose, and e^600 does not overflow."""
 _BISECTIONS = 64
 """Halvings that bring _LOG_RANGE below the spacing of floating-point numbers near 1."""
-
-
-class WeightDecayFixedPoints(NamedTuple):
-    """The five fixed points of each mode under weight decay, a leading axis of length 5.
-
-    Parameters
-    ----------
-    names
-        "origin", "lower" (w2 = p−), "lower-mirror" (w1 and θ negated), "upper" (w2 = p+) and "upper-mirror".
-    points
-        w1, w2, θ, shape (5, n_modes); NaN where the point does not exist.
-    eigenvalues
-        Eigenvalues of the Jacobian there, complex, shape (5, n_modes, 3).
-    """
-
-    names: tuple[str, ...]
-    points: ModeState
-    eigenvalues: np.ndarray
 
 
 class EmaGrowth(NamedTuple):
@@ -56,109 +31,14 @@ def _times(ts: Any) -> np.ndarray:
     return times
 
 
-def _refuse_weight_decay(system: ModeSystem) -> None:
-    if np.any(np.asarray(system.weight_decay) != 0):
-        raise ValueError(f"`weight_decay` must be 0 for this closed form, got {system.weight_decay}")
-
-
-def _leaf_eigenvalues(beta: Any, gamma: Any, system: ModeSystem) -> np.ndarray:
-    """Eigenvalues of [[−(β + γ), β], [1/τt, −1/τt]], the larger real part first; shape (..., 2), complex."""
-    zeta = 1 / np.asarray(system.tau_target)
-    b = beta + gamma + zeta
-    root = np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j)
-    # the root of s² + b s + γζ that adds up without cancellation, then the other one from their product
-    s = -(b + np.copysign(1.0, b) * root) / 2
-    other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
-    return np.sort(np.stack([s, other], axis=-1), axis=-1)[..., ::-1]
-
-
-def learned_line_eigenvalues(online: Any, system: ModeSystem) -> np.ndarray:
-    """Eigenvalues of the full flow at the points (a, r, a) of the learned line.
-
-    0 along the line, and the roots of s² + s(1/τt + λs(r²/τo + a²/τp)) + λs a²/(τp τt) = 0.
-
-    Parameters
-    ----------
-    online
-        a, scalar or shape (..., n_modes).
-    system
-        With η = 0.
-
-    Returns
-    -------
-    array (..., n_modes, 3)
-        Complex with zero imaginary part: (1/τt − λs a²/τp)² plus products of positive terms is under the root.
-        The zero of the line comes first. NaN where λs = 0.
-
-    Raises
-    ------
-    ValueError
-        η ≠ 0: then the line breaks up into isolated points, see `weight_decay_fixed_points`.
-
-    Notes
-    -----
-    Source: R5.
-
-    Examples
-    --------
-    >>> learned_line_eigenvalues(0.5, ModeSystem(1.0, 0.5)).real.round(6)
-    array([[ 0.      , -0.190983, -1.309017]])
-    """
-    _refuse_weight_decay(system)
-    beta = system.ratio * system.lambda_d / system.tau_online
-    gamma = system.lambda_s * np.asarray(online) ** 2 / system.tau_predictor
-    pair = _leaf_eigenvalues(beta + 0 * gamma, gamma, system)
-    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
-
-
-def collapsed_line_eigenvalues(predictor: Any, system: ModeSystem) -> np.ndarray:
-    """Eigenvalues of the full flow at the points (0, p, 0) of the collapsed line.
-
-    0 along the line, and the roots of s² + s(1/τt + λs p²/τo) + (p/(τo τt))(λs p − λd) = 0.
-
-    Parameters
-    ----------
-    predictor
-        p, scalar or shape (..., n_modes).
-    system
-        With η = 0.
-
-    Returns
-    -------
-    array (..., n_modes, 3)
-        Complex; the zero of the line first. Attracting for p < 0 (where the pair can be complex) and p > r,
-        a saddle for 0 < p < r, doubly degenerate at p = 0 and p = r.
-
-    Raises
-    ------
-    ValueError
-        η ≠ 0: then the line is no line of fixed points.
-
-    Notes
-    -----
-    Source: R5.
-
-    Examples
-    --------
-    >>> collapsed_line_eigenvalues([[-1.0], [0.5], [1.0]], ModeSystem(1.0, 0.5))[:, 0, 1].real
-    array([-1. ,  0. , -0.29289322])
-    """
-    _refuse_weight_decay(system)
-    p = np.asarray(predictor)
-    beta = p * system.lambda_d / system.tau_online
-    gamma = p * (system.lambda_s * p - system.lambda_d) / system.tau_online
-    pair = _leaf_eigenvalues(beta, gamma, system)
-    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
-
-
 def no_predictor_eigenvalues(system: ModeSystem) -> np.ndarray:
     """Eigenvalues of the flow without predictor, [[−λs/τo − η, λd/τo], [1/τt, −1/τt]].
 
     Returns
     -------
     array (n_modes, 2)
-        Complex, the larger real part first. Both negative when λd < λs + τo η: collapse from everywhere. One is
-        exactly 0 when λd = λs and η = 0.
+        Complex, the larger real part first. For λs > 0, both are negative iff λd < λs + τo η: collapse from
+        everywhere. One is exactly 0 when λd = λs and η = 0.
 
     Notes
     -----
@@ -170,7 +50,7 @@ def no_predictor_eigenvalues(system: ModeSystem) -> np.ndarray:
     array([[ 0., -2.]])
     """
     beta, gamma = _no_predictor_leaf(system)
-    return _leaf_eigenvalues(beta, gamma, system)
+    return leaf_eigenvalues(beta, gamma, system)
 
 
 def _no_predictor_leaf(system: ModeSystem) -> tuple[np.ndarray, np.ndarray]:
@@ -218,10 +98,8 @@ def no_predictor_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     w1, _, th = state
     beta, gamma = _no_predictor_leaf(system)
     zeta = 1 / np.asarray(system.tau_target)
-    s, two_delta = (
-        no_predictor_eigenvalues(system)[:, 0],
-        np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j),
-    )
+    s, other = np.moveaxis(no_predictor_eigenvalues(system), -1, 0)
+    two_delta = s - other
     decayed = np.exp(-two_delta * t)
     mean = (1 + decayed) / 2
     slope = np.where(two_delta == 0, t, -np.expm1(-two_delta * t) / np.where(two_delta == 0, 1.0, two_delta))
@@ -286,7 +164,7 @@ def no_predictor_matrix_solution(ts: Any, state: MatrixState, system: MatrixSyst
 def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
     """Exact flow of modes with a constant target.
 
-    With x = sqrt(τo) w1 and y = sqrt(τp) w2, the product p q of p = x + y and q = x − y is the invariant c, and
+    With x = sqrt(τo) w1 and y = sqrt(τp) w2, the product of p = x + y and q = x − y is the invariant c, and
     z = (p/p(0))² = (q(0)/q)² obeys a Riccati equation with constant coefficients,
 
         dz/dt = −a p(0)² z² + 2h z + a q(0)²,   a = λs/(2 τo τp),  h = θ λd/sqrt(τo τp),
@@ -329,7 +207,7 @@ def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     array([0.5])
     """
     t = _times(ts)[..., None]
-    _refuse_weight_decay(system)
+    refuse_weight_decay(system)
     if np.any(system.lambda_s < 0):
         raise ValueError(f"`lambda_s` must be >= 0 for this closed form, got {np.min(system.lambda_s)}")
     w1, w2, th = state
@@ -362,9 +240,9 @@ def _log1p_over(d: float, v: Any) -> Any:
 class _NoEmaPath:
     """One mode's path on its leaf without EMA, in units of τo/λs: dw/dt = (w² + c)(r − w) with w = w2.
 
-    The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit, the
-    time and m = w² + c are all known to relative accuracy. m(0) is given beside w(0), for w(0)² + c cancels
-    where w1 is small.
+    The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit,
+    the time and m = w² + c are all known to relative accuracy. m(0) is given beside w(0), for w(0)² + c
+    cancels where w1 is small.
     """
 
     def __init__(self, w0: float, m0: float, r: float):
@@ -384,8 +262,8 @@ class _NoEmaPath:
             angle = np.arctan2(np.sqrt(c) * shift, m0 + w0 * shift) / np.sqrt(c)
             log = np.log1p(shift * (w + w0) / m0) / 2
             return (y + log + r * angle) / (r**2 + c), w, c + w**2
-        # partial fractions over the nodes −k, k, r in the pairs (k, r) and (−k, k), either of which may coalesce,
-        # with the node that is the limit taken out of the logarithms
+        # partial fractions over the nodes −k, k, r in the pairs (k, r) and (−k, k), either of which may
+        # coalesce, with the node that is the limit taken out of the logarithms
         if limit == r:
             g = m0 / (w0 + k)
             time = _log1p_over(r - k, np.expm1(y) / g) + _log1p_over(2 * k, shift / (m0 + g * shift))
@@ -411,7 +289,7 @@ class _NoEmaPath:
 
 
 def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
-    _refuse_weight_decay(system)
+    refuse_weight_decay(system)
     for name, value in (("lambda_s", system.lambda_s), ("lambda_d", system.lambda_d)):
         if np.any(value <= 0):
             raise ValueError(f"`{name}` must be > 0 for this closed form, got {np.min(value)}")
@@ -425,9 +303,9 @@ def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndar
 
         t = τo [F(w2) − F(w2(0))]/(λs(r² + c)),   F(w) = ½ ln(w² + c) + r A(w) − ln|r − w|,
 
-    with c = τo w1(0)²/τp − w2(0)² and A(w) = arctan(w/√c)/√c, −1/w, or (1/2k) ln|(w − k)/(w + k)|, k = √−c, for
-    c >, =, < 0. The differences are rearranged so that they hold through c = 0 and through c = −r², where F and
-    the factor r² + c vanish together.
+    with c = τo w1(0)²/τp − w2(0)² and A(w) = arctan(w/√c)/√c, −1/w, or (1/2k) ln|(w − k)/(w + k)|, k = √−c,
+    for c >, =, < 0. The differences are rearranged so that they hold through c = 0, and through c = −r² where
+    the difference of F and the factor r² + c vanish together.
 
     Parameters
     ----------
@@ -457,8 +335,8 @@ def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndar
     >>> system = ModeSystem(1.0, 0.5)
     >>> no_ema_time(np.array([[0.1], [0.4], [0.5]]), system.state(0.1, 0.1), system).round(6)
     array([[ 0.      ],
-           [22.167038],
-           [     inf]])
+           [26.090355],
+           [      inf]])
     """
     paths = _no_ema_paths(state, system)
     asked = np.asarray(predictor, dtype=np.float64)
@@ -502,8 +380,8 @@ def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
 
     Notes
     -----
-    The side of the boundaries c = 0 (for w2 < 0) and c = −r² (for w2 > 0) on which a start lies is decided by the
-    rounded c: closer than that to them the limit is not determined by the numbers given. Source: R14.
+    The side of the boundaries c = 0 (for w2 < 0) and c = −r² (for w2 > 0) on which a start lies is decided by
+    the rounded c: closer than that to them the numbers given do not determine the limit. Source: R14.
 
     Examples
     --------
@@ -555,7 +433,7 @@ def escape_time(weight: Any, system: ModeSystem, *, fraction: float = 0.5) -> np
     Examples
     --------
     >>> escape_time(1e-4, ModeSystem(1.0, 0.5)).round(1)
-    array([20030.1])
+    array([20026.1])
     """
     if not 0 < fraction < 1:
         raise ValueError(f"`fraction` must be in (0, 1), got {fraction}")
@@ -568,99 +446,6 @@ def escape_time(weight: Any, system: ModeSystem, *, fraction: float = 0.5) -> np
     if np.any(start.online <= 0):
         raise ValueError(f"`weight` must be > 0 to escape, got {np.min(start.online)}")
     return no_ema_time(fraction * system.ratio, start, system)
-
-
-def saddle_node(system: ModeSystem) -> np.ndarray:
-    """Weight decay at which the learned fixed points meet their saddles and vanish, η* = λd²/(4 τo λs).
-
-    They meet at w2 = r/2, |w1| = |θ| = sqrt(τp/τo) r/2.
-
-    Parameters
-    ----------
-    system
-        Its weight decay is not used.
-
-    Returns
-    -------
-    array (n_modes,)
-        η*; NaN where λs <= 0, for there p± exist at every η.
-
-    Notes
-    -----
-    Source: R15; NC for λd = τ, λs = 1 + σ².
-
-    Examples
-    --------
-    >>> saddle_node(ModeSystem(1.0, 0.5))
-    array([0.0625])
-    """
-    positive = system.lambda_s > 0
-    lambda_s = np.where(positive, system.lambda_s, 1.0)
-    return np.where(positive, system.lambda_d**2 / (4 * system.tau_online * lambda_s), np.nan)
-
-
-def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
-    """Fixed points of the full flow with weight decay, and the eigenvalues there.
-
-    The origin, with eigenvalues −η, −η, −1/τt, and
-
-        w2 = p± = [λd ± sqrt(λd² − 4 η τo λs)]/(2λs),  θ = w1 = ± sqrt(τp/τo) w2,
-
-    with −2η across the balanced sheet and the roots of s² + s(2λs p²/τo + 1/τt) + p(2λs p − λd)/(τo τt) on it.
-
-    Parameters
-    ----------
-    system
-        η > 0; λs ≠ 0 for points other than the origin.
-
-    Returns
-    -------
-    WeightDecayFixedPoints
-        NaN where η > η*. For λs, λd > 0: p− is a saddle, p+ stable for every τo, τp and τt.
-
-    Raises
-    ------
-    ValueError
-        η = 0: then the fixed points form lines, see `learned_line_eigenvalues`.
-
-    Notes
-    -----
-    Source: R15. The trace is negative for unequal τo and τp too: there is no Hopf bifurcation.
-
-    Examples
-    --------
-    >>> found = weight_decay_fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.06))
-    >>> found.points.predictor[:, 0].round(12)
-    array([0. , 0.2, 0.2, 0.3, 0.3])
-    """
-    eta = np.broadcast_to(system.weight_decay, (system.n_modes,))
-    if np.any(eta <= 0):
-        raise ValueError(f"`weight_decay` must be > 0 for isolated fixed points, got {np.min(eta)}")
-    lambda_s, lambda_d = system.lambda_s, system.lambda_d
-    discriminant = lambda_d**2 - 4 * eta * system.tau_online * lambda_s
-    root = np.sqrt(np.where((discriminant >= 0) & (lambda_s != 0), discriminant, np.nan))
-    # the root that adds up without cancellation, then the other one from p+ p− = η τo/λs
-    q = (lambda_d + np.copysign(root, lambda_d)) / 2
-    first, second = q / np.where(lambda_s == 0, 1.0, lambda_s), eta * system.tau_online / q
-    upper = np.where(lambda_d >= 0, first, second)
-    lower = np.where(lambda_d >= 0, second, first)
-    balance = np.sqrt(system.tau_predictor / system.tau_online)
-    zero = np.zeros_like(eta)
-    p = np.stack([zero, lower, lower, upper, upper])
-    w1 = np.stack([zero, balance * lower, -balance * lower, balance * upper, -balance * upper])
-
-    at_origin = np.stack([-eta, -eta, -1 / np.broadcast_to(system.tau_target, eta.shape)], axis=-1)
-    spectra = [at_origin + 0j]
-    for level, sign in ((lower, -1), (upper, 1)):
-        pair = _leaf_eigenvalues(
-            level * lambda_d / system.tau_online, sign * level * root / system.tau_online, system
-        )
-        spectra += 2 * [np.concatenate([-2 * eta[:, None], pair], axis=-1)]
-    return WeightDecayFixedPoints(
-        ("origin", "lower", "lower-mirror", "upper", "upper-mirror"),
-        ModeState(w1, p, w1.copy()),
-        np.stack(spectra),
-    )
 
 
 def ema_growth(learning_rate: Any, target_rate: Any, gain: Any) -> EmaGrowth:

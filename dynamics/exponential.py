@@ -124,6 +124,8 @@ class Krylov:
             Shape (m,), for `lift`. The estimated error exceeds `tolerance` when the basis is full and the time
             too long for it.
         """
+        if self.norm == 0.0:
+            return np.zeros(0), 0.0
         check = first_check
         while True:
             while self.dimension < check and self.grow():
@@ -165,8 +167,18 @@ def _first_step(y: np.ndarray, f: np.ndarray, rtol: float, atol: float | np.ndar
     return float(0.01 * size / speed) if min(size, speed) > 1e-5 else 1e-6
 
 
+def _evaluate(y: np.ndarray, h: float, theta: float, terms: list[tuple[Krylov, int, float]]) -> np.ndarray:
+    """Sum y + Σ factor·h θᵏ φ_k(θhJ) vector over terms (krylov space of the vector, k, factor)."""
+    y = y.copy()
+    for krylov, order, factor in terms:
+        if krylov.norm:
+            phi = phi_vectors(theta * h * krylov.hessenberg, order)[:, -1]
+            y += factor * h * theta**order * krylov.lift(phi)
+    return y
+
+
 class _ExponentialOutput(DenseOutput):
-    """u(t + θh) = u + θh φ1(θhJ) f + 2θ³h φ3(θhJ) c2 + 6θ⁴h φ4(θhJ) c3."""
+    """u(t + θh) = u + θh φ1(θhJ) f + θ²h² φ2(θhJ) v + 2θ³h φ3(θhJ) c2 + 6θ⁴h φ4(θhJ) c3."""
 
     def __init__(self, t_old: float, t: float, y_old: np.ndarray, terms: list[tuple[Krylov, int, float]]):
         super().__init__(t_old, t)
@@ -174,26 +186,19 @@ class _ExponentialOutput(DenseOutput):
 
     def _call_impl(self, t: np.ndarray) -> np.ndarray:
         h = self.t - self.t_old
-        columns = []
-        for time in np.atleast_1d(t):
-            theta = (time - self.t_old) / h
-            y = self._y_old.copy()
-            for krylov, order, factor in self._terms:
-                if krylov.norm:
-                    phi = phi_vectors(theta * h * krylov.hessenberg, order)[:, -1]
-                    y += factor * h * theta**order * krylov.lift(phi)
-            columns.append(y)
+        thetas = (np.atleast_1d(t) - self.t_old) / h
+        columns = [_evaluate(self._y_old, h, theta, self._terms) for theta in thetas]
         return np.array(columns).T if np.ndim(t) else columns[0]
 
 
 class ExponentialRosenbrock(OdeSolver):
     """Fourth-order exponential Rosenbrock method (pexprb43) with Krylov subspaces and adaptive steps.
 
-    For an autonomous system du/dt = f(u) with Jacobian J = f'(u_n) and remainder g(u) = f(u) − J u:
+    For du/dt = f(t, u) with J = ∂f/∂u and v = ∂f/∂t at (t_n, u_n), and remainder g(t, u) = f(t, u) − J u − v t:
 
-        U2 = u + ½h φ1(½hJ) f,   U3 = u + h φ1(hJ) f,   D_i = g(U_i) − g(u),
-        c2 = 8 D2 − D3,   c3 = 2 D3 − 8 D2,
-        u_{n+1} = u + h φ1(hJ) f + 2h φ3(hJ) c2 + 6h φ4(hJ) c3;
+        U2 = u + ½h φ1(½hJ) f + ¼h² φ2(½hJ) v,   U3 = u + h φ1(hJ) f + h² φ2(hJ) v,
+        D_i = g(t_i, U_i) − g(t_n, u),   c2 = 8 D2 − D3,   c3 = 2 D3 − 8 D2,
+        u_{n+1} = U3 + 2h φ3(hJ) c2 + 6h φ4(hJ) c3;
 
     the last term is the difference to the embedded third-order method and serves as error estimate. On a linear
     system the step is exact, however long. The dense output is the same formula at a fraction of the step.
@@ -201,7 +206,7 @@ class ExponentialRosenbrock(OdeSolver):
     Parameters
     ----------
     fun, t0, y0, t_bound, vectorized
-        As in SciPy; `fun` must not depend on t.
+        As in SciPy.
     first_step
         First step tried, > 0; chosen from the speed at the start when left out.
     rtol, atol
@@ -212,7 +217,10 @@ class ExponentialRosenbrock(OdeSolver):
         Longest step.
     """
 
-    def __init__(  # noqa: PLR0913 - SciPy's signature
+    t: float
+    y: np.ndarray
+
+    def __init__(
         self,
         fun: Callable[[float, np.ndarray], np.ndarray],
         t0: float,
@@ -234,37 +242,39 @@ class ExponentialRosenbrock(OdeSolver):
         self.n_rejected_last = 0
         self._terms: list[tuple[Krylov, int, float]] = []
         self._y_start = self.y
-        self._dimensions = (4, 4, 4)
+        self._dimensions: tuple[int, ...] = (4, 4, 4)
 
     def _step_impl(self) -> tuple[bool, str | None]:
         t, y, f = self.t, self.y, self.f
         # an error of 1e-7 in J enters the step through the remainder only: harmless when the tolerance is looser
         product = directional_derivative(self.fun, t, y, f if self.rtol > 1e-6 else None)
         weight = self.atol + self.rtol * np.abs(y)
+        size = min(self.h_abs, self.max_step)
         main = Krylov(product, f, self.max_dimension)
-        h = min(self.h_abs, self.max_step)
+        v = self._time_derivative(1e-6 * self.direction * min(size, abs(self.t_bound - t)))
+        drift = Krylov(product, v, self.max_dimension)
         self.n_rejected_last = 0
         while True:
-            if h < 16 * np.spacing(abs(t)) or not np.isfinite(h):
+            if size < 16 * np.spacing(abs(t)) or not np.isfinite(size):
                 return False, self.TOO_SMALL_STEP
-            h = min(h, abs(self.t_bound - t))
+            size = min(size, abs(self.t_bound - t))
+            h = self.direction * size
             phi, error = main.phi(h, 1, weight, 0.1, self._dimensions[0])
+            phi_drift, error_drift = drift.phi(h, 2, weight, 0.1 / size)
+            error = max(error, size * error_drift)
             if error > 0.1:
-                h *= 0.5
+                size *= 0.5
                 self.n_rejected_last += 1
                 continue
-            phi_half = phi_vectors(0.5 * h * main.hessenberg, 1)
-            U2 = y + 0.5 * h * main.lift(phi_half[:, 0])
-            U3 = y + h * main.lift(phi)
-            D2 = self.fun(t, U2) - f - product(U2 - y)
-            D3 = self.fun(t, U3) - f - product(U3 - y)
+            linear = [(main, 1, 1.0), (drift, 2, h)]
+            U2 = _evaluate(y, h, 0.5, linear)
+            U3 = y + h * main.lift(phi) + h**2 * drift.lift(phi_drift)
+            D2 = self.fun(t + 0.5 * h, U2) - f - product(U2 - y) - 0.5 * h * v
+            D3 = self.fun(t + h, U3) - f - product(U3 - y) - h * v
             cubic = Krylov(product, 2 * D3 - 8 * D2, self.max_dimension)
             quadratic = Krylov(product, 8 * D2 - D3, self.max_dimension)
             correction = []
             for krylov, order, factor in ((quadratic, 3, 2.0), (cubic, 4, 6.0)):
-                if krylov.norm == 0.0:
-                    correction.append(np.zeros_like(y))
-                    continue
                 phi, krylov_error = krylov.phi(h, order, weight, 0.1, self._dimensions[order - 2])
                 error += krylov_error
                 correction.append(factor * h * krylov.lift(phi))
@@ -275,14 +285,24 @@ class ExponentialRosenbrock(OdeSolver):
             if error <= 1.0:
                 break
             self.n_rejected_last += 1
-            h *= max(0.2, 0.9 * error**-0.25) if np.isfinite(error) else 0.2
-        self._terms = [(main, 1, 1.0), (quadratic, 3, 2.0), (cubic, 4, 6.0)]
+            size *= max(0.2, 0.9 * error**-0.25) if np.isfinite(error) else 0.2
+        self._terms = [*linear, (quadratic, 3, 2.0), (cubic, 4, 6.0)]
         self._y_start = y
         # the spaces of the next step will be about as large: a check costs as much as several products
-        self._dimensions = tuple(max(4, int(0.9 * krylov.dimension)) for krylov, _, _ in self._terms)
-        self.t, self.y, self.f = t + h, y_new, self.fun(t + h, y_new)
-        self.h_abs = h * min(5.0, 0.9 * max(error, 1e-10) ** -0.25)
+        self._dimensions = tuple(max(4, int(0.9 * krylov.dimension)) for krylov in (main, quadratic, cubic))
+        self.t = self.t_bound if size == abs(self.t_bound - t) else t + h
+        self.y, self.f = y_new, self.fun(self.t, y_new)
+        self.h_abs = size * min(5.0, 0.9 * max(error, 1e-10) ** -0.25)
         return True, None
+
+    def _time_derivative(self, step: float) -> np.ndarray:
+        """∂f/∂t by a difference; like J it may be inexact, as the remainder makes up for it."""
+        later = self.t + step
+        return (
+            (self.fun(later, self.y) - self.f) / (later - self.t)
+            if later != self.t
+            else np.zeros_like(self.y)
+        )
 
     def spectral_radius(self) -> float:
         """Largest modulus among the Ritz values of the Jacobian at the start of the last step."""

@@ -17,7 +17,7 @@ from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
 from dynamics.exponential import ExponentialRosenbrock, Krylov, directional_derivative
 from dynamics.fields import VectorField
-from dynamics.states import State, pack, unpack
+from dynamics.states import MatrixState, ModeState, State, pack, unpack
 from dynamics.system import MatrixSystem, System
 
 METHODS = ("auto", "explicit", "exponential")
@@ -177,7 +177,8 @@ class _Flow:
     """The field as a function of packed vectors, counting its evaluations."""
 
     def __init__(self, state: State, system: System, vector_field: VectorField):
-        self._system, self._field, self._state_type = system, vector_field, type(state)
+        self._system, self._field = system, vector_field
+        self._state_type: type[ModeState | MatrixState] = type(state)
         bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
         self._views = [
             (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
@@ -186,11 +187,17 @@ class _Flow:
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
         self.n_evaluations += 1
-        state = self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
         derivative = np.empty_like(y)
-        for (part, shape), value in zip(self._views, self._field(t, state, self._system), strict=True):
+        for (part, shape), value in zip(self._views, self._field(t, self._state(y), self._system), strict=True):
             derivative[part].reshape(shape)[...] = value
         return derivative
+
+    def constrained(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Return the state on which the variant lives: parts that it sets do not move in y."""
+        return pack(self._field.constrain(t, self._state(y), self._system))
+
+    def _state(self, y: np.ndarray) -> Any:
+        return self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
 
 
 def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
@@ -278,7 +285,7 @@ class _Rest:
     def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> bool:
         tolerance = 10 * (self.atol + self.rtol * _part_sizes(y, self.like))
         if self.end is not None:
-            way = self.end - y
+            way = self.end - self.fun.constrained(t, y)
         else:
             # travel() costs many evaluations: look again only when the speed has fallen far enough to matter
             speed = float(np.max(np.abs(self.fun(t, y))))

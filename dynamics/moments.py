@@ -1,7 +1,7 @@
 """Second moments of the views, Σs and Σd, all that linear BYOL sees of its data.
 
-Σs = E[x1 x1ᵀ] and Σd = E[x2 x1ᵀ] for two views drawn independently given the sample: Σd is the correlation of the
-view averaged over augmentations, hence 0 ≼ Σd ≼ Σs.
+Σs = E[x1 x1ᵀ] and Σd = E[x2 x1ᵀ] for two views drawn independently given the sample: Σd is the correlation of
+the view averaged over augmentations, hence 0 ≼ Σd ≼ Σs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dynamics.augment import Augmentation, scrambled, view_moments
-from dynamics.datasets import read_npz, standardised
+from dynamics.datasets import check_finite, read_npz, real_numbers, standardised, write_npz
 
-# A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves, and
-# Σ by up to 5e-6 ‖Σ‖_F. Matrices that went through float32 (6e-8) or were summed in float64 lie well within.
+# A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
+# and Σ by up to 5e-6 ‖Σ‖_F. Matrices that went through float32 (6e-8) or were summed in float64 lie well within.
 SLACK = 5e-6
 
 
 class Modes(NamedTuple):
-    """Eigenmodes of M = Σd Σs⁻¹ by the symmetric problem Σd u = r Σs u.
-
-    Attributes
-    ----------
-    ratios
-        r in [0, 1], shape (n1,), descending.
-    directions
-        Columns u, shape (n1, n1), with uᵀ Σs u = 1 and uᵀ Σs u′ = 0 between different modes.
-    """
+    """Ratios r in [0, 1], (n1,) descending, and directions u, the columns of (n1, n1), of M = Σd Σs⁻¹."""
 
     ratios: np.ndarray
     directions: np.ndarray
@@ -45,16 +37,14 @@ class Moments:
     ----------
     sigma_s, sigma_d
         Σs and Σd, shape (n1, n1), symmetric positive semidefinite with Σd ≼ Σs, all within the rounding of six
-        printed digits. When Σs is singular both are rewritten in an orthonormal basis of its support, and n1 is
-        the dimension of that.
+        printed digits. When Σs is singular both are rewritten in an orthonormal basis of its support.
     support
-        That basis V, shape (n_inputs, n1), so that V Σ Vᵀ is in terms of the inputs; None when nothing was dropped.
-        Give it only with matrices that are already written in it.
+        That basis V, shape (n_inputs, n1): V Σ Vᵀ is in terms of the samples. None when nothing was dropped; give
+        it only with matrices that are written in it.
     notes
         What was done to the data, one plain sentence each.
     standard_error
-        Of moments that were sampled: the larger standard error of Σs and Σd in the Frobenius norm, over ‖Σs‖_F.
-        None when the moments are exact.
+        Of sampled moments: the larger standard error of Σs and Σd in the Frobenius norm, over ‖Σs‖_F; else None.
 
     Raises
     ------
@@ -64,9 +54,9 @@ class Moments:
 
     Notes
     -----
-    A direction counts as dropped when its eigenvalue of Σs is within rounding of zero: n1 eps ‖Σs‖_F, or the eps of
-    float32 where the matrix holds no more digits than that, or the depth of the most negative eigenvalue twice.
-    The eigenvalues of a diagonal matrix are its entries, without rounding.
+    A direction is dropped when its eigenvalue of Σs is zero to rounding: at most n1 eps ‖Σs‖_F, or eps ‖Σs‖_F with
+    the eps of float32 if the entries have no more digits, or twice the depth of the most negative eigenvalue.
+    Eigenvalues of a diagonal matrix are its entries, without rounding.
 
     Examples
     --------
@@ -82,13 +72,10 @@ class Moments:
 
     def __post_init__(self) -> None:
         sigma_s, sigma_d = _symmetric("sigma_s", self.sigma_s), _symmetric("sigma_d", self.sigma_d)
-        if sigma_s.shape != sigma_d.shape:
-            raise ValueError(
-                f"`sigma_s` and `sigma_d` must have one shape, got {sigma_s.shape} and {sigma_d.shape}"
-            )
+        _check_one_shape("sigma_s", sigma_s, "sigma_d", sigma_d)
         support = None if self.support is None else _orthonormal("support", self.support, len(sigma_s))
-        error = None if self.standard_error is None else _numbers("standard_error", self.standard_error)
-        if error is not None and not (error.ndim == 0 and 0 <= error < np.inf):
+        error = self.standard_error
+        if error is not None and not 0 <= error < np.inf:
             raise ValueError(f"`standard_error` must be finite and >= 0, or None, got {error}")
         notes = tuple(self.notes)
 
@@ -106,7 +93,6 @@ class Moments:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
         object.__setattr__(self, "notes", notes)
-        object.__setattr__(self, "standard_error", None if error is None else float(error))
 
     @property
     def n1(self) -> int:
@@ -129,7 +115,7 @@ class Moments:
         if not np.any(self.sigma_d):
             return 0.0
         product = (self.sigma_s / _norm(self.sigma_s)) @ (self.sigma_d / _norm(self.sigma_d))
-        return float(_norm(product - product.T) / _norm(product))
+        return _norm(product - product.T) / _norm(product)
 
     @cached_property
     def modes(self) -> Modes:
@@ -166,34 +152,24 @@ class Moments:
         >>> Moments.from_eigenvalues([1.0, 2.0], [0.5, 0.2]).ratios
         array([0.5, 0.1])
         """
-        s, d = _numbers("lambda_s", lambda_s), _numbers("lambda_d", lambda_d)
-        if s.ndim > 1 or d.ndim > 1 or (s.shape != d.shape and s.ndim and d.ndim) or s.size * d.size == 0:
+        s, d = real_numbers("lambda_s", lambda_s), real_numbers("lambda_d", lambda_d)
+        if s.ndim > 1 or d.ndim > 1 or (s.shape != d.shape and s.ndim and d.ndim) or 0 in (s.size, d.size):
             raise ValueError(
                 "`lambda_s` and `lambda_d` must hold one eigenvalue a mode each,"
                 f" got shapes {s.shape} and {d.shape}"
             )
         s, d = np.broadcast_arrays(np.atleast_1d(s), np.atleast_1d(d))
-        for i in range(len(s)):
-            if not 0 < s[i] < np.inf:
-                raise ValueError(f"`lambda_s` must be finite and > 0, got {s[i]} in mode {i + 1} of {len(s)}")
-            if not 0 <= d[i] <= s[i]:
-                raise ValueError(
-                    f"`lambda_d` must be >= 0 and at most `lambda_s` = {s[i]},"
-                    f" got {d[i]} in mode {i + 1} of {len(s)}"
-                )
+        for mode, (one_s, one_d) in enumerate(zip(s, d, strict=True), start=1):
+            if not 0 < one_s < np.inf:
+                raise ValueError(f"`lambda_s` must be finite and > 0, got {one_s} in mode {mode}")
+            if not 0 <= one_d <= one_s:
+                raise ValueError(f"`lambda_d` must be >= 0 and <= λs = {one_s}, got {one_d} in mode {mode}")
         return cls(np.diag(s), np.diag(d))
 
     @classmethod
     def from_matrices(cls, sigma_s: Any, sigma_d: Any) -> Moments:
-        """Moments given as matrices Σs and Σd, (n1, n1) each, with 0 ≼ Σd ≼ Σs; see `Moments`.
+        """Moments given as matrices Σs and Σd with 0 ≼ Σd ≼ Σs, shape (n1, n1) each; raises as `Moments` does.
 
-        Raises
-        ------
-        ValueError
-            As for `Moments`.
-
-        Examples
-        --------
         >>> Moments.from_matrices([[2.0, 1.0], [1.0, 2.0]], [[1.0, 0.5], [0.5, 1.0]]).commutator
         0.0
         """
@@ -208,25 +184,24 @@ class Moments:
         Parameters
         ----------
         x1, x2
-            Two views of each sample, shape (N, d), N >= 2.
+            Two views of each sample, shape (N, d), N >= 2, pairs independent of one another.
 
         Returns
         -------
         Moments
-            Σs − Σd = mean of (x1 − x2)(x1 − x2)ᵀ/2 is positive semidefinite, but Σd need not be, by sampling: ratios
-            that came out below zero are set to zero, and a note says so.
+            Exchanging x1 and x2 changes nothing (R29). Σd ≼ Σs by construction, but sampling can leave Σd
+            indefinite: ratios below zero are set to zero, and a note says by how much.
 
         Raises
         ------
         ValueError
-            The views are not numbers, finite, or of one shape, or Σd is further from positive semidefinite than five
-            standard errors: then the views were not drawn independently given the sample.
+            The views are not finite numbers of one shape, or the negative part of Σd exceeds five standard
+            errors: the views were not drawn independently given the sample.
 
         Notes
         -----
-        Pairs are taken to be independent, so the standard error is that of a mean of N matrices. The positive
-        semidefinite matrices are a convex cone, so a true Σd ≽ 0 is no nearer than the cone: the negative part of the
-        estimate is no larger than its error. Exchanging x1 and x2 changes nothing (R29).
+        Positive semidefinite matrices are a convex cone, so an estimate is no further from it than from the true
+        Σd: its negative part is no larger than its error.
 
         Examples
         --------
@@ -234,18 +209,17 @@ class Moments:
         >>> Moments.from_views(x1, x1).ratios
         array([1., 1.])
         """
-        x1, x2 = _numbers("x1", x1), _numbers("x2", x2)
+        x1, x2 = real_numbers("x1", x1), real_numbers("x2", x2)
         for name, x in (("x1", x1), ("x2", x2)):
             if x.ndim != 2 or len(x) < 2 or x.shape[1] == 0:
                 raise ValueError(f"`{name}` must hold at least two views, shape (N, d), got shape {x.shape}")
-            _check_finite(name, x)
-        if x1.shape != x2.shape:
-            raise ValueError(f"`x1` and `x2` must have one shape, got {x1.shape} and {x2.shape}")
+            check_finite(name, x)
+        _check_one_shape("x1", x1, "x2", x2)
         n = len(x1)
         cross = x1.T @ x2 / n
         sigma_s, sigma_d = (x1.T @ x1 + x2.T @ x2) / (2 * n), (cross + cross.T) / 2
 
-        # ‖(x1 x1ᵀ + x2 x2ᵀ)/2‖² and ‖(x1 x2ᵀ + x2 x1ᵀ)/2‖² of each pair
+        # squared norms of (x1 x1ᵀ + x2 x2ᵀ)/2 and of (x1 x2ᵀ + x2 x1ᵀ)/2, pair by pair
         a, b, c = np.sum(x1**2, 1), np.sum(x2**2, 1), np.sum(x1 * x2, 1)
         error_s = _error_of_mean((a**2 + b**2 + 2 * c**2) / 4, sigma_s)
         error_d = _error_of_mean((a * b + c**2) / 2, sigma_d)
@@ -260,7 +234,7 @@ class Moments:
 
     @classmethod
     def additive_noise(cls, sigma_x: Any, sigma_n: Any) -> Moments:
-        """Moments of views x + n with independent noise: Σs = Σx + Σn, Σd = Σx.
+        """Moments of views x + n with independent noise n: Σs = Σx + Σn, Σd = Σx.
 
         Parameters
         ----------
@@ -282,10 +256,7 @@ class Moments:
         array([0.5 , 0.25])
         """
         sigma_x, sigma_n = _covariance("sigma_x", sigma_x), _covariance("sigma_n", sigma_n)
-        if sigma_x.shape != sigma_n.shape:
-            raise ValueError(
-                f"`sigma_x` and `sigma_n` must have one shape, got {sigma_x.shape} and {sigma_n.shape}"
-            )
+        _check_one_shape("sigma_x", sigma_x, "sigma_n", sigma_n)
         return cls(sigma_x + sigma_n, sigma_x)
 
     @classmethod
@@ -308,16 +279,15 @@ class Moments:
 
         Notes
         -----
-        M = Σd Σs⁺ = Pc for every Σx ≻ 0: ratios are 1 on what is conserved and 0 on what is scrambled, whether or not
-        Pc and Σx commute. Source: R16, which corrects the printed Σs.
+        Σd Σs⁺ = Pc for every Σx ≻ 0, commuting with Pc or not: ratios are 1 on what is conserved and 0 on what is
+        scrambled. Source: R16, which corrects the printed Σs.
 
         Examples
         --------
         >>> Moments.scrambling(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[0.0], [1.0]])).ratios
         array([1., 0.])
         """
-        sigma_x = _covariance("sigma_x", sigma_x)
-        U = _orthonormal("basis", basis, None)
+        sigma_x, U = _covariance("sigma_x", sigma_x), _orthonormal("basis", basis)
         if len(U) != len(sigma_x):
             raise ValueError(f"`basis` must have {len(sigma_x)} rows like `sigma_x`, got shape {U.shape}")
         return cls(*scrambled(sigma_x, sigma_x, U))
@@ -335,46 +305,36 @@ class Moments:
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> Moments:
-        """Moments of augmented data, read in batches: memory for Σs and Σd and one batch is enough.
+        """Moments of augmented data, read in batches: memory for the moments and one batch is enough.
 
         Parameters
         ----------
         images
-            Samples (N, d), (N, h, w) or (N, h, w, c), N >= 2, of any real type; all that is asked of it is a shape
-            and slices, so a memory map will do.
+            Samples (N, d), (N, h, w) or (N, h, w, c), N >= 2, of any real number type; a memory map will do.
         augmentations
             The chain that makes a view of a sample, in its order.
-        center
-            Subtract the mean image, so that moments are covariances.
-        scale
-            Divide by one number, the standard deviation of all pixels about the mean image.
-        batch_size
-            Images a batch, >= 1; left out, about 32 MB of them. Batches change sums by rounding only, but sampled
-            augmentations draw batch by batch, so other batches mean other draws.
-        draws
-            Views drawn of each image where an augmentation has no closed form, >= 4.
-        seed
-            Seed of those draws.
-        progress
-            Called as progress(done, total) after each batch; every image is read twice.
+        center, scale, batch_size, progress
+            Subtract the mean image; divide by the deviation of all pixels; images a batch; a callable that is told
+            (done, total): see `dynamics.datasets.standardised`.
+        draws, seed
+            Views drawn of each image where an augmentation has no closed form, >= 4, and the seed of the draws:
+            see `dynamics.augment.view_moments`. Sums do not depend on batches but by rounding; draws do.
 
         Returns
         -------
         Moments
-            Exact averages over augmentations that have a closed form. Otherwise views are drawn up to the last
-            augmentation that has none, Σd from pairs of distinct draws of an image (unbiased), and the rest of the
-            chain acts in closed form; two independent halves of the draws give the standard error.
+            Exact when every augmentation has a closed form; otherwise sampled without bias, with a standard error
+            from two independent halves of the draws.
 
         Raises
         ------
         ValueError
-            The images are not real numbers, finite, at least two, or all the same; an augmentation does not suit their
+            The images are not finite real numbers, at least two, different; an augmentation does not suit their
             shape; a setting is out of range.
 
         Notes
         -----
-        The mean and the scale are those of the images before augmentation. The samples are taken as the whole
-        population: errors are those of drawing augmentations. Source: section 1, R16.
+        The samples count as the whole population: errors are those of drawing augmentations. Source: section 1.
 
         Examples
         --------
@@ -383,21 +343,21 @@ class Moments:
         array([0.5])
         """
         batches = standardised(images, center=center, scale=scale, batch_size=batch_size, progress=progress)
-        chain = ", ".join(map(str, augmentations)) or "none"
         estimates = view_moments(batches, augmentations, draws=draws, seed=seed)
+        chain = f"augmentations {', '.join(map(str, augmentations)) or 'none'}"
         if len(estimates) == 1:
-            return cls(*estimates[0], notes=(*batches.notes, f"augmentations {chain}: averages exact"))
+            return cls(*estimates[0], notes=(*batches.notes, f"{chain}: averages exact"))
         (s1, d1), (s2, d2) = estimates
         # half the difference of two independent estimates is, in the mean square, the error of their mean
         error = max(_norm(s1 - s2), _norm(d1 - d2)) / 2
-        notes = (*batches.notes, f"augmentations {chain}: sampled with {draws} draws an image")
+        notes = (*batches.notes, f"{chain}: sampled with {draws} draws an image")
         return cls._from_samples((s1 + s2) / 2, (d1 + d2) / 2, error, notes)
 
     @classmethod
     def _from_samples(
         cls, sigma_s: np.ndarray, sigma_d: np.ndarray, error: float, notes: tuple[str, ...]
     ) -> Moments:
-        """Moments from estimates: ratios that sampling left outside [0, 1] are clipped, which keeps 0 ≼ Σd ≼ Σs.
+        """Moments from estimates: ratios that sampling left outside [0, 1] are clipped, so that 0 ≼ Σd ≼ Σs.
 
         Clipping eigenvalues of Σd itself would add to it, and could push it above Σs.
         """
@@ -421,7 +381,7 @@ class Moments:
 
 
 def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with which the BYOL flow is the flow of BYOL′: Σs′ = 2α(Σs − Σd) + β Σs, Σd′ = β Σs.
+    """Moments with which the BYOL flow is that of BYOL′: Σs′ = 2α(Σs − Σd) + β Σs, Σd′ = β Σs.
 
     Parameters
     ----------
@@ -433,7 +393,7 @@ def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.
     Returns
     -------
     tuple
-        Σs′ and Σd′, shape (n1, n1) each; ratios r′ = β/(β + 2α(1 − r)) rise with r.
+        Σs′ and Σd′, shape (n1, n1) each; their ratios r′ = β/(β + 2α(1 − r)) rise with r.
 
     Raises
     ------
@@ -442,13 +402,12 @@ def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.
 
     Notes
     -----
-    With A = P W and squared errors, BYOL′ = α E‖A x1 − A x2‖² + β E‖A x1 − sg(Θ x1)‖² with one view in the cross-model
-    loss, whose derivative by A is
+    Let A = P W. BYOL′ = α E‖A x1 − A x2‖² + β E‖A x1 − sg(Θ x1)‖² has one view in its cross-model loss, and
 
-        2 [2α A (Σs − Σd) + β (A Σs − Θ Σs)] = −2 (Θ Σd′ − A Σs′).
+        ∂BYOL′/∂A = 2 [2α A (Σs − Σd) + β (A Σs − Θ Σs)] = −2 (Θ Σd′ − A Σs′),
 
-    So −½ ∇ BYOL′ is the BYOL flow with Σs′ and Σd′: t means the same as in BYOL, whose loss ½ E‖A x1 − sg(Θ x2)‖²
-    has the ½ in front. Source: R24.
+    so −½ ∇BYOL′ is the BYOL flow with Σs′ and Σd′. BYOL′ has no ½ in front, BYOL = ½ E‖A x1 − sg(Θ x2)‖² has: t is
+    the same in both. Source: R24.
 
     Examples
     --------
@@ -460,41 +419,20 @@ def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.
 
 
 def raft_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with which the BYOL flow is the flow of RAFT: Σs′ = 2α(Σs − Σd) − β Σs, Σd′ = −β Σs.
+    """Moments with which the BYOL flow is that of RAFT: Σs′ = 2α(Σs − Σd) − β Σs, Σd′ = −β Σs.
 
-    Parameters
-    ----------
-    moments
-        Σs and Σd of the views.
-    alpha, beta
-        Weights of alignment and of the cross-model loss, α finite and >= 0, β finite and > 0.
+    Parameters, what is raised and the derivation are those of `byol_prime_moments` with −β for β, squared errors
+    without normalisation. Plain arrays, for Σs′ may be indefinite: modes with 2α(1 − r) < β run away. Source: R26.
 
-    Returns
-    -------
-    tuple
-        Σs′ and Σd′, shape (n1, n1) each, as plain arrays: modes with 2α(1 − r) < β have λs′ < 0 and run away.
-
-    Raises
-    ------
-    ValueError
-        A weight is out of range.
-
-    Notes
-    -----
-    `byol_prime_moments` with −β for β, and time counted in the same way: RAFT runs away from its teacher. Squared
-    errors, no normalisation. Source: R26.
-
-    Examples
-    --------
-    >>> raft_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 1.0)
-    (array([[0.]]), array([[-1.]]))
+    >>> raft_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 2.0)
+    (array([[-1.]]), array([[-2.]]))
     """
     alpha, beta = _weights(alpha, beta)
     return 2 * alpha * (moments.sigma_s - moments.sigma_d) - beta * moments.sigma_s, -beta * moments.sigma_s
 
 
 def save_moments(path: str | Path, moments: Moments) -> None:
-    """Write moments to an ``.npz`` archive that `load_moments` reads back, with support, notes and standard error.
+    """Write moments to an ``.npz`` archive that `load_moments` reads back, with support, notes and error.
 
     Parameters
     ----------
@@ -511,20 +449,9 @@ def save_moments(path: str | Path, moments: Moments) -> None:
     ...     load_moments(f"{folder}/m.npz").ratios
     array([0.5])
     """
-    path = Path(path)
-    arrays: dict[str, Any] = {"sigma_s": moments.sigma_s, "sigma_d": moments.sigma_d}
-    if moments.notes:
-        arrays["notes"] = np.array(moments.notes)
-    for name in ("support", "standard_error"):
-        if getattr(moments, name) is not None:
-            arrays[name] = getattr(moments, name)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays = {name: getattr(moments, name) for name in ("sigma_s", "sigma_d", "support", "standard_error")}
+    arrays["notes"] = np.array(moments.notes, dtype=np.str_)
+    write_npz(Path(path), {name: array for name, array in arrays.items() if array is not None})
 
 
 def load_moments(path: str | Path) -> Moments:
@@ -533,7 +460,7 @@ def load_moments(path: str | Path) -> Moments:
     Parameters
     ----------
     path
-        The archive; what `save_moments` adds (``support``, ``notes``, ``standard_error``) is read where it is there.
+        The archive; what else `save_moments` writes is read where it is there.
 
     Raises
     ------
@@ -551,12 +478,13 @@ def load_moments(path: str | Path) -> Moments:
     arrays = read_npz(Path(path))
     if not {"sigma_s", "sigma_d"} <= arrays.keys():
         raise ValueError(f"{path} must hold `sigma_s` and `sigma_d`, got {', '.join(arrays) or 'no arrays'}")
+    error = arrays.get("standard_error")
     return Moments(
         arrays["sigma_s"],
         arrays["sigma_d"],
         support=arrays.get("support"),
-        notes=tuple(str(note) for note in np.atleast_1d(arrays.get("notes", ()))),
-        standard_error=arrays.get("standard_error"),
+        notes=tuple(map(str, np.ravel(arrays.get("notes", ())))),
+        standard_error=None if error is None else error.item(),
     )
 
 
@@ -568,21 +496,15 @@ def _weights(alpha: float, beta: float) -> tuple[float, float]:
     return alpha, beta
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        raise ValueError(f"`{name}` must be an array of numbers, got {value!r}") from None
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"`{name}` must be real numbers, got {array.dtype}")
-    return array.astype(np.float64)
+def _check_one_shape(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"`{name_a}` and `{name_b}` must have one shape, got {a.shape} and {b.shape}")
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        where = tuple(int(i) for i in bad[0])
-        raise ValueError(f"`{name}` must be finite, got {array[where]} at {where}")
+def _error_of_mean(squared_norms: np.ndarray, mean: np.ndarray) -> float:
+    """Standard error of the mean of N independent matrices, from their squared Frobenius norms."""
+    variance = float(np.mean(squared_norms)) - _norm(mean) ** 2
+    return float(np.sqrt(max(variance, 0.0) / (len(squared_norms) - 1)))
 
 
 def _norm(array: np.ndarray) -> float:
@@ -591,38 +513,25 @@ def _norm(array: np.ndarray) -> float:
     return largest * float(np.linalg.norm(array / largest)) if largest else 0.0
 
 
-def _is_diagonal(matrix: np.ndarray) -> bool:
-    return np.count_nonzero(matrix) == np.count_nonzero(np.diag(matrix))
-
-
 def _symmetric(name: str, value: Any) -> np.ndarray:
-    sigma = _numbers(name, value)
+    sigma = real_numbers(name, value)
     if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.size == 0:
         raise ValueError(f"`{name}` must be a square matrix, got shape {sigma.shape}")
-    _check_finite(name, sigma)
-    asymmetry = float(np.max(np.abs(sigma - sigma.T)))
-    if asymmetry > 2 * SLACK * np.max(np.abs(sigma)):  # two entries, each rounded by itself
-        raise ValueError(
-            f"`{name}` must be symmetric, got entries that differ by {asymmetry:.3g} across the diagonal"
-        )
+    check_finite(name, sigma)
+    asymmetry = np.max(np.abs(sigma - sigma.T))
+    if asymmetry > 2 * SLACK * np.max(np.abs(sigma)):  # of two entries, each rounded by itself
+        raise ValueError(f"`{name}` must be symmetric, got entries that differ by {asymmetry:.3g}")
     return 0.5 * sigma + 0.5 * sigma.T
 
 
-def _orthonormal(name: str, value: Any, n_columns: int | None) -> np.ndarray:
-    U = _numbers(name, value)
+def _orthonormal(name: str, value: Any, n_columns: int | None = None) -> np.ndarray:
+    U = real_numbers(name, value)
     if U.ndim != 2 or not 0 < U.shape[1] <= U.shape[0] or n_columns not in (None, U.shape[1]):
-        columns = (
-            "at most as many columns as rows"
-            if n_columns is None
-            else f"{n_columns} columns, at least as many rows"
-        )
-        raise ValueError(f"`{name}` must be a matrix with {columns}, got shape {U.shape}")
-    _check_finite(name, U)
-    departure = float(np.max(np.abs(U.T @ U - np.eye(U.shape[1]))))
+        raise ValueError(f"`{name}` must have {n_columns or 'some'} orthonormal columns, got shape {U.shape}")
+    check_finite(name, U)
+    departure = np.max(np.abs(U.T @ U - np.eye(U.shape[1])))
     if departure > 2 * SLACK:  # |δ(uᵀv)| <= 2 SLACK ‖u‖ ‖v‖ when each entry is off by SLACK of itself
-        raise ValueError(
-            f"`{name}` must have orthonormal columns, got UᵀU that differs from I by {departure:.3g}"
-        )
+        raise ValueError(f"`{name}` must have orthonormal columns, got UᵀU that is off I by {departure:.3g}")
     return U
 
 
@@ -632,16 +541,18 @@ def _covariance(name: str, value: Any) -> np.ndarray:
     return sigma
 
 
+def _is_diagonal(matrix: np.ndarray) -> bool:
+    return np.count_nonzero(matrix) == np.count_nonzero(np.diag(matrix))
+
+
 def _slack(sigma_s: np.ndarray, sigma_d: np.ndarray) -> np.ndarray:
-    """How far eigenvalues may be off: SLACK ‖Σs‖_F, and of diagonal matrices each by SLACK of itself."""
+    """How far eigenvalues may be off: SLACK ‖Σs‖_F, and those of diagonal matrices by SLACK of themselves."""
     if _is_diagonal(sigma_s) and _is_diagonal(sigma_d):
-        return SLACK * np.abs(np.diag(sigma_s))
+        return SLACK * np.abs(np.diag(sigma_s)) + np.finfo(float).tiny
     return np.full(len(sigma_s), SLACK * _norm(sigma_s))
 
 
-def _semidefinite(sigma: np.ndarray, slack: np.ndarray) -> bool:
-    if _is_diagonal(sigma):
-        return bool(np.all(np.diag(sigma) >= -slack))
+def _is_semidefinite(sigma: np.ndarray, slack: np.ndarray) -> bool:
     try:
         np.linalg.cholesky(sigma + np.diag(slack))  # a tenth of the cost of eigenvalues
     except np.linalg.LinAlgError:
@@ -650,20 +561,18 @@ def _semidefinite(sigma: np.ndarray, slack: np.ndarray) -> bool:
 
 
 def _check_semidefinite(name: str, sigma: np.ndarray, slack: np.ndarray) -> None:
-    if not _semidefinite(sigma, slack):
-        smallest = np.linalg.eigvalsh(sigma)[0]
-        raise ValueError(
-            f"`{name}` must be positive semidefinite, got a smallest eigenvalue of {smallest:.3g}"
-        )
+    if not _is_semidefinite(sigma, slack):
+        least = np.linalg.eigvalsh(sigma)[0]
+        raise ValueError(f"`{name}` must be positive semidefinite, got a smallest eigenvalue of {least:.3g}")
 
 
 def _check_order(sigma_s: np.ndarray, sigma_d: np.ndarray) -> None:
-    if not _semidefinite(sigma_s - sigma_d, _slack(sigma_s, sigma_d)):
+    if not _is_semidefinite(sigma_s - sigma_d, _slack(sigma_s, sigma_d)):
         from scipy.linalg import eigvalsh
 
         largest = eigvalsh(sigma_d, sigma_s)[-1]
         raise ValueError(
-            f"`sigma_d` must not exceed `sigma_s`: eigenvalues of Σd Σs⁻¹ must be at most 1, got {largest:.7g}"
+            f"`sigma_d` must be at most `sigma_s`, got an eigenvalue {largest:.7g} > 1 of Σd Σs⁻¹"
         )
 
 
@@ -672,19 +581,17 @@ def _support(sigma_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, norm = len(sigma_s), _norm(sigma_s)
     if norm == 0:
         raise ValueError("`sigma_s` must not be zero: there is nothing to learn from")
-    if _is_diagonal(sigma_s):
-        values, vectors, rounding = np.diag(sigma_s), np.eye(n), 0.0
-    else:
+    values, vectors, rounding = np.diag(sigma_s), np.eye(n), 0.0
+    if not _is_diagonal(sigma_s):
         values, vectors = np.linalg.eigh(sigma_s)
-        # n eps ‖Σ‖ for sums and eigenvalues in float64; half of eps for each entry that float32 rounded; and what
-        # rounding put below zero it may as well have put above
+        # sums and eigenvalues in float64 err by n eps, entries of float32 by eps/2, and what rounding has put
+        # below zero it may as well have put above
         float32 = np.array_equal(sigma_s, sigma_s.astype(np.float32))
-        eps = max(n * np.finfo(np.float64).eps, float32 * np.finfo(np.float32).eps)
+        eps = max(n * float(np.finfo(np.float64).eps), float32 * float(np.finfo(np.float32).eps))
         rounding = max(eps * norm, -2 * values[0])
-    if np.min(values) < -SLACK * norm:
-        raise ValueError(
-            f"`sigma_s` must be positive semidefinite, got a smallest eigenvalue of {np.min(values):.3g}"
-        )
+    least = np.min(values)
+    if least < -SLACK * norm:
+        raise ValueError(f"`sigma_s` must be positive semidefinite, got a smallest eigenvalue of {least:.3g}")
     keep = values > rounding
     return values[keep], vectors[:, keep]
 
@@ -692,20 +599,13 @@ def _support(sigma_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _restrict(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Σd in a basis of the support of Σs, refused when it reaches outside."""
     inside = basis.T @ sigma_d @ basis
-    outside = _norm(sigma_d - basis @ inside @ basis.T)
-    # by Cauchy-Schwarz Σd ≼ Σs leaves at most sqrt(tr Σs ‖Σs‖) between what is kept and what is dropped, with the
-    # trace over what is dropped
+    outside, norm = _norm(sigma_d - basis @ inside @ basis.T), _norm(sigma_s)
+    # with t the trace of Σs over what is dropped, Σd ≼ Σs leaves sqrt(t ‖Σs‖) between that and what is kept
+    # at most (Cauchy-Schwarz), above the diagonal and below
     dropped = max(np.trace(sigma_s) - np.trace(basis.T @ sigma_s @ basis), 0.0)
-    norm = _norm(sigma_s)
     if outside > SLACK * norm + 2 * np.sqrt(dropped * norm):
         raise ValueError(
             "`sigma_d` must vanish in the directions in which `sigma_s` does,"
             f" got a part of norm {outside:.3g} outside the support of `sigma_s`"
         )
     return (inside + inside.T) / 2
-
-
-def _error_of_mean(squared_norms: np.ndarray, mean: np.ndarray) -> float:
-    """Standard error of a mean of N independent matrices, from their squared Frobenius norms."""
-    variance = float(np.mean(squared_norms)) - _norm(mean) ** 2
-    return float(np.sqrt(max(variance, 0.0) / (len(squared_norms) - 1)))

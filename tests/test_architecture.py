@@ -77,7 +77,7 @@ def imported_at_once(tree: ast.Module) -> set[str]:
 # --- layers -------------------------------------------------------------------------------------------------
 
 
-def test_the_helpers_see_what_they_should() -> None:
+def test_import_lists_are_complete() -> None:
     tree = ast.parse(
         "import a.b\n"
         "from typing import TYPE_CHECKING\n"

@@ -1,0 +1,81 @@
+"""Spectra along a run: eigenvalues of the predictor followed by identity, singular values of the encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynamics.integrate import Trajectory
+from dynamics.states import MatrixState
+
+
+def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarray:
+    """Eigenvalues of P(t), each followed through time.
+
+    With P v_i = μ_i v_i, |v_i| = 1 at one time and P′ at the next, eigenvalues μ′ are given to the paths so that
+    Σ_i |μ′_π(i) − v_iᴴ P′ v_i|² is least over all permutations π: nearest match to what the old eigenvectors see.
+
+    Parameters
+    ----------
+    trajectory
+        States with P of shape (T, n2, n2), finite.
+
+    Returns
+    -------
+    array (T, n2), complex
+        One column a path, in the order of descending real part at the end. Paths of eigenvectors that stand still
+        are followed through crossings however far apart the times are; otherwise the gap between eigenvalues
+        must exceed the change of P between two times. Where two real eigenvalues meet and leave as a complex
+        pair, or the reverse, which is which has no answer, and the paths are continuous either way.
+
+    Notes
+    -----
+    Time O(T n2³).
+
+    Examples
+    --------
+    >>> from dynamics.fields import full_field
+    >>> from dynamics.integrate import integrate
+    >>> from dynamics.system import MatrixSystem
+    >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
+    >>> run = integrate(system.state(np.eye(2), np.diag([0.1, 0.6])), system, full_field)
+    >>> np.round(predictor_eigenvalue_paths(run)[[0, -1]].real, 6)
+    array([[0.1, 0.6], [0.9, 0.4]])
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    P = np.asarray(trajectory.states.predictor)
+    eigenvalues, eigenvectors = np.linalg.eig(P)
+    paths = eigenvalues.astype(complex)
+    V = eigenvectors[0]
+    for k in range(1, len(P)):
+        seen = np.sum(V.conj() * (P[k] @ V), axis=0)
+        order = linear_sum_assignment(np.abs(seen[:, None] - eigenvalues[k]) ** 2)[1]
+        paths[k], V = eigenvalues[k, order], eigenvectors[k][:, order]
+    return paths[:, np.argsort(-paths[-1].real, kind="stable")]
+
+
+def online_singular_value_paths(trajectory: Trajectory[MatrixState]) -> np.ndarray:
+    """Singular values of W(t), descending at every time: their order is their identity.
+
+    Parameters
+    ----------
+    trajectory
+        States with W of shape (T, n2, n1), finite.
+
+    Returns
+    -------
+    array (T, min(n1, n2))
+        Real, >= 0. The i-th path stays above the root of the i-th entry of
+        `dynamics.invariants.eigenvalue_floor` (R8).
+
+    Examples
+    --------
+    >>> from dynamics.fields import full_field
+    >>> from dynamics.integrate import integrate
+    >>> from dynamics.system import MatrixSystem
+    >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
+    >>> run = integrate(system.state(np.diag([1.0, 3.0]), np.eye(2)), system, full_field, 1.0)
+    >>> online_singular_value_paths(run)[0]
+    array([3., 1.])
+    """
+    return np.linalg.svd(trajectory.states.online, compute_uv=False)

@@ -1,0 +1,245 @@
+"""Fixed points of one mode in closed form, and the eigenvalues there.
+
+A fixed point of one mode has a 3×3 Jacobian, of which the invariant (R2) takes one dimension. What is left,
+on the leaf, has in every case the form
+
+    d/dt [leaf, θ] = [[−(β + γ), β], [1/τt, −1/τt]] [leaf, θ],
+
+with a gain β from the target and a gap γ that decides stability: the determinant is γ/τt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+
+
+class WeightDecayFixedPoints(NamedTuple):
+    """The five fixed points of each mode under weight decay, a leading axis of length 5.
+
+    Parameters
+    ----------
+    names
+        "origin", "lower" (w2 = p−), "lower-mirror" (w1 and θ negated), "upper" (w2 = p+) and "upper-mirror".
+    points
+        w1, w2, θ, shape (5, n_modes); NaN where the point does not exist.
+    eigenvalues
+        Eigenvalues of the Jacobian there, complex, shape (5, n_modes, 3).
+    """
+
+    names: tuple[str, ...]
+    points: ModeState
+    eigenvalues: np.ndarray
+
+
+def refuse_weight_decay(system: ModeSystem) -> None:
+    """Raise ValueError where η ≠ 0: the closed form at hand has no such term."""
+    if np.any(np.asarray(system.weight_decay) != 0):
+        raise ValueError(f"`weight_decay` must be 0 for this closed form, got {system.weight_decay}")
+
+
+def leaf_eigenvalues(beta: Any, gamma: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues on the leaf, of [[−(β + γ), β], [1/τt, −1/τt]].
+
+    Parameters
+    ----------
+    beta, gamma
+        β and γ, one number a mode or shape (..., n_modes); γ apart, so that a small one is not lost in β + γ.
+    system
+        Gives τt.
+
+    Returns
+    -------
+    array (..., n_modes, 2)
+        Complex, the larger real part first.
+
+    Examples
+    --------
+    >>> leaf_eigenvalues(1.0, 0.0, ModeSystem(1.0, 1.0)).real
+    array([ 0., -2.])
+    """
+    zeta = 1 / np.asarray(system.tau_target)
+    b = beta + gamma + zeta
+    root = np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j)
+    # the root of s² + b s + γζ that adds up without cancellation, then the other one from their product
+    s = -(b + np.copysign(1.0, b) * root) / 2
+    other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
+    # adding zero turns −0 into 0
+    return np.sort(0.0 + np.stack([s, other], axis=-1), axis=-1)[..., ::-1]
+
+
+def learned_line_eigenvalues(online: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of the full flow at the points (a, r, a) of the learned line.
+
+    0 along the line, and the roots of s² + s(1/τt + λs(r²/τo + a²/τp)) + λs a²/(τp τt) = 0.
+
+    Parameters
+    ----------
+    online
+        a, scalar or shape (..., n_modes).
+    system
+        With η = 0.
+
+    Returns
+    -------
+    array (..., n_modes, 3)
+        Complex with zero imaginary part (for λs > 0 the root is of (1/τt − λs a²/τp)² plus positive terms).
+        The zero of the line comes first. NaN where λs = 0.
+
+    Raises
+    ------
+    ValueError
+        η ≠ 0: then the line breaks up into isolated points, see `weight_decay_fixed_points`.
+
+    Notes
+    -----
+    Source: R5.
+
+    Examples
+    --------
+    >>> learned_line_eigenvalues(0.5, ModeSystem(1.0, 0.5)).real.round(6)
+    array([[ 0.      , -0.190983, -1.309017]])
+    """
+    refuse_weight_decay(system)
+    beta = system.ratio * system.lambda_d / system.tau_online
+    gamma = system.lambda_s * np.asarray(online) ** 2 / system.tau_predictor
+    pair = leaf_eigenvalues(beta, gamma, system)
+    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
+
+
+def collapsed_line_eigenvalues(predictor: Any, system: ModeSystem) -> np.ndarray:
+    """Eigenvalues of the full flow at the points (0, p, 0) of the collapsed line.
+
+    0 along the line, and the roots of s² + s(1/τt + λs p²/τo) + (p/(τo τt))(λs p − λd) = 0.
+
+    Parameters
+    ----------
+    predictor
+        p, scalar or shape (..., n_modes).
+    system
+        With η = 0.
+
+    Returns
+    -------
+    array (..., n_modes, 3)
+        Complex; the zero of the line first. Attracting for p < 0 (where the pair can be complex) and p > r,
+        a saddle for 0 < p < r, doubly degenerate at p = 0 and p = r.
+
+    Raises
+    ------
+    ValueError
+        η ≠ 0: then the line is no line of fixed points.
+
+    Notes
+    -----
+    Source: R5.
+
+    Examples
+    --------
+    >>> collapsed_line_eigenvalues([[-1.0], [0.5], [1.0]], ModeSystem(1.0, 0.5))[:, 0, 1].real
+    array([-1.        ,  0.        , -0.29289322])
+    """
+    refuse_weight_decay(system)
+    p = np.asarray(predictor)
+    beta = p * system.lambda_d / system.tau_online
+    gamma = p * (system.lambda_s * p - system.lambda_d) / system.tau_online
+    pair = leaf_eigenvalues(beta, gamma, system)
+    return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
+
+
+def saddle_node(system: ModeSystem) -> np.ndarray:
+    """Weight decay at which the learned fixed points meet their saddles and vanish, η* = λd²/(4 τo λs).
+
+    They meet at w2 = r/2, |w1| = |θ| = sqrt(τp/τo) r/2.
+
+    Parameters
+    ----------
+    system
+        Its weight decay is not used.
+
+    Returns
+    -------
+    array (n_modes,)
+        η*; NaN where λs <= 0, for there p± exist at every η.
+
+    Notes
+    -----
+    Source: R15; NC for λd = τ, λs = 1 + σ².
+
+    Examples
+    --------
+    >>> saddle_node(ModeSystem(1.0, 0.5))
+    array([0.0625])
+    """
+    positive = system.lambda_s > 0
+    lambda_s = np.where(positive, system.lambda_s, 1.0)
+    return np.where(positive, system.lambda_d**2 / (4 * system.tau_online * lambda_s), np.nan)
+
+
+def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
+    """Fixed points of the full flow with weight decay, and the eigenvalues there.
+
+    The origin, with eigenvalues −η, −η, −1/τt, and
+
+        w2 = p± = [λd ± sqrt(λd² − 4 η τo λs)]/(2λs),  θ = w1 = ± sqrt(τp/τo) w2,
+
+    with eigenvalue −2η across the balanced sheet τo w1² = τp w2², and on it the roots of
+    s² + s(2λs p²/τo + 1/τt) + p(2λs p − λd)/(τo τt).
+
+    Parameters
+    ----------
+    system
+        η > 0; λs ≠ 0 for points other than the origin.
+
+    Returns
+    -------
+    WeightDecayFixedPoints
+        NaN where η > η*. For λs, λd > 0: p− is a saddle, p+ stable for every τo, τp and τt.
+
+    Raises
+    ------
+    ValueError
+        η = 0: then the fixed points form lines, see `learned_line_eigenvalues`.
+
+    Notes
+    -----
+    Source: R15. The trace is negative for unequal τo and τp too: there is no Hopf bifurcation.
+
+    Examples
+    --------
+    >>> found = weight_decay_fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.06))
+    >>> found.points.predictor[:, 0].round(12)
+    array([0. , 0.2, 0.2, 0.3, 0.3])
+    """
+    eta = np.broadcast_to(system.weight_decay, (system.n_modes,))
+    if np.any(eta <= 0):
+        raise ValueError(f"`weight_decay` must be > 0 for isolated fixed points, got {np.min(eta)}")
+    lambda_s, lambda_d = system.lambda_s, system.lambda_d
+    discriminant = lambda_d**2 - 4 * eta * system.tau_online * lambda_s
+    root = np.sqrt(np.where((discriminant >= 0) & (lambda_s != 0), discriminant, np.nan))
+    # the root that adds up without cancellation, then the other one from p+ p− = η τo/λs
+    q = (lambda_d + np.copysign(root, lambda_d)) / 2
+    first, second = q / np.where(lambda_s == 0, 1.0, lambda_s), eta * system.tau_online / q
+    upper = np.where(lambda_d >= 0, first, second)
+    lower = np.where(lambda_d >= 0, second, first)
+    balance = np.sqrt(system.tau_predictor / system.tau_online)
+    zero = np.zeros_like(eta)
+    p = np.stack([zero, lower, lower, upper, upper])
+    w1 = np.stack([zero, balance * lower, -balance * lower, balance * upper, -balance * upper])
+
+    at_origin = np.stack([-eta, -eta, -1 / np.broadcast_to(system.tau_target, eta.shape)], axis=-1)
+    spectra = [at_origin + 0j]
+    for level, sign in ((lower, -1), (upper, 1)):
+        pair = leaf_eigenvalues(
+            level * lambda_d / system.tau_online, sign * level * root / system.tau_online, system
+        )
+        spectra += 2 * [np.concatenate([-2 * eta[:, None], pair], axis=-1)]
+    return WeightDecayFixedPoints(
+        ("origin", "lower", "lower-mirror", "upper", "upper-mirror"),
+        ModeState(w1, p, w1.copy()),
+        np.stack(spectra),
+    )
