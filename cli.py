@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import sys
 import time
@@ -42,19 +43,32 @@ class Dyn(typer.Typer):
             code = super().__call__(*args, standalone_mode=False, **kwargs)
         except usage_error as error:
             message = error.format_message()
+        except BrokenPipeError:
+            sys.exit(0)
+        except typer.Abort:
+            sys.exit(_interrupted())
         except (ValueError, OSError) as error:
             message = str(error)
         except MemoryError as error:
             message = f"not enough memory: {error}"
-        except (KeyboardInterrupt, typer.Abort):
-            sys.stderr.write("interrupted\n")
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            sys.exit(0)
+        except Exception as error:
+            if "DYN_DEBUG" in os.environ:
+                raise
+            sys.stderr.write(
+                f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
+            )
+            sys.exit(FAILED)
+        except KeyboardInterrupt:
+            sys.exit(_interrupted())
         else:
             sys.exit(code if isinstance(code, int) else 0)
         sys.stderr.write(f"dyn: {_in_terms_of_options(message)}\n")
         sys.exit(BAD_INPUT)
+
+
+def _interrupted() -> int:
+    sys.stderr.write("dyn: interrupted\n")
+    return INTERRUPTED
 
 
 app = Dyn(
@@ -411,13 +425,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, caption=caption or None, caption_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
+    if caption:
+        console.print(caption, soft_wrap=True)
 
 
 def checked_outputs(output: OutputOptions) -> None:
@@ -646,7 +660,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
     from platform import python_version
 
-    return {"dyn": version("dyn"), "python": python_version(), **{name: version(name) for name in LIBRARIES}}
+    return {"dyn": version("dyn-byol"), "python": python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def _devices() -> list[str]:
@@ -664,7 +678,7 @@ def _augmentation_names() -> dict[str, str]:
 def _dataset_names() -> dict[str, str]:
     from dynamics.datasets import SOURCES
 
-    return dict(SOURCES)
+    return {source: "" for source in SOURCES}
 
 
 def _format_names() -> dict[str, str]:

@@ -8,6 +8,7 @@ listed at `predict_fates`; where nothing is proved the prediction is empty, neve
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -319,7 +320,8 @@ def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: Mod
     """
     w1, ld = state.online, system.lambda_d
     lower, upper, discriminant = _sheet(system)
-    floor, end = _inverse(predictor, lower), np.sign(w1) * _inverse(predictor, upper)
+    floor, ceiling = _inverse(predictor, lower), _inverse(predictor, upper)
+    end = np.sign(w1) * ceiling
     conserved = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
         _Case(ld > 0, "R22: λd > 0 and w1 ≠ 0", end, upper, end),
@@ -328,7 +330,7 @@ def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: Mod
     decayed = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
         _Case((ld <= 0) | (discriminant < 0), "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0),
-        *_ordered_cases(True, state, system, floor, np.abs(end), upper),
+        *_ordered_cases(True, state, system, floor, ceiling, upper),
     ]
     return _with_decay(system, conserved, decayed)
 
@@ -343,3 +345,166 @@ def _inverse(predictor: Callable[[Any], Any], level: Any) -> Any:
         below = predictor(middle) < level
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return high
+
+
+def _mode_predictor(variant: str, system: ModeSystem) -> Callable[[Any], Any]:
+    return lambda w1: MODE_FIELDS[variant].constrain(0.0, ModeState(w1, w1, w1), system).predictor
+
+
+def _cases(variant: str, state: ModeState, system: ModeSystem) -> list[_Case]:
+    match variant:
+        case "full" | "tied" | "symmetric-predictor":  # tied weights are the full flow on its leaf c = 0
+            return _full_cases(state, system)
+        case "fixed-target":
+            return _fixed_target_cases(state, system)
+        case "no-predictor":
+            return _no_predictor_cases(state, system)
+        case "no-ema":
+            return _no_ema_cases(state, system)
+        case "no-stop-gradient":
+            return _no_stop_gradient_cases(state, system)
+        case "fast-predictor":
+            return _fast_predictor_cases(state, system)
+        case "directpred" | "directset":
+            return _direct_cases(_mode_predictor(variant, system), state, system)
+    raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, got {variant!r}")
+
+
+def predict_fates(
+    state: ModeState, system: ModeSystem, variant: str = "full", *, decide_sign: bool = False
+) -> Prediction:
+    """Predict where every start ends, from the exact results for one mode.
+
+    With c = τo w1² − τp w2² and r = λd/λs, for η = 0 and λs > 0:
+
+    - full, tied, symmetric-predictor (R6, R7): collapse iff w2 > 0 and c <= −τp r², or w2 <= 0 and c <= 0;
+      else w2 → r and |w1| = |θ| → sqrt((c + τp r²)/τo);
+    - no-ema (R14): the same, and the sign of w1 is conserved;
+    - fixed-target (R13): w1 w2 → θ r on the leaf; collapse iff w1 → 0: c = 0 with w1 w2 θ r <= 0, or θ r = 0 with
+      c <= 0;
+    - no-predictor (R11): collapse iff λd < λs; at λd = λs, w1 = θ → (τo w1 + τt λd θ)/(τo + τt λd);
+    - no-stop-gradient (R12): collapse if |λd| < λs; at |λd| = λs iff τo w1² <= τp (w2 − r)²;
+    - fast-predictor (R21): w1 is conserved;
+    - directpred, directset (R22): collapse iff λd <= 0 or w1 = 0; else w2 → r.
+
+    For η > 0 the prediction is made where it is certain: η > η* = λd²/(4 τo λs); within the box below the saddle p-;
+    on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or both above the
+    saddle; and for fixed-target, no-predictor, no-stop-gradient (|λd| <= λs) and fast-predictor, always.
+
+    Parameters
+    ----------
+    state
+        Starts w1, w2, θ, shape (..., n_modes); what the variant constrains (θ = w1, w2 = 1) is set first.
+    system
+        Moments, time constants and weight decay of the modes.
+    variant
+        Name of a one-mode variant, a key of `dynamics.mode_fields.MODE_FIELDS`.
+    decide_sign
+        Compute the sign of w1 on leaves −τp r² < c < 0 with w2 > 0, which costs an integration of the saddle's
+        stable manifold for every such start where w1 and θ have opposite signs.
+
+    Returns
+    -------
+    Prediction
+        Empty fate and NaN where λs <= 0 (unless the start is at rest) or no result applies; NaN `online` and
+        `target` with known `amplitude` where the sign of w1 is not decided, either for want of `decide_sign` or
+        because the start is within `SIGN_ACCURACY` of the stable manifold. A start on that manifold, other than
+        the saddle itself, has w1 → 0: the one set, of measure zero, that R6 leaves out.
+
+    Raises
+    ------
+    ValueError
+        The variant is unknown, or is not defined for this start.
+
+    Notes
+    -----
+    Conditions are evaluated in floating point: a start within rounding of a boundary may be put on either side.
+    (w2, λd) → (−w2, −λd) leaves the flow as it is, so for λd < 0 read −w2 for w2 in the conditions.
+    Sources: R6, R7, R11–R15, R21, R22.
+
+    Examples
+    --------
+    >>> system = ModeSystem([1.0, 1.0], [0.5, 0.5])
+    >>> predict_fates(system.state(online=0.1, predictor=[0.1, 0.6]), system).fate.tolist()
+    ['learned', 'collapsed']
+    """
+    if variant not in MODE_FIELDS:
+        raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, got {variant!r}")
+    field = MODE_FIELDS[variant]
+    field.require(state, system)
+    state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
+    state = field.constrain(0.0, state, system)
+    shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
+    at_rest = np.logical_and.reduce([np.equal(part, 0.0) for part in field(0.0, state, system)])
+    positive = system.lambda_s > 0
+    proper = replace(
+        system, lambda_s=np.where(positive, system.lambda_s, 1.0), lambda_d=np.where(positive, system.lambda_d, 0.0)
+    )
+    cases = [
+        _Case(at_rest, "the start is a fixed point", *state),
+        _Case(~positive, "λs <= 0, no result applies"),
+        *_cases(variant, state, proper),
+    ]
+    prediction = _assemble(cases, shape)
+    return _with_signs(prediction, state, system) if decide_sign else prediction
+
+
+def _with_signs(prediction: Prediction, state: ModeState, system: ModeSystem) -> Prediction:
+    """Fill in the ends whose sign alone is unknown."""
+    shape = prediction.fate.shape
+    open_sign = (prediction.fate == Fate.LEARNED) & np.isnan(prediction.online)
+    to, tp, tt, ls, r, c, w1, th = (
+        np.broadcast_to(part, shape)[open_sign]
+        for part in (
+            system.tau_online,
+            system.tau_predictor,
+            system.tau_target,
+            system.lambda_s,
+            np.abs(system.ratio),
+            mode_invariant(state, system),
+            state.online,
+            state.target,
+        )
+    )
+    k = np.sqrt(-c / tp)
+    sign = np.sign(w1 + th)
+    mixed = w1 * th < 0
+    slope = _manifold_slope(
+        np.arcsinh(np.abs(w1) * np.sqrt(to / -c))[mixed], (to / (tt * ls * k**2))[mixed], (r / k)[mixed]
+    )
+    excess = np.abs(th[mixed]) / (slope * np.abs(w1[mixed])) - 1
+    sign[mixed] = np.where(np.abs(excess) <= SIGN_ACCURACY, np.nan, np.sign(excess) * np.sign(th[mixed]))
+    online, target = prediction.online.copy(), prediction.target.copy()
+    online[open_sign] = target[open_sign] = sign * prediction.amplitude[open_sign]
+    return prediction._replace(online=online, target=target)
+
+
+def _manifold_slope(y: np.ndarray, alpha: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """Slope m = −θ/w1 of the stable manifold of the saddle (0, k, 0), k = sqrt(−c/τp), at w1 = sqrt(−c/τo) sinh y.
+
+    There w2 = k cosh y, and with α = τo/(τt λs k²) and ρ = r/k > 1 the manifold, an odd decreasing curve, obeys
+
+        sinh(y) dm/dy = α (1 + m)/(ρ m + cosh y) − m cosh y,
+
+    integrated from the saddle, where it contracts, with relative accuracy far below `SIGN_ACCURACY`.
+    """
+    from scipy.integrate import solve_ivp
+
+    # dm/dy must stay finite at y = 0: ρ m² + (1 − α) m − α = 0, and the next term of the series m + m2 y²
+    start = 2 * alpha / ((1 - alpha) + np.sqrt((1 - alpha) ** 2 + 4 * alpha * rho))
+    dm = alpha * (1 - rho) / (rho * start + 1) ** 2 - 1
+    dcosh = -alpha * (1 + start) / (rho * start + 1) ** 2 - start
+    slope = start + dcosh / (2 * (2 - dm)) * y**2
+    far = np.flatnonzero(y > _SERIES_END)
+    for part in np.split(far, range(_CHUNK, far.size, _CHUNK)):
+        a, p, length = alpha[part], rho[part], np.log(y[part] / _SERIES_END)
+
+        def field(s: float, m: np.ndarray, a: Any = a, p: Any = p, length: Any = length) -> np.ndarray:
+            at = _SERIES_END * np.exp(length * s)
+            rate = a * (1 + m) / (p * m + np.cosh(at)) - m * np.cosh(at)
+            return length * at / np.sinh(at) * rate
+
+        begin = start[part] + (dcosh / (2 * (2 - dm)))[part] * _SERIES_END**2
+        if part.size:
+            slope[part] = solve_ivp(field, (0.0, 1.0), begin, method="DOP853", rtol=_RTOL, atol=0.0).y[:, -1]
+    return slope

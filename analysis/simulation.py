@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fates import Fate, Prediction, RowFates, eigenspace_fates, predict_fates, resonance_error
+from analysis.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
+from analysis.fates import Fate, Prediction, predict_fates
 from dynamics.fields import VectorField
 from dynamics.integrate import Status, Trajectory, integrate
 from dynamics.invariants import (
@@ -17,7 +18,7 @@ from dynamics.invariants import (
     mode_invariant,
     rank_floor,
 )
-from dynamics.modes import commutator
+from dynamics.modes import commutator, spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -101,7 +102,7 @@ class MatrixSimulation:
     vector_field: VectorField
     trajectory: Trajectory[MatrixState]
     ratios: np.ndarray
-    rows: RowFates
+    rows: EigenspaceFates
     rank_floor: int | None
     resonance_error: float
     drift: float
@@ -224,7 +225,7 @@ def simulate_modes(
     ['collapsed']
     """
     start = vector_field.constrain(0.0, system.state(*state), system)
-    prediction = predict_fates(start, system, vector_field.name)
+    prediction = predict_fates(start, system, vector_field.name, decide_sign=True)
     end_point = ModeState(prediction.online, prediction.predictor, prediction.target)
     trajectory = integrate(start, system, vector_field, t_end, end_point=end_point, dense=True, **options)
     if vector_field.name in BALANCED_MODE_VARIANTS:
@@ -265,7 +266,7 @@ def simulate_matrices(
         system=system,
         vector_field=vector_field,
         trajectory=trajectory,
-        ratios=rows.spectrum,
+        ratios=spectrum(system),
         rows=rows,
         rank_floor=rank_floor(start, system) if balanced else None,
         resonance_error=resonance_error(trajectory.final, system, tolerance=scale),

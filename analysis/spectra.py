@@ -8,6 +8,17 @@ from dynamics.integrate import Trajectory
 from dynamics.states import MatrixState
 
 
+def nearest_match(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Permutation π for which Σ_i |values_i − candidates_π(i)|² is least, shape (n,).
+
+    >>> nearest_match(np.array([1.0, 2.0, 3.0]), np.array([2.9, 1.2, 1.9]))
+    array([1, 2, 0])
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(np.abs(np.subtract.outer(values, candidates)) ** 2)[1]
+
+
 def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarray:
     """Eigenvalues of P(t), each followed through time.
 
@@ -41,15 +52,13 @@ def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarra
     >>> np.round(predictor_eigenvalue_paths(run)[[0, -1]].real, 6)
     array([[0.1, 0.6], [0.9, 0.4]])
     """
-    from scipy.optimize import linear_sum_assignment
-
     P = np.asarray(trajectory.states.predictor)
     eigenvalues, eigenvectors = np.linalg.eig(P)
     paths = eigenvalues.astype(complex)
     V = eigenvectors[0]
     for k in range(1, len(P)):
         seen = np.sum(V.conj() * (P[k] @ V), axis=0)
-        order = linear_sum_assignment(np.abs(seen[:, None] - eigenvalues[k]) ** 2)[1]
+        order = nearest_match(seen, eigenvalues[k])
         paths[k], V = eigenvalues[k, order], eigenvectors[k][:, order]
     return paths[:, np.argsort(-paths[-1].real, kind="stable")]
 

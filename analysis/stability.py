@@ -31,8 +31,11 @@ MAX_BLOCK = 2000
 MAX_ENTRIES = 20_000_000
 """Most non-zero entries of a Jacobian that "auto" assembles: half a gigabyte."""
 
-# A rounding error ε moves a double eigenvalue, which every fold has, by √ε.
+ZERO = 1e-10
+"""Real parts count as zero below this times the spectral radius: rounding of eigenvalues of condition up to 10⁵."""
+
 ROUNDING = float(np.sqrt(np.finfo(float).eps))
+"""Singular values count as zero below this times the largest."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,9 @@ class PairCondition(NamedTuple):
     verdict: Literal["stable", "unstable", "degenerate"]
     margin: float
     sentence: str
+
+
+_SIGN: dict[int, Literal["degenerate", "stable", "unstable"]] = {0: "degenerate", 1: "stable", -1: "unstable"}
 
 
 # --- the Jacobian -----------------------------------------------------------------------------------------------
@@ -322,7 +328,8 @@ def _adapt(state: MatrixState, system: MatrixSystem, tolerance: float) -> _Adapt
                 Vt = np.linalg.svd(W @ directions[:, modes])[2]
                 directions[:, modes] = directions[:, modes] @ _nearest_identity(Vt.T)
         rates = {
-            name: getattr(system, name) for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
+            name: getattr(system, name)
+            for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
         }
         system = MatrixSystem(basis.lambda_s, basis.lambda_d, **rates)
     W = _cleaned(W @ directions, tolerance)
@@ -346,16 +353,20 @@ def _adapt(state: MatrixState, system: MatrixSystem, tolerance: float) -> _Adapt
     return _Adapted(W, P, np.where(np.abs(E) <= tolerance * size, 0.0, E), system, Q, directions, eigenspaces)
 
 
-def _block_spectrum(jacobian: Any) -> tuple[np.ndarray, int]:
-    """Eigenvalues of a sparse matrix from its strongly connected components, and the size of the largest."""
+def _components(matrix: Any) -> np.ndarray:
+    """Label of the strongly connected component of each unknown."""
     from scipy.sparse.csgraph import connected_components
 
-    component = connected_components(jacobian, connection="strong")[1]
+    return connected_components(matrix, connection="strong")[1]
+
+
+def _block_spectrum(matrix: Any, component: np.ndarray) -> np.ndarray:
+    """Eigenvalues of a sparse matrix from its strongly connected components, in batches of one size."""
     size = np.bincount(component)
     order = np.argsort(component, kind="stable")
     place = np.empty_like(order)  # of an unknown within its component
     place[order] = np.arange(order.size) - np.repeat(np.cumsum(size) - size, size)
-    entries = jacobian.tocoo()
+    entries = matrix.tocoo()
     inside = component[entries.row] == component[entries.col]
     row, column, value = entries.row[inside], entries.col[inside], entries.data[inside]
     spectra = []
@@ -365,7 +376,7 @@ def _block_spectrum(jacobian: Any) -> tuple[np.ndarray, int]:
         blocks = np.zeros((number[-1] + 1, m, m))
         blocks[number[component[row[mine]]], place[row[mine]], place[column[mine]]] = value[mine]
         spectra.append(np.linalg.eigvals(blocks).ravel())
-    return np.concatenate(spectra), int(size.max())
+    return np.concatenate(spectra)
 
 
 # --- fixed points -----------------------------------------------------------------------------------------------
@@ -399,7 +410,15 @@ def fixed_point_residual(state: MatrixState, system: MatrixSystem) -> float:
     return float(max(norms))
 
 
-def _require_fixed_point(state: MatrixState, system: MatrixSystem, tolerance: float) -> tuple[MatrixState, float]:
+class _Rest(NamedTuple):
+    """A state that passed for a fixed point, its residual, and the relative size of entries that may be noise."""
+
+    state: MatrixState
+    residual: float
+    noise: float
+
+
+def _require_fixed_point(state: MatrixState, system: MatrixSystem, tolerance: float) -> _Rest:
     if not (np.isfinite(tolerance) and 0 < tolerance < 1):
         raise ValueError(f"`tolerance` must be above 0 and below 1, got {tolerance}")
     state = system.state(*state)
@@ -408,7 +427,8 @@ def _require_fixed_point(state: MatrixState, system: MatrixSystem, tolerance: fl
         raise ValueError(
             f"the state must be a fixed point within `tolerance` = {tolerance:.3g}, got a residual of {residual:.3g}"
         )
-    return state, residual
+    # an entry that decays at a rate of 1e-3 leaves a residual a thousand times smaller than itself
+    return _Rest(state, residual, min(tolerance, 1e3 * (residual + np.finfo(float).eps)))
 
 
 def decoupled_form(
@@ -434,8 +454,9 @@ def decoupled_form(
     Examples
     --------
     >>> system = MatrixSystem(np.ones(2), np.array([0.5, 0.2]))
-    >>> decoupled_form(system.state([[1.0, 0.0], [1.0, 0.0]], 0.5 * np.eye(2)), system).amplitude.round(3)
-    array([1.414, 0.   ])
+    >>> form = decoupled_form(system.state([[1.0, 0.0], [1.0, 0.0]], 0.5 * np.eye(2)), system)
+    >>> np.sort(form.amplitude).round(3), np.sort(form.mode)
+    (array([0.   , 1.414]), array([-1,  0]))
     """
     form = _adapt(system.state(*state), system, tolerance)
     W, P = form.W, form.P
@@ -445,7 +466,9 @@ def decoupled_form(
         return None
     mode = np.where(held.any(axis=1), np.argmax(held, axis=1), -1)
     sigma_s, sigma_d = form.system.sigma_s, form.system.sigma_d
-    return DecoupledForm(np.diag(P).copy(), W.sum(axis=1), mode, sigma_s, sigma_d, form.features, form.directions)
+    return DecoupledForm(
+        np.diag(P).copy(), W.sum(axis=1), mode, sigma_s, sigma_d, form.features, form.directions
+    )
 
 
 def forced_zeros(state: MatrixState, system: MatrixSystem, *, tolerance: float = 1e-6) -> int | None:
@@ -471,11 +494,12 @@ def forced_zeros(state: MatrixState, system: MatrixSystem, *, tolerance: float =
     Examples
     --------
     >>> system = MatrixSystem(np.ones(2), np.array([0.5, 0.2]))
-    >>> forced_zeros(system.state([[1.0, 0.0]], [[0.5]]), system), forced_zeros(system.state([[0.0, 0.0]], [[0.5]]), system)
+    >>> learned, collapsed = system.state([[1.0, 0.0]], [[0.5]]), system.state([[0.0, 0.0]], [[0.5]])
+    >>> forced_zeros(learned, system), forced_zeros(collapsed, system)
     (1, 2)
     """
-    state, _ = _require_fixed_point(state, system, tolerance)
-    return _forced_zeros(_adapt(state, system, tolerance), tolerance)
+    rest = _require_fixed_point(state, system, tolerance)
+    return _forced_zeros(_adapt(rest.state, system, rest.noise), rest.noise)
 
 
 def _forced_zeros(form: _Adapted, tolerance: float) -> int | None:
@@ -530,13 +554,19 @@ def _rotations(form: _Adapted) -> int:
     def antisymmetric(i: np.ndarray, j: np.ndarray, n: int) -> Any:
         """Columns vec(e_i e_jᵀ − e_j e_iᵀ)."""
         k, ones = np.arange(i.size), np.ones(i.size)
-        entries = (np.concatenate([ones, -ones]), (np.concatenate([i * n + j, j * n + i]), np.concatenate([k, k])))
+        entries = (
+            np.concatenate([ones, -ones]),
+            (np.concatenate([i * n + j, j * n + i]), np.concatenate([k, k])),
+        )
         return sparse.csr_array(entries, shape=(n * n, i.size))
 
     held = np.any(W != 0, axis=0)
-    pairs = [(i, j) for modes in form.eigenspaces for i in modes for j in modes if i < j and (held[i] or held[j])]
+    pairs = [
+        (i, j) for modes in form.eigenspaces for i in modes for j in modes if i < j and (held[i] or held[j])
+    ]
     A = antisymmetric(*np.triu_indices(n2, 1), n2)
-    B = antisymmetric(*np.array(pairs, dtype=int).reshape(-1, 2).T, n1)
+    i, j = np.array(pairs, dtype=int).reshape(-1, 2).T
+    B = antisymmetric(i, j, n1)
     W, P, one = sparse.coo_array(W), sparse.coo_array(P), sparse.eye_array(n2)
     generators = sparse.block_array(
         [
@@ -549,7 +579,7 @@ def _rotations(form: _Adapted) -> int:
         return 0
     gram = (generators.T @ generators).tocsr()
     gram.eliminate_zeros()
-    squares = _block_spectrum(gram)[0].real
+    squares = _block_spectrum(gram, _components(gram)).real
     return int(np.sum(squares > ROUNDING * np.max(squares)))
 
 
@@ -576,11 +606,12 @@ def stability(
         rightmost eigenvalues. "auto": "blocks", or "iterative" where a block is larger than `MAX_BLOCK` or the
         Jacobian has more than `MAX_ENTRIES` entries.
     tolerance
-        Largest `fixed_point_residual` that counts as rest, in (0, 1). Entries of W and P smaller than this times the
-        largest, in adapted coordinates, are taken as 0: the spectrum is that of a state so near.
+        Largest `fixed_point_residual` that counts as rest, in (0, 1). Entries of W and P below a thousand times the
+        residual and at most this, relative to the largest and in adapted coordinates, are taken as 0: the spectrum
+        is that of a state so near.
     zero_tolerance
-        Real parts within it count as zero; left out, √ε_machine times the spectral radius, or `zero_spread`
-        where that is larger.
+        Real parts within it count as zero; left out, the largest of `ZERO` times the spectral radius, the residual
+        and twice `zero_spread`.
 
     Returns
     -------
@@ -609,16 +640,328 @@ def stability(
         raise ValueError(f"`method` must be one of {', '.join(get_args(Method))}, got {method!r}")
     if zero_tolerance is not None and not (np.isfinite(zero_tolerance) and zero_tolerance >= 0):
         raise ValueError(f"`zero_tolerance` must be finite and >= 0, got {zero_tolerance}")
-    state, residual = _require_fixed_point(state, system, tolerance)
-    form = _adapt(state, system, tolerance)
-    forced = _forced_zeros(form, tolerance)
-    common = {"residual": residual, "n_unknowns": pack(state).size, "n_zero_forced": forced}
-    if method in ("auto", "blocks"):
-        spectrum = _structured(form, exhaustive=method == "blocks")
-        if spectrum is not None:
-            return _summary(*spectrum, zero_tolerance, common)
+    rest = _require_fixed_point(state, system, tolerance)
+    form = _adapt(rest.state, system, rest.noise)
+    forced = _forced_zeros(form, rest.noise)
     if method == "dense":
-        return _summary(
-            np.linalg.eigvals(dense_jacobian(state, system)), common["n_unknowns"], zero_tolerance, common
+        jacobian = dense_jacobian(rest.state, system)
+        return _counted(np.linalg.eigvals(jacobian), len(jacobian), rest.residual, forced, zero_tolerance)
+    if method == "blocks" or (method == "auto" and _n_entries(form) <= MAX_ENTRIES):
+        jacobian = _assemble(form.W, form.P, form.E, form.system)
+        component = _components(jacobian)
+        largest = int(np.bincount(component).max())
+        if method == "blocks" or largest <= MAX_BLOCK:
+            return _counted(
+                _block_spectrum(jacobian, component), largest, rest.residual, forced, zero_tolerance
+            )
+    return _iterative(rest, system, forced, zero_tolerance)
+
+
+def _n_entries(form: _Adapted) -> int:
+    """Bound the number of entries of the assembled Jacobian from those of its factors."""
+    count = np.count_nonzero
+    W, P, E, system = form.W, form.P, form.E, form.system
+    n2 = P.shape[0]
+    W_s, W_d = times(W, system.sigma_s), times(W, system.sigma_d)
+    online = count(P.T @ P) * count(system.sigma_s) + count(P) * (count(W_s) + count(system.sigma_d))
+    predictor = count(P) * count(W_s) + n2 * (count(W_s @ W.T) + count(W_d))
+    return int(online + predictor + 2 * n2 * count(E) + 2 * W.size)
+
+
+def _counted(
+    eigenvalues: np.ndarray, largest: int, residual: float, forced: int | None, zero_tolerance: float | None
+) -> Stability:
+    n = eigenvalues.size
+    eigenvalues = eigenvalues[np.argsort(np.abs(eigenvalues))]
+    spread = float(np.max(np.abs(eigenvalues[:forced]), initial=0.0)) if forced else 0.0
+    if zero_tolerance is None:
+        # where a forced zero meets another one, both are off by the square root of rounding, one like the other
+        zero_tolerance = max(ZERO * float(np.abs(eigenvalues[-1])), residual, 2 * spread)
+    eigenvalues[: forced or 0] = 0.0
+    eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")]
+    n_positive = int(np.sum(eigenvalues.real > zero_tolerance))
+    n_negative = int(np.sum(eigenvalues.real < -zero_tolerance))
+    return Stability(
+        residual=residual,
+        n_unknowns=n,
+        method="dense" if largest == n else "blocks",
+        largest_block=largest,
+        eigenvalues=eigenvalues,
+        n_positive=n_positive,
+        n_zero=n - n_positive - n_negative,
+        n_negative=n_negative,
+        n_zero_forced=forced,
+        max_real=float(eigenvalues[0].real),
+        min_real=float(eigenvalues[-1].real),
+        zero_tolerance=zero_tolerance,
+        zero_spread=spread,
+    )
+
+
+def _feature_motions(state: MatrixState, tolerance: float) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """Projection on n2² of the tangents that η = 0 forces, and their number.
+
+    With W = L S Rᵀ of rank k and N spanning the complement of L they are δW = δΘ = X Rᵀ,
+    δP = (X S⁻¹ Lᵀ P L S − P X) S⁻¹ Lᵀ + Z Nᵀ for any X and Z, and X = δW R, Z = δP N read them off again.
+    """
+    W, P, _ = state
+    L, s, Rt = np.linalg.svd(W)
+    k = int(np.sum(s > tolerance * s[0]))
+    L, N, s, R = L[:, :k], L[:, k:], s[:k], Rt[:k].T
+    M = (L.T @ P @ L) * s / s[:, None]
+
+    def project(v: np.ndarray) -> np.ndarray:
+        dW, dP, _ = unpack(v, state)
+        X, Z = dW @ R, dP @ N
+        moved = X @ R.T
+        return pack(MatrixState(moved, (X @ M - P @ X) / s @ L.T + Z @ N.T, moved))
+
+    return project, P.size
+
+
+def _arnoldi(operator: Any, k: int, which: str) -> tuple[np.ndarray, bool]:
+    """Up to k eigenvalues at one end of the spectrum, and whether all k converged."""
+    from scipy.sparse.linalg import ArpackNoConvergence, eigs
+
+    start = np.random.default_rng(0).standard_normal(operator.shape[0])
+    try:
+        return eigs(operator, k=k, which=which, v0=start, maxiter=1000, return_eigenvectors=False), True
+    except ArpackNoConvergence as failure:
+        return failure.eigenvalues, False
+
+
+def _iterative(
+    rest: _Rest, system: MatrixSystem, forced: int | None, zero_tolerance: float | None
+) -> Stability:
+    """Rightmost eigenvalues by Arnoldi's method, the forced zeros of η = 0 moved out of the way.
+
+    J − c Π with Π the projection on the feature motions has −c in place of n2² zeros and else the spectrum of J.
+    J + c makes what is near 0 large: ARPACK's stopping rule is relative to the modulus.
+    """
+    from scipy.sparse.linalg import LinearOperator
+
+    W, P, _ = rest.state
+    jacobian = jacobian_operator(rest.state, system)
+    n = jacobian.shape[0]
+    sigma_size = (
+        np.max(np.abs(system.sigma_s)) if system.sigma_s.ndim == 1 else np.linalg.norm(system.sigma_s, 2)
+    )
+    c = float(
+        1 / system.tau_target
+        + sigma_size
+        * (np.linalg.norm(P, 2) ** 2 / system.tau_online + np.linalg.norm(W, 2) ** 2 / system.tau_predictor)
+        + system.weight_decay
+    )
+    if zero_tolerance is None:
+        zero_tolerance = max(ZERO * c, rest.residual)
+    project, n_moved = (
+        _feature_motions(rest.state, rest.noise) if system.weight_decay == 0 else (np.zeros_like, 0)
+    )
+    shifted = LinearOperator(
+        (n, n), matvec=lambda v: jacobian.matvec(v) + c * (v - project(np.ravel(v))), dtype=np.float64
+    )
+    k, limit = min(8, n - 2), min(128, n - 2)
+    rightmost, converged = _arnoldi(shifted, k, "LR")
+    while converged and k < limit and np.min(rightmost.real) - c >= -zero_tolerance:
+        k = min(2 * k, limit)
+        rightmost, converged = _arnoldi(shifted, k, "LR")
+    rightmost = np.sort_complex(rightmost)[::-1] - c
+    leftmost, _ = _arnoldi(jacobian, 1, "SR")
+    counted = converged and float(np.min(rightmost.real)) < -zero_tolerance
+    n_positive = int(np.sum(rightmost.real > zero_tolerance))
+    n_zero = int(np.sum(np.abs(rightmost.real) <= zero_tolerance)) + n_moved
+    return Stability(
+        residual=rest.residual,
+        n_unknowns=n,
+        method="iterative",
+        largest_block=0,
+        eigenvalues=rightmost,
+        n_positive=n_positive if counted else None,
+        n_zero=n_zero if counted else None,
+        n_negative=n - n_positive - n_zero if counted else None,
+        n_zero_forced=forced,
+        max_real=max(float(rightmost[0].real), 0.0 if n_moved else -np.inf) if rightmost.size else np.nan,
+        min_real=float(np.min(leftmost.real)) if leftmost.size else np.nan,
+        zero_tolerance=zero_tolerance,
+        zero_spread=np.nan,
+    )
+
+
+# --- R10, pair by pair ------------------------------------------------------------------------------------------
+
+
+def pair_conditions(
+    state: MatrixState, system: MatrixSystem, *, tolerance: float = 1e-6
+) -> list[PairCondition]:
+    """Which (row, mode) pairs make a decoupled fixed point stable or unstable, and why (R10).
+
+    A block of R9 has, besides a forced zero, the two roots of s² + b s + c, where
+    b = 1/τt + p_i²λs_j/τo + w_j²λs_j/τp and c τt = margin = w_j²λs_j/τp + p_i (p_i λs_j − λd_j)/τo, with w_j = 0 for
+    a mode that no row selected. For λs_j > 0 the pair is stable iff the margin is positive: a selected one iff
+    w_j²/τp > (p_i/τo)(r_j − p_i), any other iff p_i < 0 or p_i > r_j.
+
+    Parameters
+    ----------
+    state, system
+        A decoupled fixed point at η = 0, up to a rotation of the features: see `decoupled_form`.
+    tolerance
+        As in `stability`.
+
+    Returns
+    -------
+    list of PairCondition
+        One for each row and each mode with λs_j > 0 or λd_j ≠ 0, row by row.
+
+    Raises
+    ------
+    ValueError
+        η > 0, the state is not a fixed point, or not a decoupled one, or some λs_j < 0.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.ones(3), np.array([0.9, 0.45, 0.3]))
+    >>> state = system.state([[0.4, 0.0, 0.0], [0.0, 0.45, 0.0]], np.diag([0.9, 0.45]))
+    >>> [pair.sentence for pair in pair_conditions(state, system) if pair.verdict == "unstable"]
+    ['row 1 is unstable towards mode 0, which row 0 holds: w²/τp = 0.16 < (p/τo)(r − p) = 0.2025']
+    """
+    if system.weight_decay > 0:
+        raise ValueError(f"the pairs of R10 are those of `weight_decay` = 0, got {system.weight_decay}")
+    rest = _require_fixed_point(state, system, tolerance)
+    form = decoupled_form(rest.state, system, tolerance=rest.noise)
+    if form is None:
+        raise ValueError(
+            "the fixed point must be decoupled: commuting Σs and Σd, a symmetric predictor and rows of `online` along"
+            " joint eigenvectors, up to a rotation of the features; `stability` takes any other"
         )
-    return _iterative(state, system, tolerance, zero_tolerance, common)
+    if np.any(form.lambda_s < 0):
+        raise ValueError(f"the eigenvalues of `sigma_s` must be >= 0, got {form.lambda_s.min():.3g}")
+    ls, ld, p = form.lambda_s, form.lambda_d, form.predictor[:, None]
+    holder = np.full(ls.size, -1)
+    holder[form.mode[form.mode >= 0]] = np.flatnonzero(form.mode >= 0)
+    w = np.where(holder >= 0, form.amplitude[holder], 0.0)
+    support, push = w**2 * ls / system.tau_predictor, p * (ld - p * ls) / system.tau_online
+    size = support + np.abs(p) * (np.abs(ld) + np.abs(p) * ls) / system.tau_online
+    sign = np.where(np.abs(support - push) <= ROUNDING * size, 0, np.sign(support - push)).astype(int)
+    pairs = []
+    for i, j in np.argwhere(np.broadcast_to((ls > 0) | (ld != 0), sign.shape)).tolist():
+        k = int(sign[i, j])
+        towards = f"row {i} is {_SIGN[k]} towards mode {j}"
+        if holder[j] >= 0:
+            sizes = f"w²/τp = {support[j] / ls[j]:.4g} {'=><'[k]} (p/τo)(r − p) = {push[i, j] / ls[j]:.4g}"
+            sentence = f"{towards}, which row {holder[j]} holds: {sizes}"
+        else:
+            place = ("an end of", "outside", "inside")[k]
+            r = ld[j] / ls[j] if ls[j] else np.inf
+            sentence = f"{towards}: p = {p[i, 0]:.4g} is {place} the interval from 0 to r = {r:.4g}"
+        margin = float(support[j] - push[i, j])
+        pairs.append(PairCondition(i, j, bool(holder[j] >= 0), _SIGN[k], margin, sentence))
+    return pairs
+
+
+# --- one mode ---------------------------------------------------------------------------------------------------
+
+
+def moving_parts(field: VectorField, system: ModeSystem) -> tuple[str, ...]:
+    """Parts of a one-mode state that a variant moves: not those it holds constant, nor those that follow others.
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import fixed_target_mode_field, tied_mode_field
+    >>> moving_parts(fixed_target_mode_field, ModeSystem(1.0, 0.5)), moving_parts(tied_mode_field, ModeSystem(1.0, 0.5))
+    (('online', 'predictor'), ('online', 'target'))
+    """
+    probe = system.state(online=0.7, predictor=0.6, target=0.4)  # no rest point of any variant lies here
+    kept, velocity = field.constrain(0.0, probe, system), field(0.0, probe, system)
+    return tuple(
+        name
+        for name in ModeState._fields
+        if np.any(np.abs(getattr(velocity, name)) > ROUNDING)
+        and np.all(getattr(kept, name) == getattr(probe, name))
+    )
+
+
+def mode_jacobian(state: ModeState, system: ModeSystem, field: VectorField = full_mode_field) -> np.ndarray:
+    """Jacobian of a one-mode vector field, restricted to the parts that it moves.
+
+    For the full flow, with e = θ λd − w2 w1 λs, over (w1, w2, θ):
+
+        [[−w2² λs/τo − η, (e − w1 w2 λs)/τo, w2 λd/τo],
+         [(e − w1 w2 λs)/τp, −w1² λs/τp − η, w1 λd/τp],
+         [1/τt, 0, −1/τt]]
+
+    Parameters
+    ----------
+    state, system
+        Any one-mode states, a fixed point or not.
+    field
+        A variant of `dynamics.mode_fields`.
+
+    Returns
+    -------
+    array (n_modes, k, k)
+        Over the k parts that `moving_parts` names, by the complex step: exact to rounding. NaN or infinite where
+        the field has no derivative, as DirectPred's at w1 = 0.
+
+    Examples
+    --------
+    >>> system = ModeSystem(1.0, 0.5)
+    >>> mode_jacobian(system.state(0.5, 0.5, 0.5), system)[0]
+    array([[-0.25, -0.25,  0.25],
+           [-0.25, -0.25,  0.25],
+           [ 1.  ,  0.  , -1.  ]])
+    """
+    parts = moving_parts(field, system)
+    start = system.state(*state)
+    step = 1e-100  # its square vanishes beside 1: no truncation error
+    jacobian = np.empty((system.n_modes, len(parts), len(parts)))
+    for column, moved in enumerate(parts):
+        velocity = field(0.0, start._replace(**{moved: getattr(start, moved) + step * 1j}), system)
+        for row, name in enumerate(parts):
+            jacobian[:, row, column] = np.imag(getattr(velocity, name)) / step
+    return jacobian
+
+
+def classify(eigenvalues: np.ndarray, tolerance: float | None = None, *, n_zero_forced: int = 0) -> Verdict:
+    """Name the stability of a fixed point from the signs of its eigenvalues' real parts.
+
+    Parameters
+    ----------
+    eigenvalues
+        All eigenvalues at one fixed point, shape (k,).
+    tolerance
+        Real parts within it count as zero, >= 0; left out, `ZERO` times the largest modulus.
+    n_zero_forced
+        Zeros to leave out of account, such as the one along a line of fixed points (R5).
+
+    Returns
+    -------
+    str
+        "stable": all real parts negative; "saddle": both signs; "unstable": some positive and none negative;
+        "degenerate": zeros that nothing forces and no positive one. A half-stable point (R7) is degenerate here: to
+        tell it takes the centre manifold.
+
+    Raises
+    ------
+    ValueError
+        There are no eigenvalues, one is not finite, or fewer are zero than `n_zero_forced`.
+
+    Examples
+    --------
+    >>> classify(np.array([-1.0, 0.0])), classify(np.array([-1.0, 0.0]), n_zero_forced=1)
+    ('degenerate', 'stable')
+    """
+    real = np.real(eigenvalues)
+    if real.ndim != 1 or real.size == 0 or not np.all(np.isfinite(eigenvalues)):
+        raise ValueError(f"`eigenvalues` must be a vector of finite numbers, got {eigenvalues!r}")
+    if tolerance is None:
+        tolerance = ZERO * float(np.max(np.abs(eigenvalues)))
+    n_zero = int(np.sum(np.abs(real) <= tolerance))
+    if n_zero < n_zero_forced:
+        raise ValueError(f"`n_zero_forced` must be at most the {n_zero} zeros there are, got {n_zero_forced}")
+    return _verdict(int(np.sum(real > tolerance)), n_zero - n_zero_forced, int(np.sum(real < -tolerance)))
+
+
+def _verdict(n_positive: int, n_zero_other: int, n_negative: int) -> Verdict:
+    if n_positive:
+        return "saddle" if n_negative else "unstable"
+    return "degenerate" if n_zero_other else "stable"

@@ -14,7 +14,6 @@ as zero up to ρ_P + ρ_M.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -22,15 +21,11 @@ import numpy as np
 import scipy.linalg
 from scipy.linalg import lapack
 
+from analysis.intertwiners import LARGEST_KRONECKER, Intertwiners, intertwiners, kronecker_null_space
 from analysis.invariant_subspaces import Cluster, block_minima, invariant_clusters, schur_eigenvalues
-
-LARGEST_KRONECKER = 1024
-"""Largest n1·n2 of an operator θ ↦ P θ − θ M that is written out as a matrix."""
 
 LARGEST_BASIS_BYTES = 2**32
 """Largest basis that is written out, in bytes."""
-
-_KRONECKER_FIRST = 256
 
 
 class SecondMoments(Protocol):
@@ -78,14 +73,6 @@ class SylvesterSolutions:
     residual: float
     method: str
     tolerance: float
-
-
-class _PairSolutions(NamedTuple):
-    """Solutions of T Φ = Φ S for one pair of clusters; `build` returns them, shape (nullity, a, b)."""
-
-    eigenvalues: np.ndarray
-    residual: float
-    build: Callable[[], np.ndarray]
 
 
 def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -161,156 +148,6 @@ def ratio_matrix(moments: SecondMoments) -> np.ndarray:
     """
     sigma_d, s, V = _moment_matrices(moments)
     return sigma_d @ (V / s) @ V.T
-
-
-# --- solutions for one pair of clusters ---------------------------------------------------------------------
-
-
-def _representatives(L: np.ndarray, uncertainty: float) -> np.ndarray:
-    """Eigenvalues of a small matrix, those that cannot be told apart replaced by their mean."""
-    values = []
-    for cluster in invariant_clusters(L.astype(complex), uncertainty):
-        mean = np.mean(cluster.eigenvalues)
-        if np.isrealobj(L) and abs(mean.imag) <= cluster.radius:
-            mean = mean.real
-        values += [mean] * cluster.eigenvalues.size
-    return np.array(values, dtype=complex)
-
-
-def _kronecker_null_space(T: np.ndarray, S: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values up to the threshold of Φ ↦ T Φ − Φ S, and their right singular vectors (k, a, b)."""
-    a, b = T.shape[0], S.shape[0]
-    _, sigma, vectors = np.linalg.svd(np.kron(np.eye(b), T) - np.kron(S.T, np.eye(a)))
-    null = sigma <= threshold
-    return sigma[null], vectors[null].conj().reshape(-1, b, a).transpose(0, 2, 1)
-
-
-def _dense_pair(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions:
-    sigma, basis = _kronecker_null_space(T, S, threshold)
-    # P maps solutions to solutions: its eigenvalues there are the shared ones, each as often as it is shared
-    L = np.einsum("iab,ac,jcb->ij", basis.conj(), T, basis, optimize=True)
-    values = _representatives(L, threshold) if len(sigma) else np.zeros(0, dtype=complex)
-    return _PairSolutions(values, float(np.max(sigma, initial=0.0)), lambda: basis)
-
-
-class _Staircase(NamedTuple):
-    """Unitary Q and Ñ = Qᴴ N Q, cut to zero so that the first sizes[0] + … + sizes[k − 1] columns of Q span ker Nᵏ."""
-
-    Q: np.ndarray
-    N: np.ndarray
-    sizes: list[int]
-    dropped: float
-
-
-def _staircase(N: np.ndarray, threshold: float, depth: int) -> _Staircase:
-    n, done, sizes = N.shape[0], 0, []
-    Q, cut = np.eye(n, dtype=N.dtype), N.copy()
-    while done < n and len(sizes) < depth:
-        _, sigma, Vh = np.linalg.svd(cut[done:, done:])
-        size = int(np.count_nonzero(sigma <= threshold))
-        if size == 0:
-            break
-        V = Vh[::-1].conj().T  # kernel first
-        Q[:, done:] = Q[:, done:] @ V
-        cut[:, done:] = cut[:, done:] @ V
-        cut[done:, done:] = V.conj().T @ cut[done:, done:]
-        cut[done:, done : done + size] = 0.0
-        if size < sigma.size:
-            # an error in N turns the kernel by error/σ, which comes back in what is left multiplied by ‖N‖
-            threshold *= 1 + sigma[0] / sigma[-size - 1]
-        sizes.append(size)
-        done += size
-    return _Staircase(Q, cut, sizes, float(np.linalg.norm(N @ Q[:, :done] - Q @ cut[:, :done])))
-
-
-def _chain_basis(N: _Staircase, K: _Staircase) -> np.ndarray:
-    """All Φ with N Φ = Φ K, K nilpotent: Kⁱ g ↦ Nⁱ v for every top g of a chain of K of length k, and v in ker Nᵏ."""
-    edges = np.cumsum([0, *K.sizes])
-    powers = [np.eye(len(N.Q))]
-    chains, lengths = [], []
-    for k in range(1, len(K.sizes) + 1):
-        level = slice(edges[k - 1], edges[k])
-        image = K.N[level, edges[k] : edges[min(k + 1, len(K.sizes))]]
-        tops = np.zeros((len(K.Q), K.sizes[k - 1] - image.shape[1]), dtype=K.Q.dtype)
-        tops[level] = np.linalg.qr(image, mode="complete")[0][:, image.shape[1] :]
-        for top in tops.T:
-            chain = [top]
-            for _ in range(k - 1):
-                chain.append(K.N @ chain[-1])
-            chains += chain
-            lengths.append(k)
-        powers.append(N.N @ powers[-1])
-    dual = np.linalg.inv(np.transpose(chains)) @ K.Q.conj().T
-    kernel, starts = np.cumsum([0, *N.sizes]), np.cumsum([0, *lengths])
-    parts = []
-    for k, start in zip(lengths, starts, strict=False):
-        columns = np.stack([N.Q @ powers[i][:, : kernel[min(k, len(N.sizes))]] for i in range(k)])
-        parts.append(np.einsum("iav,ib->vab", columns, dual[start : start + k]))
-    return np.concatenate(parts)
-
-
-def _one_eigenvalue(S: np.ndarray, threshold: float) -> tuple[np.ndarray, complex, _Staircase] | None:
-    """Y and K = Yᴴ S Y − μ nilpotent: all of S, or the half with Im μ > 0 of a real S; None if S has more values."""
-    mu = np.trace(S) / len(S)
-    stairs = _staircase(S - mu * np.eye(len(S)), threshold, len(S))
-    if sum(stairs.sizes) == len(S):
-        return np.eye(len(S)), mu, stairs
-    if np.iscomplexobj(S) or len(S) % 2:
-        return None
-    _, Y, upper = scipy.linalg.schur(S.T, output="complex", sort=lambda value: value.imag < 0)
-    if 2 * upper != len(S):
-        return None
-    Y = Y[:, :upper]
-    B = Y.conj().T @ S @ Y
-    mu = np.trace(B) / upper
-    stairs = _staircase(B - mu * np.eye(upper), threshold, upper)
-    return (Y, mu, stairs) if sum(stairs.sizes) == upper else None
-
-
-def _chain_pair(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions | None:
-    """Solutions by Jordan chains, nullity Σ_k dim ker Nᵏ·(chains of length k), where S has one eigenvalue; else None.
-
-    When both blocks are λ I, the solutions are all a·b matrices Φ.
-    """
-    found = _one_eigenvalue(S, threshold)
-    if found is None:
-        return None
-    Y, mu, K = found
-    N = _staircase(T - mu * np.eye(len(T)), threshold, len(K.sizes))
-    nullity = sum(n * k for n, k in zip(N.sizes, K.sizes, strict=False))
-    residual = N.dropped + K.dropped
-    if Y.shape[1] == len(S):
-        return _PairSolutions(
-            np.full(nullity, mu, complex), residual, lambda: _chain_basis(N, K) @ Y.conj().T
-        )
-
-    def build() -> np.ndarray:
-        basis = _chain_basis(N, K) @ Y.conj().T
-        return np.concatenate([basis.real, basis.imag])
-
-    return _PairSolutions(np.repeat([mu, np.conj(mu)], nullity), residual, build)
-
-
-def _adjoint(pair: _PairSolutions | None) -> _PairSolutions | None:
-    if pair is None:
-        return None
-    build = pair.build
-    return _PairSolutions(pair.eigenvalues.conj(), pair.residual, lambda: build().conj().transpose(0, 2, 1))
-
-
-def _pair_solutions(T: np.ndarray, S: np.ndarray, threshold: float) -> _PairSolutions:
-    size = len(T) * len(S)
-    if size <= _KRONECKER_FIRST:
-        return _dense_pair(T, S, threshold)
-    pair = _chain_pair(T, S, threshold) or _adjoint(_chain_pair(S.conj().T, T.conj().T, threshold))
-    if pair is not None:
-        return pair
-    if size <= LARGEST_KRONECKER:
-        return _dense_pair(T, S, threshold)
-    raise np.linalg.LinAlgError(
-        f"{len(T)} eigenvalues of P and {len(S)} of M near {np.trace(T) / len(T):.6g} cannot be told apart and are not "
-        "one eigenvalue each either: pass a smaller `tolerance`"
-    )
 
 
 # --- all solutions ------------------------------------------------------------------------------------------

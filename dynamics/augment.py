@@ -32,7 +32,7 @@ class Augmentation(ABC):
     Attributes
     ----------
     name, signature, meaning
-        What a spec begins with, how it is written in full, and what it does in one line.
+        How a spec begins, how it reads in full, and what it does in one line.
     exact
         True when the averages over all draws have a closed form (`ExactAugmentation.propagate`).
     spatial
@@ -162,16 +162,12 @@ class Shift(ExactAugmentation):
 
 @dataclass(frozen=True)
 class Noise(ExactAugmentation):
-    """Additive white noise: x ↦ x + ε, ε ~ N(0, s² I); Σs ↦ Σs + s² I, Σd ↦ Σd.
+    """Additive white noise: x ↦ x + ε, ε ~ N(0, s² I); Σs ↦ Σs + s² I, Σd ↦ Σd. Source: R16, additive model.
 
     Parameters
     ----------
     s
         Standard deviation at every pixel, finite and >= 0, in units of the scaled data.
-
-    Notes
-    -----
-    Source: R16, additive model.
 
     Examples
     --------
@@ -272,10 +268,8 @@ def _interpolate(images: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
     at = np.clip(at, 0, last)
     below = np.floor(at).astype(np.intp)
     above = np.minimum(below + 1, last)
-    weight = at - below
-    return (1 - weight) * np.take_along_axis(images, below, axis) + weight * np.take_along_axis(
-        images, above, axis
-    )
+    low, high = np.take_along_axis(images, below, axis), np.take_along_axis(images, above, axis)
+    return low + (at - below) * (high - low)
 
 
 @dataclass(frozen=True)
@@ -318,8 +312,7 @@ class Erase(ExactAugmentation):
         h, w, _ = shape
         if self.side(h, w) > min(h, w):
             raise ValueError(
-                f"`{self}` must fit into the image, got a square of side {self.side(h, w)} for {h} x {w}"
-                " pixels"
+                f"`{self}` must fit: its side is {self.side(h, w)}, got images of {h} x {w} pixels"
             )
 
     def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
@@ -360,6 +353,7 @@ class Scramble(ExactAugmentation):
         Σs ↦ Pc Σs Pc + tr(Uᵀ Σs U) U Uᵀ,  Σd ↦ Pc Σd Pc
 
     B has independent N(0, 1) entries; U (d, k) is drawn once, orthonormal, and belongs to the augmentation.
+    Source: R16, multiplicative model, which corrects the printed Σs.
 
     Parameters
     ----------
@@ -367,10 +361,6 @@ class Scramble(ExactAugmentation):
         Dimension of the scrambled subspace, an integer from 0 to d.
     seed
         Seed of U: equal seeds scramble the same subspace.
-
-    Notes
-    -----
-    Source: R16, multiplicative model, which corrects the printed Σs.
 
     Examples
     --------
@@ -395,9 +385,7 @@ class Scramble(ExactAugmentation):
         """Refuse samples of fewer than k numbers."""
         d = int(np.prod(shape))
         if self.k > d:
-            raise ValueError(
-                f"`{self}` must not scramble more directions than there are, got samples of {d} numbers"
-            )
+            raise ValueError(f"`{self}` must leave k <= d, got samples of d = {d} numbers")
 
     def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
         X = images.reshape(len(images), -1)
@@ -472,16 +460,14 @@ class Gain(ExactAugmentation):
         object.__setattr__(self, "s", _deviation("s", self.s))
 
     def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
-        gain = 1 + self.s * rng.standard_normal(len(images))
-        return images * gain.reshape((-1,) + (1,) * (images.ndim - 1))
+        return images * rng.normal(1, self.s, (len(images),) + (1,) * (images.ndim - 1))
 
     def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
         return (1 + self.s**2) * sigma_s, sigma_d
 
 
-AUGMENTATIONS: dict[str, type[Augmentation]] = {
-    kind.name: kind for kind in (Shift, Noise, Flip, Crop, Erase, Scramble, Gain)
-}
+_KINDS: tuple[type[Augmentation], ...] = (Shift, Noise, Flip, Crop, Erase, Scramble, Gain)
+AUGMENTATIONS = {kind.name: kind for kind in _KINDS}
 
 
 def parse(spec: str, *, seed: int = 0) -> Augmentation:
@@ -493,6 +479,11 @@ def parse(spec: str, *, seed: int = 0) -> Augmentation:
         For instance ``shift:1``, ``noise:0.3``, ``crop:1/2`` or ``flip``; the names are in `AUGMENTATIONS`.
     seed
         Seed of the subspace that ``scramble`` draws; the others draw nothing before they see an image.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or the value is missing, not wanted, not a number or out of range.
 
     Examples
     --------
@@ -564,9 +555,12 @@ def view_moments(
         raise ValueError(f"`draws` must be an integer >= 4, got {draws}")
     for augmentation in augmentations:
         augmentation.check(batches.shape)
-    sampled, exact = list(augmentations), list[ExactAugmentation]()
-    while sampled and isinstance(sampled[-1], ExactAugmentation):
-        exact.insert(0, sampled.pop())
+    exact: list[ExactAugmentation] = []
+    for augmentation in reversed(augmentations):
+        if not isinstance(augmentation, ExactAugmentation):
+            break
+        exact.insert(0, augmentation)
+    sampled = augmentations[: len(augmentations) - len(exact)]
     pairs = _sample(batches, sampled, draws, seed) if sampled else [_correlation(batches)]
     for augmentation in exact:
         pairs = [augmentation.propagate(*pair, batches.shape) for pair in pairs]
@@ -575,11 +569,7 @@ def view_moments(
 
 def _correlation(batches: Batches) -> Pair:
     d = int(np.prod(batches.shape))
-    sigma_x, n = np.zeros((d, d)), 0
-    for X in batches.samples:
-        sigma_x += X.T @ X
-        n += len(X)
-    sigma_x /= n
+    sigma_x = sum((X.T @ X for X in batches.samples), np.zeros((d, d))) / batches.n_samples
     return sigma_x, sigma_x
 
 
@@ -590,10 +580,9 @@ def _sample(batches: Batches, chain: Sequence[Augmentation], draws: int, seed: i
     [(Σ_a v_a)(Σ_b v_b)ᵀ − Σ_a v_a v_aᵀ]/(m (m − 1)).
     """
     d, rng = int(np.prod(batches.shape)), np.random.default_rng(seed)
-    sizes = (draws // 2, draws - draws // 2)
-    own, total, n = np.zeros((2, d, d)), np.zeros((2, d, d)), 0
+    n, sizes = batches.n_samples, (draws // 2, draws - draws // 2)
+    own, total = np.zeros((2, d, d)), np.zeros((2, d, d))
     for X in batches.samples:
-        n += len(X)
         for half, m in enumerate(sizes):
             V_sum = np.zeros_like(X)
             for _ in range(m):

@@ -168,6 +168,8 @@ class Batches(NamedTuple):
     ----------
     samples
         Iterator over arrays (n, d), in the order of the images; it runs once.
+    n_samples
+        Number of samples in all batches together.
     shape
         Shape of one sample, (d,) or (h, w, c).
     notes
@@ -175,6 +177,7 @@ class Batches(NamedTuple):
     """
 
     samples: Iterator[np.ndarray]
+    n_samples: int
     shape: tuple[int, ...]
     notes: tuple[str, ...]
 
@@ -248,7 +251,7 @@ def standardised(
         )
     origin, unit = (mean if center else 0.0), (deviation if scale else 1.0)
     samples = ((X - origin) / unit for X in batches(n))
-    return Batches(samples, (*shape[1:], 1) if len(shape) == 3 else shape[1:], tuple(notes))
+    return Batches(samples, n, (*shape[1:], 1) if len(shape) == 3 else shape[1:], tuple(notes))
 
 
 def _vectors(images: Any, start: int, stop: int) -> np.ndarray:

@@ -12,8 +12,6 @@ from dynamics.system import MatrixSystem, ModeSystem
 
 _LOG_RANGE = 600.0
 """e^−600 of the way is left: what remains is zero for any purpose, and e^600 does not overflow."""
-_BISECTIONS = 64
-"""Halvings that bring _LOG_RANGE below the spacing of floating-point numbers near 1."""
 
 
 class EmaGrowth(NamedTuple):
@@ -241,17 +239,17 @@ class _NoEmaPath:
     """One mode's path on its leaf without EMA, in units of τo/λs: dw/dt = (w² + c)(r − w) with w = w2.
 
     The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit,
-    the time and m = w² + c are all known to relative accuracy. m(0) is given beside w(0), for w(0)² + c
-    cancels where w1 is small.
+    the time and m = w² + c = τo w1²/τp are all known to relative accuracy. It starts from w(0) and from
+    v(0) = sqrt(m(0)), since w(0)² + c would cancel where w1 is small.
     """
 
-    def __init__(self, w0: float, m0: float, r: float):
-        self.w0, self.m0, self.r = w0, m0, r
-        self.c = m0 - w0**2
+    def __init__(self, w0: float, v0: float, r: float):
+        self.w0, self.m0, self.r = w0, v0**2, r
+        self.c = (v0 - w0) * (v0 + w0)
         self.k = float(np.sqrt(max(-self.c, 0.0)))
-        self.at_rest = m0 == 0 or w0 == r
+        self.at_rest = v0 == 0 or w0 == r
         self.limit = r if self.c > 0 else -self.k if w0 < 0 else max(r, self.k)
-        self.gap0 = w0 - r if self.limit == r else m0 / (w0 + self.limit)
+        self.gap0 = w0 - r if self.limit == r else self.m0 / (w0 + self.limit)
 
     def at(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the time, F(w) − F(w(0)) of R14 over r² + c, and w and m then."""
@@ -278,14 +276,15 @@ class _NoEmaPath:
         return time / (r + k), w, m
 
     def clock(self, t: np.ndarray) -> np.ndarray:
-        """Return y at time t by bisection of the increasing t(y), to the rounding of both."""
-        low, high = np.zeros_like(t), np.full_like(t, _LOG_RANGE)
+        """Return y at time t by bisection of the increasing t(y): the last float64 that is not late."""
+        # floats >= 0 are ordered as their bits: halving those keeps relative accuracy down to the smallest y
+        low, high = np.zeros(t.shape, np.int64), np.full(t.shape, np.float64(_LOG_RANGE).view(np.int64))
         with np.errstate(over="ignore"):
-            for _ in range(_BISECTIONS):
-                y = (low + high) / 2
-                early = self.at(y)[0] <= t
-                low, high = np.where(early, y, low), np.where(early, high, y)
-        return low
+            while np.any(high - low > 1):
+                middle = low + (high - low) // 2
+                early = self.at(middle.view(np.float64))[0] <= t
+                low, high = np.where(early, middle, low), np.where(early, high, middle)
+        return low.view(np.float64)
 
 
 def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
@@ -294,8 +293,8 @@ def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
         if np.any(value <= 0):
             raise ValueError(f"`{name}` must be > 0 for this closed form, got {np.min(value)}")
     w1, w2, _ = state
-    m0 = system.tau_online * w1**2 / system.tau_predictor
-    return [_NoEmaPath(*map(float, mode)) for mode in zip(w2, m0, system.ratio, strict=True)]
+    v = np.sqrt(system.tau_online / system.tau_predictor) * np.abs(w1)
+    return [_NoEmaPath(*map(float, mode)) for mode in zip(w2, v, system.ratio, strict=True)]
 
 
 def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndarray:

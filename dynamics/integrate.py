@@ -188,7 +188,9 @@ class _Flow:
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
         self.n_evaluations += 1
         derivative = np.empty_like(y)
-        for (part, shape), value in zip(self._views, self._field(t, self._state(y), self._system), strict=True):
+        for (part, shape), value in zip(
+            self._views, self._field(t, self._state(y), self._system), strict=True
+        ):
             derivative[part].reshape(shape)[...] = value
         return derivative
 
@@ -270,13 +272,14 @@ def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
     return np.concatenate([np.full(np.size(part), size) for part, size in zip(like, sizes, strict=True)])
 
 
-class _Rest:
+class _Rest(Generic[State]):
     """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel."""
 
     def __init__(
         self, fun: _Flow, like: State, end_point: State | None, t_bound: float, rtol: float, atol: np.ndarray
     ):
-        self.fun, self.like, self.t_bound, self.rtol, self.atol = fun, like, t_bound, rtol, atol
+        self.like: State = like
+        self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
         end = None if end_point is None else pack(end_point)
         self.end = end if end is not None and np.all(np.isfinite(end)) else None
         self.distance = np.nan
@@ -300,13 +303,6 @@ class _Rest:
         return bool(np.all(np.abs(way) <= tolerance))
 
 
-def _rejected(name: str, solver: OdeSolver, evaluations: int) -> int:
-    """Rejected tries of the step just made."""
-    if name == "explicit":
-        return max(0, evaluations // _EXPLICIT_EVALUATIONS - 1)
-    return solver.n_rejected_last
-
-
 def _checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:
     if ts is not None:
         if t_end is not None:
@@ -320,12 +316,13 @@ def _checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, n
     return 0.0, t_end, None
 
 
-def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[OdeSolver, None, None]:
-    """Yield after every step of DOP853; return when stability rather than accuracy has held the steps back."""
+def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
+    """Yield the rejected tries of every step of DOP853; return when stability has held the steps back for long."""
     began, steps = solver.t, 0
     while solver.status == "running":
+        before = fun.n_evaluations
         solver.step()
-        yield solver
+        yield max(0, (fun.n_evaluations - before) // _EXPLICIT_EVALUATIONS - 1)
         steps += 1
         if steps == patience and solver.status == "running":
             if (solver.t - began) / steps * spectral_radius(fun, solver.t, solver.y) > 0.7 * _STABLE_STEP:
@@ -335,14 +332,14 @@ def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Gene
 
 def _exponential_stint(
     fun: _Flow, solver: ExponentialRosenbrock, patience: int | None
-) -> Generator[OdeSolver, None, None]:
-    """Yield after every exponential step; return when `patience` steps in a row cost more than explicit ones."""
+) -> Generator[int, None, None]:
+    """Yield the rejected tries of every exponential step; return after `patience` dearer than explicit ones."""
     strikes = 0
     while solver.status == "running":
         before = fun.n_evaluations
         solver.step()
         cost = fun.n_evaluations - before
-        yield solver
+        yield solver.n_rejected_last
         explicit_cost = _EXPLICIT_EVALUATIONS / _STABLE_STEP * solver.spectral_radius() * solver.step_size
         strikes = strikes + 1 if cost > explicit_cost else 0
         if strikes == patience:
@@ -351,15 +348,15 @@ def _exponential_stint(
 
 def _steps(
     fun: _Flow, t0: float, y0: np.ndarray, t_bound: float, method: str, rtol: float, atol: np.ndarray
-) -> Generator[tuple[str, OdeSolver], None, None]:
-    """Yield (method, solver) after every accepted step, with the method that is cheaper at the time."""
+) -> Generator[tuple[str, OdeSolver, int], None, None]:
+    """Yield (method, solver, rejected tries) after every step, with the method that is cheaper at the time."""
     t, y, patience = t0, y0, 25
     first_step: float | None = None
     while True:
         if method != "exponential":
             solver = DOP853(fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step)
-            for _ in _explicit_stint(fun, solver, patience if method == "auto" else None):
-                yield "explicit", solver
+            for n_rejected in _explicit_stint(fun, solver, patience if method == "auto" else None):
+                yield "explicit", solver, n_rejected
             if solver.status != "running":
                 return
             t, y, first_step = solver.t, solver.y, 2 * solver.step_size
@@ -367,8 +364,8 @@ def _steps(
         solver = ExponentialRosenbrock(
             fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step, max_dimension=size
         )
-        for _ in _exponential_stint(fun, solver, 4 if method == "auto" else None):
-            yield "exponential", solver
+        for n_rejected in _exponential_stint(fun, solver, 4 if method == "auto" else None):
+            yield "exponential", solver, n_rejected
         if solver.status != "running":
             return
         # each failed try of the exponential method makes the next one wait twice as long
@@ -467,11 +464,10 @@ def integrate(
     status = None
     t, y = t0, y0
     steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol)
-    before = fun.n_evaluations
     while status is None:
         # overflow is no error here: a trajectory that runs away is told by its size and gets a status
         with np.errstate(over="ignore", invalid="ignore"):
-            name, solver = next(steps)
+            name, solver, rejected = next(steps)
         runaway = not np.all(np.isfinite(solver.y)) or np.max(np.abs(solver.y)) > _DIVERGED * (
             1 + np.max(np.abs(y0))
         )
@@ -479,7 +475,7 @@ def integrate(
             status = Status.DIVERGED
             break
         n_steps += 1
-        n_rejected += _rejected(name, solver, fun.n_evaluations - before)
+        n_rejected += rejected
         t, y = solver.t, solver.y
         if name not in methods:
             methods.append(name)
@@ -496,7 +492,6 @@ def integrate(
             status = Status.STEADY if at_rest else Status.SLOW if open_ended else Status.END_TIME
         elif n_steps >= max_steps:
             status = Status.MAX_STEPS
-        before = fun.n_evaluations
     samples.finish(t, y)
 
     def states(times: np.ndarray, vectors: np.ndarray) -> State:

@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynamics.predictors import times
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
 COMMUTING = 1e-10
 """Σs and Σd count as commuting below this relative commutator: rounding of products of matrices up to n = 10⁴."""
+
+_WEIGHTS = (0.6180339887, 1.3247179572)  # of Σd beside Σs; any two numbers that are not simple fractions
 
 
 class JointEigenbasis(NamedTuple):
@@ -58,6 +61,34 @@ def commutator(system: MatrixSystem) -> float:
     return float(np.linalg.norm(product - product.T)) / size if size else 0.0
 
 
+def spectrum(system: MatrixSystem) -> np.ndarray:
+    """Eigenvalues r of M = Σd Σs⁻¹, descending, shape (n1,).
+
+    By the symmetric problem Λ^{−½} Vᵀ Σd V Λ^{−½} with Σs = V Λ Vᵀ where Σs ≻ 0. An indefinite Σs (R26) leaves a
+    general problem, of which the real parts are returned: the pencil comes from two moments that share eigenvectors.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        Σs is singular: reduce it to its support first (`dynamics.moments.Moments` does).
+
+    Examples
+    --------
+    >>> spectrum(MatrixSystem(2 * np.eye(2), np.diag([0.4, 1.0])))
+    array([0.5, 0.2])
+    """
+    sigma_s, sigma_d = system.sigma_s, system.sigma_d
+    if sigma_s.ndim == 1:
+        if np.any(sigma_s == 0):
+            raise np.linalg.LinAlgError("Σs is singular, reduce it to its support first")
+        return np.sort(sigma_d / sigma_s)[::-1]
+    values, V = np.linalg.eigh(sigma_s)
+    if values[0] > 0:
+        root = V / np.sqrt(values)
+        return np.linalg.eigvalsh(root.T @ sigma_d @ root)[::-1]
+    return np.sort(np.linalg.eigvals(np.linalg.solve(sigma_s, sigma_d)).real)[::-1]
+
+
 def joint_eigenbasis(system: MatrixSystem) -> JointEigenbasis:
     """Diagonalise commuting Σs and Σd together.
 
@@ -72,20 +103,16 @@ def joint_eigenbasis(system: MatrixSystem) -> JointEigenbasis:
     >>> np.round(basis.lambda_d, 12)
     array([0.6, 0.4])
     """
+    _require_commuting(system)
     sigma_s, sigma_d = system.sigma_s, system.sigma_d
     if sigma_s.ndim == 1:
         directions, lambda_s, lambda_d = np.eye(system.n1), sigma_s, sigma_d
     else:
-        size = commutator(system)
-        if size > COMMUTING:
-            raise ValueError(
-                "Σs and Σd must commute for the flow to decouple into modes,"
-                f" got ‖ΣsΣd − ΣdΣs‖/‖ΣsΣd‖ = {size:.3g}; integrate the full flow instead"
-            )
-        # eigenvectors of a combination in which equal eigenvalues of one matrix are told apart by the other
-        scale_s, scale_d = np.linalg.norm(sigma_s), np.linalg.norm(sigma_d)
-        combination = sigma_s / (scale_s or 1.0) + np.pi / 4 * sigma_d / (scale_d or 1.0)
-        directions = np.linalg.eigh(combination)[1]
+        # Eigenvectors of a combination, in which equal eigenvalues of one matrix are told apart by the other. Now
+        # and then a combination has equal eigenvalues of its own: then another one is better.
+        S, D = (sigma / (np.linalg.norm(sigma) or 1.0) for sigma in (sigma_s, sigma_d))
+        candidates = [np.linalg.eigh(S + weight * D)[1] for weight in _WEIGHTS]
+        directions = min(candidates, key=lambda U: _off_diagonal(U.T @ S @ U) + _off_diagonal(U.T @ D @ U))
         lambda_s = np.einsum("ji,jk,ki->i", directions, sigma_s, directions, optimize=True)
         lambda_d = np.einsum("ji,jk,ki->i", directions, sigma_d, directions, optimize=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,9 +129,9 @@ def reduce_to_modes(state: MatrixState, system: MatrixSystem, *, tolerance: floa
     Parameters
     ----------
     state, system
-        Matrix state and system, n2 <= n1.
+        Matrix state and system, n2 <= n1. A row of zeros stands for a mode that no other row has selected.
     tolerance
-        What counts as zero, relative to the largest entry of each part.
+        What counts as zero, relative to the largest entry of W, P, Θ, Σs and Σd.
 
     Raises
     ------
@@ -112,37 +139,77 @@ def reduce_to_modes(state: MatrixState, system: MatrixSystem, *, tolerance: floa
         Σs and Σd do not commute, or the state is not decoupled: which part is not, and by how much.
     """
     W, P, Th = system.state(*state)
-    n2 = W.shape[0]
-    basis = joint_eigenbasis(system)
-    off_diagonal = np.max(np.abs(P - np.diag(np.diag(P))), initial=0.0)
-    if off_diagonal > tolerance * np.max(np.abs(P), initial=0.0):
-        raise ValueError(f"`predictor` must be diagonal to decouple, got an off-diagonal entry of {off_diagonal:.3g}")
-    coordinates = np.abs(W @ basis.directions) + np.abs(Th @ basis.directions)
-    selected = np.argmax(coordinates, axis=1)
-    free = iter(sorted(set(range(system.n1)) - set(selected[coordinates.max(axis=1) > 0].tolist())))
-    for row in np.flatnonzero(coordinates.max(axis=1) == 0):  # a row of zeros may stand for any unused mode
-        selected[row] = next(free, selected[row])
-    if len(set(selected.tolist())) < n2:
-        raise ValueError("rows of `online` and `target` must lie along different eigenvectors to decouple")
-    rest = coordinates.copy()
-    rest[np.arange(n2), selected] = 0.0
-    if rest.max() > tolerance * coordinates.max(initial=0.0):
-        row = int(np.argmax(rest.max(axis=1)))
+    if len(W) > system.n1:
         raise ValueError(
-            "each row of `online` and `target` must lie along one joint eigenvector of Σs and Σd to decouple,"
-            f" row {row} has {rest[row].max():.3g} along another"
+            f"`online` must have at most {system.n1} rows, its columns, to decouple, got {len(W)}"
         )
-    directions = basis.directions[:, selected].T
+    _require_commuting(system)
+    mixed = _off_diagonal(P)
+    if mixed > tolerance * np.max(np.abs(P)):
+        raise ValueError(
+            f"`predictor` must be diagonal to decouple, got an off-diagonal entry of {mixed:.3g}"
+        )
+    U = _row_directions(W, Th)
+    S, D = times(U, system.sigma_s), times(U, system.sigma_d)
+    w, th, lambda_s, lambda_d = (np.sum(X * U, axis=1) for X in (W, Th, S, D))
+    for X, along, whole in (
+        (W, w, W),
+        (Th, th, Th),
+        (S, lambda_s, system.sigma_s),
+        (D, lambda_d, system.sigma_d),
+    ):
+        astray = np.max(np.abs(X - along[:, None] * U), axis=1) / (np.max(np.abs(whole)) or 1.0)
+        row = int(np.argmax(astray))
+        if astray[row] > tolerance:
+            raise ValueError(
+                "each row of `online` and `target` must lie along one joint eigenvector of Σs and Σd to decouple,"
+                f" row {row} strays from that by {astray[row]:.3g}, more than {tolerance:g}"
+            )
+    if _off_diagonal(U @ U.T) > tolerance:
+        raise ValueError("rows of `online` and `target` must lie along different eigenvectors to decouple")
+    empty = ~np.any(U, axis=1)
+    if np.any(empty):
+        U[empty] = _unused_directions(U[~empty], system)[: np.sum(empty)]
+        lambda_s, lambda_d = (
+            np.sum(times(U, sigma) * U, axis=1) for sigma in (system.sigma_s, system.sigma_d)
+        )
     modes = ModeSystem(
-        basis.lambda_s[selected],
-        basis.lambda_d[selected],
+        lambda_s,
+        lambda_d,
         tau_online=system.tau_online,
         tau_predictor=system.tau_predictor,
         tau_target=system.tau_target,
         weight_decay=system.weight_decay,
     )
-    w, th = np.sum(W * directions, axis=1), np.sum(Th * directions, axis=1)
-    return ModeReduction(ModeState(w, np.diag(P).copy(), th), modes, directions)
+    return ModeReduction(ModeState(w, np.diag(P).copy(), th), modes, U)
+
+
+def _require_commuting(system: MatrixSystem) -> None:
+    size = commutator(system)
+    if size > COMMUTING:
+        raise ValueError(
+            "Σs and Σd must commute for the flow to decouple into modes,"
+            f" got ‖ΣsΣd − ΣdΣs‖/‖ΣsΣd‖ = {size:.3g}; integrate the full flow instead"
+        )
+
+
+def _off_diagonal(matrix: np.ndarray) -> float:
+    return float(np.max(np.abs(matrix - np.diag(np.diag(matrix)))))
+
+
+def _row_directions(W: np.ndarray, Th: np.ndarray) -> np.ndarray:
+    """Unit vector along each row of W, or of Θ where that is longer, its largest entry > 0; zero for empty rows."""
+    longer = np.where((np.linalg.norm(W, axis=1) >= np.linalg.norm(Th, axis=1))[:, None], W, Th)
+    length = np.linalg.norm(longer, axis=1)
+    largest = longer[np.arange(len(longer)), np.argmax(np.abs(longer), axis=1)]
+    return longer * (np.sign(largest) / np.where(length == 0, 1.0, length))[:, None]
+
+
+def _unused_directions(U: np.ndarray, system: MatrixSystem) -> np.ndarray:
+    """Joint eigenvectors orthogonal to the rows of U, as rows: a row of zeros may stand for any of them."""
+    others = np.linalg.svd(U)[2][len(U) :]
+    S, D = (others @ times(others, sigma).T for sigma in (system.sigma_s, system.sigma_d))
+    return joint_eigenbasis(MatrixSystem((S + S.T) / 2, (D + D.T) / 2)).directions.T @ others
 
 
 def expand_modes(state: ModeState, directions: np.ndarray) -> MatrixState:

@@ -154,10 +154,7 @@ class Moments:
         """
         s, d = real_numbers("lambda_s", lambda_s), real_numbers("lambda_d", lambda_d)
         if s.ndim > 1 or d.ndim > 1 or (s.shape != d.shape and s.ndim and d.ndim) or 0 in (s.size, d.size):
-            raise ValueError(
-                "`lambda_s` and `lambda_d` must hold one eigenvalue a mode each,"
-                f" got shapes {s.shape} and {d.shape}"
-            )
+            raise ValueError(f"`lambda_s` and `lambda_d` must pair up, got shapes {s.shape} and {d.shape}")
         s, d = np.broadcast_arrays(np.atleast_1d(s), np.atleast_1d(d))
         for mode, (one_s, one_d) in enumerate(zip(s, d, strict=True), start=1):
             if not 0 < one_s < np.inf:
@@ -234,7 +231,7 @@ class Moments:
 
     @classmethod
     def additive_noise(cls, sigma_x: Any, sigma_n: Any) -> Moments:
-        """Moments of views x + n with independent noise n: Σs = Σx + Σn, Σd = Σx.
+        """Moments of views x + n with independent noise n: Σs = Σx + Σn, Σd = Σx (R16).
 
         Parameters
         ----------
@@ -245,10 +242,6 @@ class Moments:
         ------
         ValueError
             A matrix is not symmetric positive semidefinite, or the shapes differ.
-
-        Notes
-        -----
-        Source: R16, additive model.
 
         Examples
         --------
@@ -323,18 +316,14 @@ class Moments:
         Returns
         -------
         Moments
-            Exact when every augmentation has a closed form; otherwise sampled without bias, with a standard error
-            from two independent halves of the draws.
+            Exact when every augmentation has a closed form; otherwise sampled without bias, with the standard error
+            of drawing augmentations, from two independent halves of the draws.
 
         Raises
         ------
         ValueError
             The images are not finite real numbers, at least two, different; an augmentation does not suit their
             shape; a setting is out of range.
-
-        Notes
-        -----
-        The samples count as the whole population: errors are those of drawing augmentations. Source: section 1.
 
         Examples
         --------
@@ -605,7 +594,6 @@ def _restrict(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> np
     dropped = max(np.trace(sigma_s) - np.trace(basis.T @ sigma_s @ basis), 0.0)
     if outside > SLACK * norm + 2 * np.sqrt(dropped * norm):
         raise ValueError(
-            "`sigma_d` must vanish in the directions in which `sigma_s` does,"
-            f" got a part of norm {outside:.3g} outside the support of `sigma_s`"
+            f"`sigma_d` must vanish where `sigma_s` does, got a part of norm {outside:.3g} there"
         )
     return (inside + inside.T) / 2

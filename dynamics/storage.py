@@ -164,7 +164,8 @@ def write_arrays(path: str | Path, variables: Mapping[str, Variable], meta: Mapp
 
 def _write_npz(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
     arrays: dict[str, Any] = {name: variable.values for name, variable in variables.items()}
-    np.savez(path, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+    with path.open("wb") as file:  # given a name, savez would add a suffix of its own to RUN.NPZ
+        np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
 
 
 def _write_csv(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:

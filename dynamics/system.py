@@ -73,8 +73,8 @@ class ModeSystem(_Rates):
     array([0.5])
     """
 
-    lambda_s: np.ndarray = field(kw_only=False)
-    lambda_d: np.ndarray = field(kw_only=False)
+    lambda_s: Any = field(kw_only=False)
+    lambda_d: Any = field(kw_only=False)
 
     def __post_init__(self) -> None:
         lambda_s = np.atleast_1d(_finite("lambda_s", self.lambda_s))
@@ -148,8 +148,8 @@ class MatrixSystem(_Rates):
     3
     """
 
-    sigma_s: np.ndarray = field(kw_only=False)
-    sigma_d: np.ndarray = field(kw_only=False)
+    sigma_s: Any = field(kw_only=False)
+    sigma_d: Any = field(kw_only=False)
 
     def __post_init__(self) -> None:
         sigma_s, sigma_d = _finite("sigma_s", self.sigma_s), _finite("sigma_d", self.sigma_d)

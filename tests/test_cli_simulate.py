@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli import app
+from cli import Variant, app
 
 
 @pytest.fixture
@@ -98,13 +98,7 @@ def test_several_modes_with_a_start_each(dyn):
     assert [mode["ratio"] for mode in report["modes"]] == pytest.approx([0.5, 0.9])
 
 
-@pytest.mark.parametrize(
-    "variant",
-    [
-        "full fixed-target tied no-predictor no-ema no-stop-gradient symmetric-predictor fast-predictor"
-        " directpred directset"
-    ][0].split(),
-)
+@pytest.mark.parametrize("variant", [str(variant) for variant in Variant])
 def test_every_variant_runs_for_modes_and_matrices(dyn, variant):
     assert report_of(dyn, *ONE_MODE, "--variant", variant, "--t-end", "5")["variant"] == variant
     if variant == "tied":

@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import mpmath
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,21 +26,8 @@ from dynamics.exact import (
 )
 from dynamics.fields import VectorField, no_predictor_field
 from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import (
-    fixed_target_mode_field,
-    full_mode_field,
-    no_ema_mode_field,
-    no_predictor_mode_field,
-    tied_mode_field,
-)
-from dynamics.mode_fixed_points import (
-    collapsed_line_eigenvalues,
-    leaf_eigenvalues,
-    learned_line_eigenvalues,
-    saddle_node,
-    weight_decay_fixed_points,
-)
-from dynamics.states import MatrixState, ModeState, pack, unpack
+from dynamics.mode_fields import fixed_target_mode_field, no_ema_mode_field, no_predictor_mode_field
+from dynamics.states import ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 
 EPS = np.finfo(float).eps
@@ -83,22 +69,29 @@ def random_modes(seed: int, *, weight_decay: float = 0.0) -> tuple[ModeState, Mo
     return ModeState(*(SIGNS * rng.uniform(0.05, 1.5, (3, 8)))), system
 
 
-def assert_states_close(actual: Any, desired: Any, **tolerances: float) -> None:
+def mode_sizes(state: ModeState, system: ModeSystem) -> np.ndarray:
+    """Sum of the two terms whose difference is the invariant: its rounding is relative to this."""
+    return system.tau_online * state.online**2 + system.tau_predictor * state.predictor**2
+
+
+def assert_states_close(actual: Any, desired: Any, **tolerances: Any) -> None:
     for part, other in zip(actual, desired, strict=True):
         assert_allclose(part, other, **tolerances)
 
 
-# The Jacobian of these flows has no eigenvalue above 3 here (weights <= 1.5, λ <= 1, τ >= 0.5), so errors of the
-# integrator grow by at most e^6 = 400 up to t = 2: 1e-12 a step, some ten steps, end below 1e-8.
+# The Jacobian of these flows has no eigenvalue above 3 here (weights <= 1.5, λ <= 1, τ >= 0.5), so errors of
+# the integrator grow by at most e^6 = 400 up to t = 2: 1e-12 a step, some ten steps, end below 1e-8.
 TS = np.linspace(0.0, 2.0, 9)
-INTEGRATION = {"rtol": 0.0, "atol": 1e-8}
+INTEGRATION: dict[str, Any] = {"rtol": 0.0, "atol": 1e-8}
 
 SOLUTIONS: list[tuple[Callable[..., ModeState], VectorField]] = [
     (no_predictor_solution, no_predictor_mode_field),
     (fixed_target_solution, fixed_target_mode_field),
     (no_ema_solution, no_ema_mode_field),
 ]
-each_solution = pytest.mark.parametrize(("solution", "field"), SOLUTIONS, ids=lambda x: getattr(x, "name", ""))
+each_solution = pytest.mark.parametrize(
+    ("solution", "field"), SOLUTIONS, ids=lambda x: getattr(x, "name", "")
+)
 
 
 @each_solution
@@ -213,7 +206,7 @@ def test_no_predictor_of_matrices(diagonal: bool) -> None:
 
 
 def riccati_route(t: float, w1: float, w2: float, drive: float, lambda_s: float) -> tuple[float, float]:
-    """R13 as it stands, in 200 digits: u = (|c|/2) sinh f, x = tanh(f/2), dx/dt = θλd(1 − x²) − λs|c|x, τ = 1."""
+    """R13 as it stands, in 200 digits: u = (|c|/2) sinh f, x = tanh(f/2), dx/dt = θλd(1 − x²) − λs|c|x."""
     with mpmath.workdps(200):
         w1, w2, drive, lambda_s = map(mpmath.mpf, (w1, w2, drive, lambda_s))
         c = w1**2 - w2**2
@@ -250,8 +243,7 @@ def test_fixed_target_in_two_hundred_digits(start: tuple[float, float], target: 
     system = ModeSystem(1.0, 0.5)
     found = fixed_target_solution(t, system.state(*start, target), system)
     expected = riccati_route(t, *start, target * 0.5, 1.0)
-    # A start beside the saddle feels the rounding of p = w1 + w2 (relative, 1 ulp); else some twenty roundings of
-    # the larger weight, and exp(−2δt) is off by 2δt roundings as long as it is not negligible.
+    # some twenty roundings of the larger weight, and exp(−2δt) is off by 2δt roundings while it matters
     atol = 50 * EPS * max(map(abs, expected))
     assert_allclose([found.online[0], found.predictor[0]], expected, rtol=0, atol=atol)
 
@@ -262,11 +254,14 @@ def test_fixed_target_ends_on_the_hyperbola_of_its_leaf(seed: int) -> None:
     th = state.target
     end = fixed_target_solution(1e4, state, system)
     u = th * system.ratio
-    assert_allclose(end.online * end.predictor, u, rtol=20 * EPS, atol=0)
-    c, size = mode_invariant(state, system), system.tau_online * system.tau_predictor
-    w1_squared = (c + np.sqrt(c**2 + 4 * size * u**2)) / (2 * system.tau_online)
-    # c may cancel against the square root: relative to the larger of the two
-    assert_allclose(end.online**2, w1_squared, rtol=0, atol=100 * EPS * np.max(np.abs(c) + np.abs(u) * 2))
+    # weights are known to some roundings of the larger one, so products of two to roundings of their squares
+    k = np.sqrt(system.tau_online * system.tau_predictor)
+    x_squared, y_squared = system.tau_online * end.online**2, system.tau_predictor * end.predictor**2
+    rounding = 20 * EPS * (x_squared + y_squared)
+    assert np.all(np.abs(end.online * end.predictor - u) * k <= rounding)
+    # x² − y² = c and x y = k u on the hyperbola
+    direct = (mode_invariant(state, system) + np.hypot(mode_invariant(state, system), 2 * k * u)) / 2
+    assert np.all(np.abs(x_squared - direct) <= rounding + 20 * EPS * mode_sizes(state, system))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -286,8 +281,8 @@ def test_fixed_target_at_zero_drive_and_without_curvature() -> None:
     # θ = 0 on the leaf c = 0: w1 = w2 decays algebraically, dw/dt = −λs w³; and λs = 0: w1 ± w2 ~ e^{±θλd t}
     system = ModeSystem([2.0, 0.0, 0.0], [0.5, 0.5, 0.0])
     found = fixed_target_solution([[0.0], [3.0]], system.state(0.5, 0.5, [0.0, 0.6, 0.2]), system)
-    assert_allclose(found.online[1, 0], 0.5 / np.sqrt([1 + 2 * 2.0 * 0.25 * 3.0]), rtol=10 * EPS)
-    assert_allclose(found.online[1, 0], found.predictor[1, 0], rtol=4 * EPS)
+    assert_allclose(found.online[1, 0, 0], 0.5 / np.sqrt(1 + 2 * 2.0 * 0.25 * 3.0), rtol=10 * EPS)
+    assert_allclose(found.online[1, 0, 0], found.predictor[1, 0, 0], rtol=4 * EPS)
     assert_allclose(found.online[1, 0, 1], 0.5 * np.exp(0.3 * 3.0), rtol=10 * EPS)
     assert_allclose(found.online[1, 0, 2], 0.5, rtol=4 * EPS)
     at_origin = fixed_target_solution(5.0, system.state(0.0, 0.0, 1.0), system)
@@ -300,3 +295,218 @@ def test_fixed_target_refusals() -> None:
     decaying = ModeSystem(1.0, 0.5, weight_decay=0.1)
     with pytest.raises(ValueError, match=r"`weight_decay` must be 0 for this closed form, got 0.1"):
         fixed_target_solution(1.0, decaying.state(), decaying)
+
+
+# --- no EMA (R14) -------------------------------------------------------------------------------------------
+
+
+def printed_time(w: float, w0: float, w1: float, lambda_s: float, r: float) -> float:
+    """R14 as printed, in 200 digits, for τ = 1: [F(w) − F(w0)]/(λs(r² + c)), c = w1² − w0²."""
+    with mpmath.workdps(200):
+        w, w0, w1, r = map(mpmath.mpf, (w, w0, w1, r))
+        c = w1**2 - w0**2
+
+        def A(x: Any) -> Any:
+            if c == 0:
+                return -1 / x
+            k = mpmath.sqrt(abs(c))
+            return mpmath.atan(x / k) / k if c > 0 else mpmath.log(abs((x - k) / (x + k))) / (2 * k)
+
+        def F(x: Any) -> Any:
+            return mpmath.log(x**2 + c) / 2 + r * A(x) - mpmath.log(abs(r - x))
+
+        return float((F(w) - F(w0)) / (lambda_s * (r**2 + c)))
+
+
+@pytest.mark.parametrize(
+    ("w1", "w2", "via"),
+    [
+        (0.5, 0.1, (0.05, 0.2, 0.45, 0.4999)),  # c > 0, learned
+        (0.5, -0.2, (-0.3, -0.1, 0.0, 0.2, 0.49)),  # c > 0, through w2 = 0
+        (0.3, -0.3 + 1e-6, (-0.1, 0.0, 0.3)),  # c = 6e-7: a long passage beside the saddle
+        (0.5, 1.5, (2.0, 1.45, 1.41422)),  # c < −r², collapse far from r
+        (1.5, 1.4, (2.0, 1.0, 0.51)),  # from above, c > 0
+        (0.25, 0.25, (0.1, 0.3, 0.49)),  # c = 0
+        (0.25, 0.25 + 1e-13, (0.3, 0.49)),  # c near 0 from below
+        (0.25, 0.25 - 1e-13, (0.3, 0.49)),  # and from above
+        (0.1, 0.3, (0.29, 0.4, 0.499)),  # −r² < c < 0, learned
+        (1e-7, 0.3, (0.3 + 1e-12, 0.31, 0.45)),  # beside the collapsed line
+        (0.2, 0.52, (0.6, 0.51, 0.501)),  # −r² < c < 0, from above
+        (0.1, -0.3, (-0.4, -0.299, -0.2829)),  # c < 0, collapse from below
+        (0.25, -0.25, (-0.5, -0.1, -1e-3)),  # c = 0, collapse
+        (0.1, 0.8, (0.9, 0.795, 0.79373)),  # c < −r², collapse
+        (0.75, float(np.hypot(0.75, 0.5)), (1.2, 0.8, 0.51)),  # c = −r² to rounding
+        (0.75, float(np.hypot(0.75, 0.5)) + 1e-9, (1.2, 0.8, 0.51)),
+    ],
+)
+def test_no_ema_time_in_two_hundred_digits(w1: float, w2: float, via: tuple[float, ...]) -> None:
+    system = ModeSystem(1.0, 0.5)
+    state = system.state(w1, w2)
+    found = no_ema_time(np.array(via)[:, None], state, system)[:, 0]
+    expected = [printed_time(w, w2, w1, 1.0, 0.5) for w in via]
+    # near a node of the partial fractions the time is as badly conditioned in w2 as 1/|dw2/dt|: add roundings
+    # of w2 and of w2(0)
+    w = np.array(via)
+    slowness = [1 / abs((x**2 + w1**2 - w2**2) * (0.5 - x)) for x in (*via, w2)]
+    roundings = 4 * EPS * (np.abs(w) * slowness[:-1] + abs(w2) * slowness[-1])
+    assert np.all(np.abs(found - expected) <= 1e-13 * np.abs(expected) + roundings)
+
+
+@given(seed=seeds)
+def test_no_ema_time_is_the_integral_of_the_field(seed: int) -> None:
+    state, system = random_modes(seed)
+    halfway = no_ema_solution(0.7, state, system)
+    c, r = mode_invariant(state, system), system.ratio
+    found = no_ema_time(halfway.predictor, state, system)
+    tau_p = np.asarray(system.tau_predictor)
+    taus = system.tau_online * tau_p
+    for i in range(system.n_modes):
+        expected, error = quad(
+            lambda w, i=i: taus[i] / ((c[i] + tau_p[i] * w**2) * system.lambda_s[i] * (r[i] - w)),
+            state.predictor[i],
+            halfway.predictor[i],
+            epsabs=1e-12,
+            epsrel=1e-12,
+        )
+        # the width of the interval is rounded, which weighs as it is narrow
+        width = abs(halfway.predictor[i] - state.predictor[i])
+        assert abs(found[i] - expected) <= error + 1e-11 + 20 * EPS / width
+        assert_allclose(found[i], 0.7, rtol=0, atol=1e-11 + 20 * EPS / width)
+
+
+@given(seed=seeds)
+def test_no_ema_ends_where_its_leaf_says(seed: int) -> None:
+    state, system = random_modes(seed)
+    end = no_ema_solution(1e6, state, system)
+    c, r, tau_p = mode_invariant(state, system), system.ratio, system.tau_predictor
+    collapsed = np.where(state.predictor > 0, c <= -tau_p * r**2, c <= 0)
+    leaf = np.sqrt(np.maximum(-c / tau_p, 0))
+    assert_allclose(end.predictor, np.where(collapsed, np.sign(state.predictor) * leaf, r), rtol=1e-13)
+    learned = np.sign(state.online) * np.sqrt(np.maximum(c + tau_p * r**2, 0) / system.tau_online)
+    # c cancels against τp r² where a learned amplitude is small
+    rounding = 100 * EPS * mode_sizes(state, system) / np.maximum(np.abs(learned) * system.tau_online, 1e-6)
+    assert np.all(np.abs(end.online - np.where(collapsed, 0.0, learned)) <= rounding)
+    np.testing.assert_array_equal(end.online, end.target)
+
+
+@pytest.mark.parametrize("start", [(0.4, -0.6), (0.1, 0.8), (1e-6, -0.3), (1e-6, 0.2)])
+def test_no_ema_keeps_relative_accuracy_beside_the_collapsed_line(start: tuple[float, float]) -> None:
+    w1, w2 = start
+    system = ModeSystem(1.0, 0.5, tau_online=0.5)
+    ts = np.linspace(0.0, 60.0, 31)
+    # the same flow in ln w1, which does not lose w1 when it is small: d ln w1/dt = w2(λd − λs w2)/τo
+    solution = solve_ivp(
+        lambda t, y: (y[1] * (0.5 - y[1]) / 0.5, np.exp(2 * y[0]) * (0.5 - y[1])),
+        (0.0, ts[-1]),
+        (np.log(w1), w2),
+        method="DOP853",
+        t_eval=ts,
+        rtol=1e-12,
+        atol=1e-13,
+    )
+    found = no_ema_solution(ts, system.state(w1, w2), system)
+    # thousands of steps of 1e-12 at most, and one e-folding of them: the flow along the leaf is contracting
+    assert_allclose(np.log(found.online[:, 0]), solution.y[0], rtol=0, atol=1e-9)
+    assert_allclose(found.predictor[:, 0], solution.y[1], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("w1", "w2"), [(0.0, 0.3), (0.0, -0.3), (0.0, 0.0), (0.8, 0.5)])
+def test_no_ema_stays_at_rest(w1: float, w2: float) -> None:
+    system = ModeSystem(1.0, 0.5, tau_online=2.0)
+    state = system.state(w1, w2)
+    found = no_ema_solution([0.0, 1.0, 1e9], state, system)
+    np.testing.assert_array_equal(found.predictor[:, 0], w2)
+    assert_allclose(found.online[:, 0], w1, rtol=2 * EPS)
+    np.testing.assert_array_equal(no_ema_time([[w2], [w2 + 0.1]], state, system)[:, 0], [0.0, np.nan])
+
+
+def test_no_ema_time_off_the_path() -> None:
+    system = ModeSystem(1.0, 0.5)
+    # on this leaf, w2 runs from sqrt(0.05) = 0.2236... to 0.5
+    times = no_ema_time([[0.1], [0.25], [0.3], [0.5], [0.6]], system.state(0.2, 0.3), system)[:, 0]
+    assert times[1] < 0
+    np.testing.assert_array_equal(times[[0, 2, 3, 4]], [np.nan, 0.0, np.inf, np.nan])
+    backwards = no_ema_solution(-times[1], system.state(np.sqrt(0.25**2 - 0.05), 0.25), system)
+    assert_allclose([backwards.online[0], backwards.predictor[0]], [0.2, 0.3], rtol=1e-14)
+
+
+@given(weight=st.floats(1e-9, 0.05), fraction=st.floats(0.3, 0.9))
+def test_escape_time_of_tied_weights(weight: float, fraction: float) -> None:
+    system = ModeSystem(0.8, 0.6, tau_online=1.7, tau_predictor=1.7)
+    r, tau = 0.75, 1.7
+    found = escape_time(weight, system, fraction=fraction)[0]
+    log = np.log(fraction / (1 - fraction)) + np.log((r - weight) / weight)
+    exact = tau / 0.8 * (1 / (r * weight) - 1 / (r * fraction * r) + log / r**2)
+    assert_allclose(found, exact, rtol=100 * EPS)
+    # the leading term, with all that is left of it above
+    assert abs(found * 0.6 * weight / tau - 1) <= weight * (1 / (fraction * r) + abs(log) / r)
+
+
+def test_escape_time_is_the_integral_of_the_tied_flow() -> None:
+    system = ModeSystem(0.8, 0.6, tau_online=1.7, tau_predictor=1.7)
+    expected, _ = quad(lambda w: 1.7 / (w**2 * (0.6 - 0.8 * w)), 0.01, 0.375, epsrel=1e-13, limit=200)
+    assert_allclose(escape_time(0.01, system)[0], expected, rtol=1e-12)
+
+
+def test_no_ema_refusals() -> None:
+    for system, message in (
+        (ModeSystem(-1.0, 0.5), "`lambda_s` must be > 0 for this closed form, got -1.0"),
+        (ModeSystem(1.0, 0.0), "`lambda_d` must be > 0 for this closed form, got 0.0"),
+        (ModeSystem(1.0, 0.5, weight_decay=0.1), "`weight_decay` must be 0 for this closed form, got 0.1"),
+    ):
+        for call in (no_ema_solution, no_ema_time):
+            with pytest.raises(ValueError, match=message):
+                call(1.0, system.state(), system)
+
+
+def test_escape_refusals() -> None:
+    system = ModeSystem(1.0, 0.5)
+    with pytest.raises(ValueError, match=r"`fraction` must be in \(0, 1\), got 1.0"):
+        escape_time(0.1, system, fraction=1.0)
+    with pytest.raises(ValueError, match=r"`weight` must be > 0 to escape, got -0.1"):
+        escape_time(-0.1, system)
+    with pytest.raises(
+        ValueError, match=r"tied weights must have `tau_online` = `tau_predictor`, got 2.0 and 1.0"
+    ):
+        escape_time(0.1, ModeSystem(1.0, 0.5, tau_online=2.0))
+
+
+# --- EMA recurrence (R28) -----------------------------------------------------------------------------------
+
+
+@given(alpha=st.floats(0.01, 0.9), eta=st.floats(0.01, 0.9), lam=st.floats(0.05, 3.0))
+def test_ema_growth_of_the_recurrence(alpha: float, eta: float, lam: float) -> None:
+    found = ema_growth(alpha, eta, lam)
+    step = np.array([[1 - alpha, alpha * (1 + lam)], [eta, 1 - eta]])
+    # in units of (1 + κ)^t the recurrence becomes a projection: the other multiplier is smaller by 1 part in
+    # 50 at least, so 4096 steps leave 1e-36 of it, and roundings 4096 ε
+    steps = np.linalg.matrix_power(step / (1 + found.rate), 4096)
+    assert_allclose(np.trace(steps), 1.0, rtol=0, atol=20 * 4096 * EPS)
+    assert 0 < found.rate <= found.bound * (1 + 4 * EPS)
+    assert_allclose(found.bound, lam / (1 / alpha + 1 / eta), rtol=8 * EPS)
+
+
+def test_ema_growth_keeps_digits_at_small_gain() -> None:
+    with mpmath.workdps(60):
+        alpha, eta, lam = mpmath.mpf(0.3), mpmath.mpf(0.004), mpmath.mpf(1e-12)
+        expected = (eta + alpha) / 2 * (mpmath.sqrt(1 + 4 * alpha * eta * lam / (eta + alpha) ** 2) - 1)
+    assert_allclose(ema_growth(0.3, 0.004, 1e-12).rate, float(expected), rtol=10 * EPS)
+
+
+def test_ema_recurrence_as_printed_decays() -> None:
+    # the source prints (1 − λ) where (1 + λ) grows as it says: with its sign all multipliers are below 1
+    step = np.array([[1 - 0.3, 0.3 * (1 - 0.5)], [0.1, 1 - 0.1]])
+    assert np.max(np.abs(np.linalg.eigvals(step))) < 1
+    assert ema_growth(0.3, 0.1, -0.5).rate < 0
+    assert_allclose(1 + ema_growth(0.3, 0.1, -0.5).rate, np.max(np.linalg.eigvals(step).real), rtol=1e-14)
+
+
+def test_ema_growth_refusals() -> None:
+    with pytest.raises(ValueError, match=r"`learning_rate` must be in \(0, 1\], got 0.0"):
+        ema_growth(0.0, 0.5, 1.0)
+    with pytest.raises(ValueError, match=r"`target_rate` must be in \(0, 1\], got nan"):
+        ema_growth(0.5, np.nan, 1.0)
+    with pytest.raises(
+        ValueError, match=r"`gain` must be >= −\(α \+ η\)²/\(4αη\) for a real growth rate, got -2.0"
+    ):
+        ema_growth(0.5, 0.5, -2.0)
