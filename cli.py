@@ -172,7 +172,9 @@ class SystemOptions:
     tau_predictor: Annotated[float, _number("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = 1.0
     tau_target: Annotated[float, _number("--tau-target", panel=SYSTEM, help="τt > 0 (1).")] = 1.0
     weight_decay: Annotated[float, _number("--weight-decay", panel=SYSTEM, help="η >= 0 (0).")] = 0.0
-    variant: Annotated[Variant, _option("--variant", panel=SYSTEM, help="Variant of the flow (full).")] = Variant.FULL
+    variant: Annotated[Variant, _option("--variant", panel=SYSTEM, help="Variant of the flow (full).")] = (
+        Variant.FULL
+    )
     objective: Annotated[
         Objective, _option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
     ] = Objective.BYOL
@@ -189,12 +191,16 @@ class StartOptions:
     """Where the run starts: scalars for modes, a random draw or a file for matrices."""
 
     online: Annotated[
-        list[float] | None, _number("--online", panel=START, help="w1, once for all modes or once for each (0.1).")
+        list[float] | None,
+        _number("--online", panel=START, help="w1, once for all modes or once for each (0.1)."),
     ] = None
-    predictor: Annotated[list[float] | None, _number("--predictor", panel=START, help="w2, likewise (0.1).")] = None
+    predictor: Annotated[
+        list[float] | None, _number("--predictor", panel=START, help="w2, likewise (0.1).")
+    ] = None
     target: Annotated[list[float] | None, _number("--target", panel=START, help="θ, likewise (0.1).")] = None
     dim: Annotated[
-        int | None, _option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1).")
+        int | None,
+        _option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1)."),
     ] = None
     init_online: Annotated[
         float | None, _number("--init-online", panel=START, help="s in W = s·N(0, 1)/√n1 (0.3).")
@@ -213,11 +219,14 @@ class RunOptions:
     """How long and how exactly."""
 
     t_end: Annotated[
-        float | None, _number("--t-end", panel=RUN, help="End time; left out, until steady or known to be slow.")
+        float | None,
+        _number("--t-end", panel=RUN, help="End time; left out, until steady or known to be slow."),
     ] = None
     rtol: Annotated[float, _number("--rtol", panel=RUN, help="Relative tolerance (1e-8).")] = 1e-8
     atol: Annotated[float, _number("--atol", panel=RUN, help="Absolute tolerance (1e-10).")] = 1e-10
-    method: Annotated[str, _option("--method", panel=RUN, help="auto, explicit or exponential (auto).")] = "auto"
+    method: Annotated[str, _option("--method", panel=RUN, help="auto, explicit or exponential (auto).")] = (
+        "auto"
+    )
     max_steps: Annotated[int, _option("--max-steps", panel=RUN, help="Step budget (100000).")] = 100_000
 
 
@@ -231,7 +240,9 @@ class OutputOptions:
     out: Annotated[
         Path | None, _option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc.")
     ] = None
-    plot: Annotated[Path | None, _option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf.")] = None
+    plot: Annotated[
+        Path | None, _option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf.")
+    ] = None
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
@@ -251,7 +262,10 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
             inside = get_type_hints(kind, include_extras=True)
             parameters += [
                 inspect.Parameter(
-                    item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=inside[item.name]
+                    item.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=item.default,
+                    annotation=inside[item.name],
                 )
                 for item in fields(kind)
             ]
@@ -356,11 +370,13 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
         for name in ("dim", "init_online", "init_predictor"):
             if getattr(start, name) is not None:
                 raise ValueError(f"`{name}` must not be given with --state, which holds the whole start")
-        from dynamics.states import load_state
+        from dynamics.storage import load_state
 
         state = load_state(start.state)
         if state.online.shape[1] != n1:
-            raise ValueError(f"--state: online must have {n1} columns like the data, got {state.online.shape[1]}")
+            raise ValueError(
+                f"--state: online must have {n1} columns like the data, got {state.online.shape[1]}"
+            )
     else:
         dim = min(8, n1) if start.dim is None else start.dim
         if dim < 1:
@@ -500,7 +516,9 @@ def _simulate_modes(
 
     for name in ("init_online", "init_predictor"):
         if getattr(start, name) is not None:
-            raise ValueError(f"`{name}` must go with a matrix run (--dim, --moments or --data), got eigenvalues alone")
+            raise ValueError(
+                f"`{name}` must go with a matrix run (--dim, --moments or --data), got eigenvalues alone"
+            )
     modes = mode_system(system, moments)
     online = start.online or [0.1]
     predictor = start.predictor or (online if system.variant is Variant.TIED else [0.1])
@@ -516,7 +534,9 @@ def _simulate_matrices(
 
     for name in ("online", "predictor", "target"):
         if getattr(start, name) is not None:
-            raise ValueError(f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}")
+            raise ValueError(
+                f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}"
+            )
     if system.variant not in FIELDS:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
     state = matrix_start(start, moments, seed)
@@ -585,7 +605,16 @@ def _print_modes(report: dict[str, Any]) -> None:
                 "–" if drift is None else f"{drift:.1e}",
             ]
         )
-    columns = ["mode", "λd/λs", "start w1, w2, θ", "end w1, w2, θ", "fate", "predicted", "predicted end", "drift of c"]
+    columns = [
+        "mode",
+        "λd/λs",
+        "start w1, w2, θ",
+        "end w1, w2, θ",
+        "fate",
+        "predicted",
+        "predicted end",
+        "drift of c",
+    ]
     print_table(columns, rows, _cost_text(report))
 
 
@@ -622,7 +651,41 @@ def _print_matrices(report: dict[str, Any]) -> None:
 
 # ------------------------------------------------------------------------------------------------------------- info
 
-LIBRARIES = ("numpy", "scipy", "sympy", "matplotlib", "typer", "rich", "jax", "diffrax", "scikit-learn", "xarray")
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "sympy",
+    "matplotlib",
+    "typer",
+    "rich",
+    "jax",
+    "diffrax",
+    "scikit-learn",
+    "xarray",
+)
+VARIANT_MEANINGS = {
+    "full": "W and P by gradient flow, Θ follows W by an exponential moving average",
+    "fixed-target": "Θ constant",
+    "tied": "one mode with w1 = w2 and τo = τp",
+    "no-predictor": "P = I constant",
+    "no-ema": "Θ = W behind the stop-gradient",
+    "no-stop-gradient": "Θ = W, gradient through both branches",
+    "symmetric-predictor": "P kept symmetric",
+    "fast-predictor": "P optimal for the current W and Θ, the limit τp → 0",
+    "directpred": "P = Û diag(√s + 0.1 max s) Ûᵀ from the feature covariance F = Û diag(s) Ûᵀ",
+    "directset": "P = F",
+}
+OBJECTIVE_MEANINGS = {
+    "byol": "E‖P W x1 − Θ x2‖²",
+    "byol-prime": "α E‖P W (x1 − x2)‖² + β E‖P W x2 − Θ x2‖², an upper bound (R24)",
+    "raft": "α E‖P W (x1 − x2)‖² − β E‖P W x2 − Θ x2‖² (R26)",
+}
+DATASET_MEANINGS = {
+    "digits": "1,797 images of 8 by 8 pixels, bundled with scikit-learn",
+    "FILE.npy, FILE.npz": "an array (N, d), (N, h, w) or (N, h, w, c)",
+    "cifar10:DIR": "CIFAR-10, python or binary version, unpacked in DIR",
+    "stl10:DIR": "STL-10, binary version, unpacked in DIR",
+}
 TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "formats")
 
 
@@ -638,9 +701,9 @@ def info(
     """Print what this installation has."""
     names = {
         "augmentations": _augmentation_names,
-        "variants": lambda: {item.value: "" for item in Variant},
-        "objectives": lambda: {item.value: "" for item in Objective},
-        "datasets": _dataset_names,
+        "variants": lambda: VARIANT_MEANINGS,
+        "objectives": lambda: OBJECTIVE_MEANINGS,
+        "datasets": lambda: DATASET_MEANINGS,
         "formats": _format_names,
     }
     if topic not in TOPICS:
@@ -660,7 +723,11 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
     from platform import python_version
 
-    return {"dyn": version("dyn-byol"), "python": python_version(), **{name: version(name) for name in LIBRARIES}}
+    return {
+        "dyn": version("dyn-byol"),
+        "python": python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
 
 
 def _devices() -> list[str]:
@@ -673,12 +740,6 @@ def _augmentation_names() -> dict[str, str]:
     from dynamics.augment import AUGMENTATIONS
 
     return {kind.signature: kind.meaning for kind in AUGMENTATIONS.values()}
-
-
-def _dataset_names() -> dict[str, str]:
-    from dynamics.datasets import SOURCES
-
-    return {source: "" for source in SOURCES}
 
 
 def _format_names() -> dict[str, str]:

@@ -182,7 +182,9 @@ def invariant_clusters(A: np.ndarray, uncertainty: float) -> list[Cluster]:
         between = block_minima(distances[np.ix_(order, order)], starts, starts)
         np.fill_diagonal(between, np.inf)
         reach = np.array([c.reach for c in clusters])
-        mixed = ~np.array([c.separated for c in clusters]) & np.any(between <= np.add.outer(reach, reach), axis=1)
+        mixed = ~np.array([c.separated for c in clusters]) & np.any(
+            between <= np.add.outer(reach, reach), axis=1
+        )
         if count == 1 or not np.any(mixed):
             return clusters
         links = mixed[:, None] & (between <= 2 * np.min(between, axis=1, keepdims=True))

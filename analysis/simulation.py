@@ -69,7 +69,11 @@ class ModeSimulation:
                     "initial": _entry(initial, k),
                     "final": _entry(final, k),
                     "fate": str(self.fate[k]),
-                    "predicted": {"fate": decided, "reason": str(predicted.reason[k]), **_entry(predicted, k)},
+                    "predicted": {
+                        "fate": decided,
+                        "reason": str(predicted.reason[k]),
+                        **_entry(predicted, k),
+                    },
                     "invariant": {"initial": self.invariant[k], "drift": self.drift[k]},
                 }
             )
@@ -208,7 +212,11 @@ def observed_fates(trajectory: Trajectory[ModeState], prediction: Prediction) ->
 
 
 def simulate_modes(
-    state: ModeState, system: ModeSystem, vector_field: VectorField, t_end: float | None = None, **options: Any
+    state: ModeState,
+    system: ModeSystem,
+    vector_field: VectorField,
+    t_end: float | None = None,
+    **options: Any,
 ) -> ModeSimulation:
     """Run decoupled modes and compare with the prediction of R6, R15 and their like.
 
@@ -224,7 +232,9 @@ def simulate_modes(
     >>> simulate_modes(system.state(0.1, -0.3, 0.1), system, full_mode_field).fate.tolist()
     ['collapsed']
     """
-    start = vector_field.constrain(0.0, system.state(*state), system)
+    state = system.state(*state)
+    vector_field.require(state, system)
+    start = vector_field.constrain(0.0, state, system)
     prediction = predict_fates(start, system, vector_field.name, decide_sign=True)
     end_point = ModeState(prediction.online, prediction.predictor, prediction.target)
     trajectory = integrate(start, system, vector_field, t_end, end_point=end_point, dense=True, **options)
@@ -239,7 +249,11 @@ def simulate_modes(
 
 
 def simulate_matrices(
-    state: MatrixState, system: MatrixSystem, vector_field: VectorField, t_end: float | None = None, **options: Any
+    state: MatrixState,
+    system: MatrixSystem,
+    vector_field: VectorField,
+    t_end: float | None = None,
+    **options: Any,
 ) -> MatrixSimulation:
     """Run the full network and compare its end with R2, R8, R10 and R18.
 

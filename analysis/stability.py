@@ -31,6 +31,9 @@ MAX_BLOCK = 2000
 MAX_ENTRIES = 20_000_000
 """Most non-zero entries of a Jacobian that "auto" assembles: half a gigabyte."""
 
+MAX_RIGHTMOST = 128
+"""Eigenvalues that are not negative that "iterative" looks for before it gives up counting."""
+
 ZERO = 1e-10
 """Real parts count as zero below this times the spectral radius: rounding of eigenvalues of condition up to 10⁵."""
 
@@ -719,15 +722,44 @@ def _feature_motions(state: MatrixState, tolerance: float) -> tuple[Callable[[np
     return project, P.size
 
 
-def _arnoldi(operator: Any, k: int, which: str) -> tuple[np.ndarray, bool]:
-    """Up to k eigenvalues at one end of the spectrum, and whether all k converged."""
-    from scipy.sparse.linalg import ArpackNoConvergence, eigs
+class _Rightmost(NamedTuple):
+    """Every eigenvalue right of the cut and then some left of it; `complete` where all of the former are there."""
 
-    start = np.random.default_rng(0).standard_normal(operator.shape[0])
-    try:
-        return eigs(operator, k=k, which=which, v0=start, maxiter=1000, return_eigenvectors=False), True
-    except ArpackNoConvergence as failure:
-        return failure.eigenvalues, False
+    eigenvalues: np.ndarray
+    complete: bool
+
+
+def _rightmost(multiply: Callable[[np.ndarray], np.ndarray], n: int, *, cut: float, limit: int) -> _Rightmost:
+    """Find eigenvalues of positive real part above `cut`, every copy of them, by Arnoldi's method and deflation.
+
+    A − 2 ρ V Vᵀ, V an orthonormal basis of an invariant subspace, moves the eigenvalues that V holds to the left and
+    keeps the others. A Krylov space shows one copy of a multiple eigenvalue; deflation lets the next pass show another.
+    """
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
+
+    V, found, complete = np.empty((n, 0)), np.empty(0), False
+    start = np.random.default_rng(0).standard_normal(n)
+    while V.shape[1] <= limit and not complete:
+        reach = 2 * np.max(np.abs(found), initial=0.0)
+        deflated = LinearOperator(
+            (n, n), matvec=lambda v, V=V, reach=reach: multiply(v) - reach * (V @ (V.T @ v)), dtype=np.float64
+        )
+        try:
+            values, vectors = eigs(
+                deflated, k=min(6, n - 2), ncv=min(n, 64), which="LR", v0=start, maxiter=500
+            )
+        except ArpackError:
+            return _Rightmost(found, False)
+        kept = vectors[:, values.real >= cut]
+        complete = not kept.size
+        if complete:
+            found = np.concatenate([found, values])
+        else:
+            fresh = np.hstack([kept.real, kept.imag])
+            U, size, _ = np.linalg.svd(fresh - V @ (V.T @ fresh), full_matrices=False)
+            V = np.linalg.qr(np.hstack([V, U[:, size > ROUNDING * size[0]]]))[0]
+            found = np.linalg.eigvals(V.T @ np.stack([multiply(v) for v in V.T], axis=1))
+    return _Rightmost(found, complete)
 
 
 def _iterative(
@@ -738,18 +770,14 @@ def _iterative(
     J − c Π with Π the projection on the feature motions has −c in place of n2² zeros and else the spectrum of J.
     J + c makes what is near 0 large: ARPACK's stopping rule is relative to the modulus.
     """
-    from scipy.sparse.linalg import LinearOperator
-
     W, P, _ = rest.state
     jacobian = jacobian_operator(rest.state, system)
     n = jacobian.shape[0]
-    sigma_size = (
-        np.max(np.abs(system.sigma_s)) if system.sigma_s.ndim == 1 else np.linalg.norm(system.sigma_s, 2)
-    )
+    sigma_size = np.linalg.norm(system.sigma_s, np.inf if system.sigma_s.ndim == 1 else 2)
     c = float(
         1 / system.tau_target
-        + sigma_size
-        * (np.linalg.norm(P, 2) ** 2 / system.tau_online + np.linalg.norm(W, 2) ** 2 / system.tau_predictor)
+        + np.linalg.norm(P, 2) ** 2 * sigma_size / system.tau_online
+        + np.linalg.norm(W, 2) ** 2 * sigma_size / system.tau_predictor
         + system.weight_decay
     )
     if zero_tolerance is None:
@@ -757,31 +785,26 @@ def _iterative(
     project, n_moved = (
         _feature_motions(rest.state, rest.noise) if system.weight_decay == 0 else (np.zeros_like, 0)
     )
-    shifted = LinearOperator(
-        (n, n), matvec=lambda v: jacobian.matvec(v) + c * (v - project(np.ravel(v))), dtype=np.float64
+    right = _rightmost(
+        lambda v: jacobian.matvec(v) + c * (v - project(v)), n, cut=c - zero_tolerance, limit=MAX_RIGHTMOST
     )
-    k, limit = min(8, n - 2), min(128, n - 2)
-    rightmost, converged = _arnoldi(shifted, k, "LR")
-    while converged and k < limit and np.min(rightmost.real) - c >= -zero_tolerance:
-        k = min(2 * k, limit)
-        rightmost, converged = _arnoldi(shifted, k, "LR")
-    rightmost = np.sort_complex(rightmost)[::-1] - c
-    leftmost, _ = _arnoldi(jacobian, 1, "SR")
-    counted = converged and float(np.min(rightmost.real)) < -zero_tolerance
-    n_positive = int(np.sum(rightmost.real > zero_tolerance))
-    n_zero = int(np.sum(np.abs(rightmost.real) <= zero_tolerance)) + n_moved
+    left = _rightmost(lambda v: c * v - jacobian.matvec(v), n, cut=np.inf, limit=0)
+    eigenvalues = right.eigenvalues[np.argsort(-right.eigenvalues.real)] - c
+    n_positive = int(np.sum(eigenvalues.real > zero_tolerance))
+    n_zero = int(np.sum(np.abs(eigenvalues.real) <= zero_tolerance)) + n_moved
+    reals = [*eigenvalues.real, *[0.0] * bool(n_moved)]
     return Stability(
         residual=rest.residual,
         n_unknowns=n,
         method="iterative",
         largest_block=0,
-        eigenvalues=rightmost,
-        n_positive=n_positive if counted else None,
-        n_zero=n_zero if counted else None,
-        n_negative=n - n_positive - n_zero if counted else None,
+        eigenvalues=eigenvalues,
+        n_positive=n_positive if right.complete else None,
+        n_zero=n_zero if right.complete else None,
+        n_negative=n - n_positive - n_zero if right.complete else None,
         n_zero_forced=forced,
-        max_real=max(float(rightmost[0].real), 0.0 if n_moved else -np.inf) if rightmost.size else np.nan,
-        min_real=float(np.min(leftmost.real)) if leftmost.size else np.nan,
+        max_real=float(max(reals)) if eigenvalues.size else np.nan,
+        min_real=c - float(np.max(left.eigenvalues.real)) if left.complete else np.nan,
         zero_tolerance=zero_tolerance,
         zero_spread=np.nan,
     )

@@ -94,8 +94,8 @@ def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray) -> float:
     if tolerance is None:
         # backward error of a Schur form, a few √n eps, times a hundred for how P and M were made
         return float(128 * np.sqrt(max(P.shape[0], M.shape[0])) * np.finfo(float).eps)
-    if not 0 < tolerance < 1:
-        raise ValueError(f"`tolerance` must be > 0 and < 1, got {tolerance}")
+    if not np.finfo(float).eps <= tolerance < 1:
+        raise ValueError(f"`tolerance` must be >= 2.2e-16 and < 1, got {tolerance}")
     return float(tolerance)
 
 
@@ -154,43 +154,53 @@ def ratio_matrix(moments: SecondMoments) -> np.ndarray:
 
 
 def _cluster_distances(left: list[Cluster], right: list[Cluster]) -> np.ndarray:
-    values = [np.concatenate([c.eigenvalues for c in side]) for side in (left, right)]
-    starts = [np.cumsum([0, *(c.eigenvalues.size for c in side[:-1])]) for side in (left, right)]
-    return block_minima(np.abs(np.subtract.outer(*values)), *starts)
+    rows, columns = (np.concatenate([c.eigenvalues for c in side]) for side in (left, right))
+    starts = [np.cumsum([0, *(c.size for c in side[:-1])]) for side in (left, right)]
+    return block_minima(np.abs(np.subtract.outer(rows, columns)), *starts)
 
 
 def _separation_bound(left: list[Cluster], right: list[Cluster], distance: np.ndarray) -> np.ndarray:
-    """Lower bound of the smallest singular value of Φ ↦ T Φ − Φ S for all pairs of clusters, exact where a = b = 1.
+    """Lower bound of the smallest singular value of Φ ↦ T Φ − Φ S for all pairs of clusters, exact for simple ones.
 
-    With unitary triangular forms the operator is D + N, |D| >= d, N nilpotent of index m = a + b − 1 and ‖N‖ at most
-    the sum ν of the departures from normality; (D + N)⁻¹ is a Neumann series of m terms.
+    In unitary triangular form the operator is D + N with |D| >= d, N nilpotent of index m = a + b − 1 and ‖N‖ at most
+    the sum ν of the two departures from normality, so that (D + N)⁻¹ is a Neumann series of m terms.
     """
-    sizes = [np.array([c.eigenvalues.size for c in side]) for side in (left, right)]
-    departures = [
-        np.sqrt([max(np.linalg.norm(c.block) ** 2 - np.linalg.norm(c.eigenvalues) ** 2, 0.0) for c in side])
-        for side in (left, right)
-    ]
-    m, nu = np.add.outer(*sizes) - 1, np.add.outer(*departures)
+    m = np.add.outer([c.size for c in left], [c.size for c in right]) - 1
+    nu = np.add.outer([c.departure for c in left], [c.departure for c in right])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         bound = distance / (m * np.fmax(1.0, nu / distance) ** (m - 1))
     return np.where(distance > 0, bound, 0.0)
 
 
-class _Solutions(NamedTuple):
-    """Solutions θ = X Φ Yᴴ of one pair of clusters."""
+class _Shared(NamedTuple):
+    """Solutions θ = X Φ Yᴴ of one pair of clusters, with ‖P θ − θ M‖_F <= residual·‖θ‖_F."""
 
-    left: Cluster
-    right: Cluster
-    pair: _PairSolutions
+    X: np.ndarray
+    Y: np.ndarray
+    Phi: Intertwiners
+    residual: float
 
-    def residual_bound(self, P: np.ndarray, R: np.ndarray) -> float:
-        """Bound ‖P θ − θ R‖_F/‖θ‖_F by the residual of Φ and those of the two invariant subspaces."""
-        X, T, Y, S = self.left.subspace, self.left.block, self.right.subspace, self.right.block
-        return self.pair.residual + _norm(P @ X - X @ T) + _norm(Y.conj().T @ R - S @ Y.conj().T)
+
+def _shared_clusters(
+    P: np.ndarray, M: np.ndarray, tolerance: float
+) -> tuple[list[_Shared], list[Cluster], list[Cluster], np.ndarray]:
+    """Return what pairs of clusters share, the clusters of P and of Mᴴ, and the distances of the other pairs."""
+    left, right = (invariant_clusters(A, tolerance * _norm(A)) for A in (P, M.conj().T))
+    distance = _cluster_distances(left, [c._replace(eigenvalues=c.eigenvalues.conj()) for c in right])
+    threshold = np.add.outer([c.radius for c in left], [c.radius for c in right])
+    shared = []
+    for i, j in np.argwhere(_separation_bound(left, right, distance) <= threshold):
+        (X, T), (Y, S_adjoint) = left[i].invariant_subspace(), right[j].invariant_subspace()
+        Phi = intertwiners(T, S_adjoint.conj().T, threshold[i, j])
+        if Phi.eigenvalues.size:
+            distance[i, j] = np.inf
+            residual = Phi.residual + _norm(P @ X - X @ T) + _norm(M.conj().T @ Y - Y @ S_adjoint)
+            shared.append(_Shared(X, Y, Phi, residual))
+    return shared, left, right, distance
 
 
 def _orthonormal_basis(
-    found: list[_Solutions], B: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
+    shared: list[_Shared], B: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
 ) -> np.ndarray:
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > LARGEST_BASIS_BYTES:
@@ -198,10 +208,8 @@ def _orthonormal_basis(
             f"the basis of {shape[0]} solutions must take at most {LARGEST_BASIS_BYTES / 2**30:.0f} GiB,"
             f" got {size / 2**30:.3g} GiB: pass basis=False"
         )
-    if not found:
-        return np.zeros(shape, dtype=dtype)
-    thetas = [x.subspace @ pair.build() @ (B @ y.subspace).conj().T for x, y, pair in found]
-    stacked = np.concatenate(thetas).reshape(shape[0], -1)
+    theta = [X @ Phi.basis() @ (B @ Y).conj().T for X, Y, Phi, _ in shared]
+    stacked = np.concatenate([np.zeros((0, *shape[1:]), dtype), *theta]).reshape(shape[0], -1)
     return np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T).reshape(shape)
 
 
@@ -238,7 +246,7 @@ def sylvester_solutions(
         M, shape (n1, n1), likewise; or anything with `sigma_s` and `sigma_d`, such as a `MatrixSystem`, and then
         M = Σd Σs⁻¹ is met through the symmetric-definite eigenproblem Σd u = r Σs u.
     tolerance
-        Relative perturbation of P and M in the 2-norm, in (0, 1); 128 √max(n1, n2) eps when left out: the rounding
+        Relative perturbation of P and M in the 2-norm, in [eps, 1); 128 √max(n1, n2) eps when left out: the rounding
         of the computation, with room for that of how P and M were made.
     basis
         Whether to write out the basis; without it the memory is O(n1² + n2²), however many solutions there are.
@@ -267,50 +275,27 @@ def sylvester_solutions(
     """
     P, M, R, B = _problem(predictor, ratio_matrix)
     tolerance = _tolerance(tolerance, P, M)
-    left = invariant_clusters(P, tolerance * _norm(P))
-    right = [  # Rᴴ Y = Y Sᴴ
-        c._replace(eigenvalues=c.eigenvalues.conj(), block=c.block.conj().T)
-        for c in invariant_clusters(R.conj().T, tolerance * _norm(R))
-    ]
-
-    distance = _cluster_distances(left, right)
-    threshold = np.add.outer([c.radius for c in left], [c.radius for c in right])
-    found = []
-    for i, j in np.argwhere(_separation_bound(left, right, distance) <= threshold):
-        pair = _pair_solutions(left[i].block, right[j].block, threshold[i, j])
-        if pair.eigenvalues.size:
-            distance[i, j] = np.inf
-            found.append(_Solutions(left[i], right[j], pair))
-
-    shared = np.concatenate([np.zeros(0), *(solutions.pair.eigenvalues for solutions in found)])
-    shared = shared[np.lexsort((-shared.imag, -shared.real))]
+    shared, left, right, distance = _shared_clusters(P, R, tolerance)
+    values = np.concatenate([np.zeros(0), *(Phi.eigenvalues for _, _, Phi, _ in shared)])
+    values = values[np.lexsort((-values.imag, -values.real))]
     if basis:
-        written = _orthonormal_basis(found, B, (shared.size, len(P), len(M)), P.dtype)
-        residual = np.max(np.linalg.norm(P @ written - written @ M, axis=(1, 2)), initial=0.0)
-        scale = _norm(P) + _norm(M)
+        theta = _orthonormal_basis(shared, B, (values.size, len(P), len(M)), P.dtype)
+        residuals = np.linalg.norm(P @ theta - theta @ M, axis=(1, 2)) / ((_norm(P) + _norm(M)) or 1.0)
     else:
-        written = None
-        residual = max((solutions.residual_bound(P, R) for solutions in found), default=0.0)
-        scale = _norm(P) + _norm(R)
+        theta = None
+        residuals = np.array([pair.residual for pair in shared]) / ((_norm(P) + _norm(R)) or 1.0)
+    method = (
+        f"Schur forms: {len(left)} clusters of eigenvalues of P, {len(right)} of M, {len(shared)} pairs share"
+    )
     return SylvesterSolutions(
-        nullity=shared.size,
-        shared_eigenvalues=shared if np.any(shared.imag) else shared.real,
+        nullity=values.size,
+        shared_eigenvalues=values if np.any(values.imag) else values.real,
         gap=float(np.min(distance)),
-        basis=written,
-        residual=float(residual / scale) if residual > 0 else 0.0,
-        method=_describe(left, right, found),
+        basis=theta,
+        residual=float(np.max(residuals, initial=0.0)),
+        method=method,
         tolerance=tolerance,
     )
-
-
-def _describe(left: list[Cluster], right: list[Cluster], found: list[_Solutions]) -> str:
-    method = (
-        f"Schur forms: {len(left)} clusters of eigenvalues of P, {len(right)} of M, {len(found)} pairs shared"
-    )
-    if found:
-        a, b = max(((len(x.block), len(y.block)) for x, y, _ in found), key=np.prod)
-        method += f", the largest {a}×{b}"
-    return method
 
 
 def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float | None = None) -> np.ndarray:
@@ -347,7 +332,7 @@ def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float |
             " use sylvester_solutions"
         )
     threshold = _tolerance(tolerance, P, M) * (_norm(P) + _norm(M))
-    return _kronecker_null_space(P, M, threshold)[1]
+    return kronecker_null_space(P, M, threshold)[1]
 
 
 # --- one solution -------------------------------------------------------------------------------------------

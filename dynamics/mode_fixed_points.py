@@ -67,7 +67,8 @@ def leaf_eigenvalues(beta: Any, gamma: Any, system: ModeSystem) -> np.ndarray:
     root = np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j)
     # the root of s² + b s + γζ that adds up without cancellation, then the other one from their product
     s = -(b + np.copysign(1.0, b) * root) / 2
-    other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
+    with np.errstate(invalid="ignore"):  # NaN stands for a point that does not exist
+        other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
     # adding zero turns −0 into 0
     return np.sort(0.0 + np.stack([s, other], axis=-1), axis=-1)[..., ::-1]
 
@@ -237,7 +238,8 @@ def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
         pair = leaf_eigenvalues(
             level * lambda_d / system.tau_online, sign * level * root / system.tau_online, system
         )
-        spectra += 2 * [np.concatenate([-2 * eta[:, None], pair], axis=-1)]
+        across = np.where(np.isnan(level), np.nan, -2 * eta)
+        spectra += 2 * [np.concatenate([across[:, None], pair], axis=-1)]
     return WeightDecayFixedPoints(
         ("origin", "lower", "lower-mirror", "upper", "upper-mirror"),
         ModeState(w1, p, w1.copy()),

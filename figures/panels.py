@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from figures.style import FAINT, FATES, INK, MUTED, ONLINE, PREDICTOR, TARGET
+from figures.style import DASHED, FAINT, FATES, INK, MUTED, ONLINE, PREDICTOR, TARGET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LONG = 50  # natural times that a linear axis shows well; beyond, it would hide the start
 _CROWD = 16  # lines that can be told apart, and labels that fit one above the other
-_DASHED = (0, (4, 3))
+_GAP = 0.06  # between labels, as a fraction of the panel's height
 
 
-def scale_time(ax: Axes, t_end: float, natural: float) -> Axes:
-    """Time axis from the start to `t_end`: linear for short runs, for long ones logarithmic beyond `natural`."""
-    if t_end > _LONG * natural:
+def scale_time(ax: Axes, ts: np.ndarray, natural: float) -> Axes:
+    """Time axis over the run: linear for short runs, for long ones logarithmic beyond the `natural` time."""
+    begin, end = ts[0], ts[-1]
+    if end - begin > _LONG * natural:
         ax.set_xscale("symlog", linthresh=natural, linscale=0.5, subs=range(2, 10))
-    ax.set_xlim(0, t_end if t_end > 0 else natural)
+    ax.set_xlim(begin, end if end > begin else begin + natural)
     ax.set_xlabel("time $t$")
     return ax
 
 
 def draw_weights(ax: Axes, ts: np.ndarray, states: Any, mode: int) -> Axes:
-    """Weights of one mode over time: w1 (online), w2 (predictor), θ (target), columns of a `ModeState`."""
+    """Weights of one mode over time, w1 (online), w2 (predictor), θ (target), from a `ModeState` (T, n_modes)."""
     # θ ends on w1: wide and light beneath narrow and dark, both are seen
     ax.plot(ts, states.online[:, mode], color=ONLINE, label="$w_1$ online", zorder=2.2)
     ax.plot(ts, states.predictor[:, mode], color=PREDICTOR, label="$w_2$ predictor", zorder=2.1)
@@ -36,14 +37,11 @@ def draw_weights(ax: Axes, ts: np.ndarray, states: Any, mode: int) -> Axes:
 
 
 def draw_end_point(ax: Axes, end: Any, mode: int) -> Axes:
-    """Predicted end of one mode as dashed lines; a weight whose end is not known (NaN) has none.
-
-    `end` is a `Prediction`, or a `ModeState` of shape (n_modes,).
-    """
-    for part, colour in (("target", TARGET), ("online", ONLINE), ("predictor", PREDICTOR)):
+    """Predicted end of one mode as dashed lines, from a `Prediction`; a weight whose end is NaN has none."""
+    for part, colour in (("online", ONLINE), ("predictor", PREDICTOR), ("target", TARGET)):
         value = getattr(end, part)[mode]
         if np.isfinite(value):
-            ax.axhline(value, color=colour, linewidth=1.0, linestyle=_DASHED, zorder=1.5, gid=f"end-{part}")
+            ax.axhline(value, color=colour, linewidth=1.0, linestyle=DASHED, zorder=1.5, gid=f"end-{part}")
     return ax
 
 
@@ -58,61 +56,67 @@ def draw_paths(ax: Axes, ts: np.ndarray, values: np.ndarray, fates: Sequence[str
     """Columns of `values`, shape (T, n), over time, each in the colour of its fate."""
     width = 1.4 if values.shape[1] <= _CROWD else 0.7
     for column, fate in zip(values.T, fates, strict=True):
-        # mostly the few that did not learn are looked for: they lie above
+        # the few that did not learn are what is looked for: they lie above
         ax.plot(ts, column, color=FATES[fate], linewidth=width, zorder=2.0 if fate == "learned" else 2.1)
     return ax
 
 
-def draw_end_marks(ax: Axes, t: float, values: np.ndarray, fates: Sequence[str]) -> Axes:
-    """Predicted ends as open circles at time t, each in the colour of its predicted fate; none where NaN."""
-    for value, fate in zip(values, fates, strict=True):
-        if np.isfinite(value):
-            ax.plot(t, value, marker="o", markersize=5, color=FATES[fate], fillstyle="none", clip_on=False)
+def draw_drift(ax: Axes, ts: np.ndarray, drift: np.ndarray, fates: Sequence[str]) -> Axes:
+    """Departure from the balance law, shape (T, n), over time on a logarithmic axis, where zeros have no place."""
+    ax.set_yscale("log")
+    if np.any(drift > 0):
+        return draw_paths(ax, ts, np.where(drift > 0, drift, np.nan), fates)
+    ax.set_yticks([])
+    ax.text(0.5, 0.5, "exactly 0 throughout", transform=ax.transAxes, ha="center", va="center", color=MUTED)
     return ax
 
 
-def draw_drift(ax: Axes, ts: np.ndarray, drift: np.ndarray, colours: Sequence[str]) -> Axes:
-    """Departure from the balance law, shape (T, n), over time on a logarithmic axis; zeros are left out."""
-    ax.set_yscale("log")
-    shown = np.where(drift > 0, drift, np.nan)
-    for column, colour in zip(shown.T, colours, strict=True):
-        ax.plot(ts, column, color=colour, linewidth=0.9)
-    if np.all(drift == 0):
-        ax.set_ylim(1e-17, 1e-15)
-        ax.text(0.5, 0.5, "exactly 0 throughout", transform=ax.transAxes, ha="center", va="center", color=MUTED)
+def draw_end_marks(ax: Axes, t: float, values: np.ndarray, fates: Sequence[str]) -> Axes:
+    """Predicted ends, shape (n,), as open circles at time t in the colour of the predicted fate; none where NaN."""
+    for value, fate in zip(values, fates, strict=True):
+        if np.isfinite(value):
+            ax.plot(t, value, "o", color=FATES[fate], fillstyle="none", markersize=5, clip_on=False)
     return ax
 
 
 def draw_spectrum(ax: Axes, ratios: np.ndarray, n_top: int) -> Axes:
-    """Spectrum of M as horizontal lines, descending, the first `n_top` emphasised."""
-    for rank, ratio in enumerate(ratios):
-        top = rank < n_top
-        ax.axhline(
-            ratio,
-            color=MUTED if top else FAINT,
-            linewidth=0.6 if top else 0.4,
-            zorder=1.2 if top else 1.0,
-            gid=f"ratio-{rank + 1}",
-        )
+    """Spectrum of M, descending, as horizontal lines, the first `n_top` of them emphasised."""
+    for part, colour, width in ((ratios[n_top:], FAINT, 0.5), (ratios[:n_top], MUTED, 0.7)):
+        ax.hlines(part, 0, 1, transform=ax.get_yaxis_transform(), colors=colour, linewidths=width, zorder=1.0)
     return ax
 
 
-def draw_matches(
-    ax: Axes, eigenvalues: np.ndarray, labels: Sequence[str], fates: Sequence[str], gap: float
-) -> Axes:
-    """Final eigenvalues as dots at their height, joined to labels that keep a distance of `gap`."""
+def draw_matches(ax: Axes, values: np.ndarray, labels: Sequence[str], fates: Sequence[str]) -> Axes:
+    """Values as dots at their height, joined to labels that give way to each other; the limits must be set.
+
+    Parameters
+    ----------
+    ax
+        A strip; its frame is taken away.
+    values
+        Shape (n,), real.
+    labels, fates
+        One a value.
+    """
     from scipy.optimize import isotonic_regression
 
-    order = np.argsort(eigenvalues)
-    steps = gap * np.arange(len(order))
-    heights = isotonic_regression(eigenvalues[order] - steps).x + steps  # nearest heights with that distance
-    crowded = len(order) > _CROWD
-    for i, height in zip(order, heights, strict=True):
+    heights = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([0 * values, values])))[:, 1]
+    order = np.argsort(heights)
+    spacing = _GAP * np.arange(len(order))
+    label_heights = isotonic_regression(heights[order] - spacing).x + spacing  # the nearest that keep their distance
+    for i, height in zip(order, label_heights, strict=True):
         colour = FATES[fates[i]]
-        ax.plot(0, eigenvalues[i], marker="o", markersize=3.5, color=colour, clip_on=False)
-        if not crowded:
-            ax.plot([0.06, 0.22], [eigenvalues[i], height], color=colour, linewidth=0.6, clip_on=False)
-            ax.text(0.26, height, labels[i], color=colour, va="center", fontsize="small")
+        ax.plot(0, values[i], "o", color=colour, markersize=3.5, clip_on=False)
+        if len(order) <= _CROWD:
+            ax.plot(
+                [0.05, 0.2],
+                [heights[i], height],
+                transform=ax.transAxes,
+                color=colour,
+                linewidth=0.6,
+                clip_on=False,
+            )
+            ax.text(0.24, height, labels[i], transform=ax.transAxes, color=colour, va="center_baseline")
     ax.set_xlim(0, 1)
     ax.set_axis_off()
     return ax
@@ -120,5 +124,5 @@ def draw_matches(
 
 def draw_floors(ax: Axes, ts: np.ndarray, floors: np.ndarray) -> Axes:
     """Lower bounds, shape (T, n), over time as dashed lines."""
-    ax.plot(ts, floors, color=INK, linewidth=0.7, linestyle=_DASHED, zorder=1.5)
+    ax.plot(ts, floors, color=INK, linewidth=0.7, linestyle=DASHED, zorder=1.5)
     return ax

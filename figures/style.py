@@ -24,7 +24,10 @@ FATES = {"learned": "#00916b", "collapsed": "#a8327e", "undecided": "#8a8a8a"}
 INK, MUTED, FAINT = "#333333", "#767676", "#d9d9d9"
 """Text, reference lines, and what should be seen last."""
 
-_NO_DATE = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+DASHED = (0, (4, 3))
+"""Line style of what theory predicts; what the run did is drawn through."""
+
+_NO_DATE: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 @contextmanager

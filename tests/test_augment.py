@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -53,7 +54,8 @@ def outcomes(augmentation: Augmentation) -> list[np.ndarray]:
     match augmentation:
         case Shift(k=k):
             steps = range(-k, k + 1)
-            return [dense(lambda x, a=a, b=b: np.roll(x, (a, b), (0, 1))) for a, b in product(steps, steps)]
+            shifts = product(steps, steps)
+            return [dense(partial(np.roll, shift=shift, axis=(0, 1))) for shift in shifts]
         case Flip():
             return [np.eye(D), dense(lambda x: x[:, ::-1])]
         case Erase():
@@ -65,7 +67,7 @@ def outcomes(augmentation: Augmentation) -> list[np.ndarray]:
                 return x
 
             places = product(range(h - side + 1), range(w - side + 1))
-            return [dense(lambda x, p=place: erased(x, *p)) for place in places]
+            return [dense(partial(erased, top=top, left=left)) for top, left in places]
         case Gain(s=s):
             return [(1 + s) * np.eye(D), (1 - s) * np.eye(D)]
         case Scramble(k=k):

@@ -33,13 +33,34 @@ def report_of(dyn, *arguments):
 
 
 ONE_MODE = ("simulate", "--lambda-s", "1", "--lambda-d", "0.5")
-SMALL = ("simulate", "--lambda-s", "1", "--lambda-d", ".9", "--lambda-s", "1", "--lambda-d", ".4", "--dim", "2")
+SMALL = (
+    "simulate",
+    "--lambda-s",
+    "1",
+    "--lambda-d",
+    ".9",
+    "--lambda-s",
+    "1",
+    "--lambda-d",
+    ".4",
+    "--dim",
+    "2",
+)
 
 
 def test_the_worked_example(dyn):
     report = report_of(dyn, *ONE_MODE)
     (mode,) = report["modes"]
-    assert set(mode) >= {"lambda_s", "lambda_d", "ratio", "initial", "final", "fate", "predicted", "invariant"}
+    assert set(mode) >= {
+        "lambda_s",
+        "lambda_d",
+        "ratio",
+        "initial",
+        "final",
+        "fate",
+        "predicted",
+        "invariant",
+    }
     assert set(report) >= {"status", "t", "n_field_evaluations", "seconds"}
     for part in ("online", "predictor", "target"):
         assert mode["final"][part] == pytest.approx(0.5, abs=1e-6)
@@ -81,10 +102,21 @@ def test_weight_decay_below_the_saddle_node_keeps_the_stable_point(dyn, tau):
 
 
 @pytest.mark.parametrize(
-    ("lambda_d", "online", "fate"), [("0", ".1", "collapsed"), ("1", ".1", "learned"), (".5", "0", "collapsed")]
+    ("lambda_d", "online", "fate"),
+    [("0", ".1", "collapsed"), ("1", ".1", "learned"), (".5", "0", "collapsed")],
 )
 def test_edges_of_the_parameter_range_work(dyn, lambda_d, online, fate):
-    arguments = ("simulate", "--lambda-s", "1", "--lambda-d", lambda_d, "--online", online, "--target", online)
+    arguments = (
+        "simulate",
+        "--lambda-s",
+        "1",
+        "--lambda-d",
+        lambda_d,
+        "--online",
+        online,
+        "--target",
+        online,
+    )
     report = report_of(dyn, *arguments)
     if report["status"] == "steady":
         assert report["modes"][0]["fate"] == fate
@@ -148,8 +180,11 @@ def test_objectives_follow_their_moments(dyn):
 
 
 def test_raft_without_normalisation_runs_away(dyn):
-    code, out, err = dyn(*ONE_MODE, "--objective", "raft", "--alpha", ".1", "--out", "run.npz", "--json")
-    assert code == 3  # R26: 2α(1 − r) < β
+    # R26: 2α(1 − r) < β makes λs' < 0; below p = r' collapse still attracts (R5), so start beyond it
+    start = ("--online", "2", "--predictor", "2", "--target", "2")
+    raft = ("--objective", "raft", "--alpha", ".1")
+    code, out, err = dyn(*ONE_MODE, *raft, *start, "--out", "run.npz", "--json")
+    assert code == 3
     assert json.loads(out)["status"] == "diverged"
     assert "diverged at t =" in err
     assert np.load("run.npz")["t"].size > 1
@@ -240,8 +275,10 @@ def test_tables_for_people(dyn):
 
 def test_notes_go_to_standard_error_and_quiet_silences_them(dyn):
     np.save("x.npy", np.random.default_rng(0).standard_normal((50, 4)))
-    loud = dyn("simulate", "--data", "x.npy", "--augment", "noise:1", "--dim", "2", "--t-end", "1", "--json")
-    quiet = dyn("simulate", "--data", "x.npy", "--augment", "noise:1", "--dim", "2", "--t-end", "1", "--json", "--quiet")
+    data = ("--data", "x.npy", "--augment", "noise:1")
+    arguments = ("simulate", *data, "--dim", "2", "--t-end", "1", "--json")
+    loud = dyn(*arguments)
+    quiet = dyn(*arguments, "--quiet")
     assert "mean" in loud[2]
     assert quiet[2] == ""
     assert json.loads(loud[1])["final"] == json.loads(quiet[1])["final"]
@@ -251,6 +288,7 @@ def test_info_names_versions_devices_and_things(dyn):
     report = report_of(dyn, "info")
     assert "numpy" in report["versions"]
     assert report["devices"]
+    assert set(report["variants"]) == {str(variant) for variant in Variant}
     for topic in ("augmentations", "variants", "objectives", "datasets", "formats"):
         code, out, _ = dyn("info", topic)
         assert code == 0
@@ -384,7 +422,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "named"), BAD, ids=[" ".join(arguments) or "nothing" for arguments, _ in BAD])
+@pytest.mark.parametrize(
+    ("arguments", "named"), BAD, ids=[" ".join(arguments) or "nothing" for arguments, _ in BAD]
+)
 def test_bad_input_is_refused_in_one_line(dyn, arguments, named):
     write_bad_files()
     before = sorted(Path().rglob("*"))

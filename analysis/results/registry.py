@@ -107,7 +107,9 @@ class Check(NamedTuple):
         }
 
 
-def check(result: Result, *, n_trials: int = 5, seed: int = 0, symbolic: bool = False, **subjects: Any) -> Check:
+def check(
+    result: Result, *, n_trials: int = 5, seed: int = 0, symbolic: bool = False, **subjects: Any
+) -> Check:
     """Test a result on random systems.
 
     Parameters

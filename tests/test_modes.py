@@ -1,0 +1,234 @@
+"""R3: where the full flow decouples into modes it is the flow of the modes, and where it does not, that is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from dynamics.fields import FIELDS, VectorField
+from dynamics.integrate import integrate
+from dynamics.mode_fields import MODE_FIELDS
+from dynamics.modes import commutator, expand_modes, joint_eigenbasis, reduce_to_modes
+from dynamics.states import MatrixState, ModeState
+from dynamics.system import MatrixSystem, ModeSystem
+
+seeds = st.integers(0, 2**32 - 1)
+TAUS = {"tau_online": 0.7, "tau_predictor": 1.3, "tau_target": 2.0}
+
+
+def rotation(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.linalg.qr(rng.standard_normal((n, n)))[0]
+
+
+def conjugated(eigenvalues: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    sigma = Q @ np.diag(eigenvalues) @ Q.T
+    return (sigma + sigma.T) / 2
+
+
+def decoupled(
+    rng: np.random.Generator, n1: int, n2: int, weight_decay: float = 0.0
+) -> tuple[ModeState, ModeSystem, np.ndarray, MatrixSystem]:
+    """Random modes, and a network that they are the modes of, in a random basis."""
+    Q = rotation(rng, n1)
+    lambda_s, lambda_d = rng.uniform(0.5, 2.0, n1), rng.uniform(0.05, 0.5, n1)
+    chosen = rng.permutation(n1)[:n2]
+    signs = rng.choice([-1.0, 1.0], (3, n2))
+    state = ModeState(*(signs * rng.uniform(0.1, 0.8, (3, n2))))
+    rates = TAUS | {"weight_decay": weight_decay}
+    modes = ModeSystem(lambda_s[chosen], lambda_d[chosen], **rates)
+    system = MatrixSystem(conjugated(lambda_s, Q), conjugated(lambda_d, Q), **rates)
+    return state, modes, Q[:, chosen].T, system
+
+
+# --- the flow -----------------------------------------------------------------------------------------------
+
+
+# P is set for all rows at once by an eigendecomposition that may permute them, with a maximum over all rows
+MATRIX_ONLY = {"directpred", "directset"}
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - MATRIX_ONLY))
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_the_flow_of_a_decoupled_state_is_the_flow_of_its_modes(name: str, weight_decay: float) -> None:
+    state, modes, directions, system = decoupled(np.random.default_rng(5), 5, 3, weight_decay)
+    ts = np.array([0.0, 0.3, 1.0, 4.0, 12.0])
+    tolerance = {"rtol": 1e-10, "atol": 1e-12}
+    one = integrate(state, modes, MODE_FIELDS[name], ts=ts, **tolerance).states
+    full = integrate(expand_modes(state, directions), system, FIELDS[name], ts=ts, **tolerance).states
+    for k in range(len(ts)):
+        expanded = expand_modes(ModeState(*(part[k] for part in one)), directions)
+        for found, expected in zip(full, expanded, strict=True):
+            # each run is off by up to 10 (rtol |state| + atol), and no weight exceeds 2
+            np.testing.assert_allclose(found[k], expected, rtol=0, atol=2 * 10 * (2e-10 + 1e-12))
+
+
+@pytest.mark.parametrize("field", [FIELDS["full"], FIELDS["no-ema"]], ids=lambda field: field.name)
+def test_a_trajectory_stays_decoupled(field: VectorField) -> None:
+    state, modes, directions, system = decoupled(np.random.default_rng(8), 4, 4)
+    run = integrate(expand_modes(state, directions), system, field, 5.0, rtol=1e-10, atol=1e-12)
+    # rows stray by the error of the run: 10 (rtol |state| + atol)
+    reduced = reduce_to_modes(run.final, system, tolerance=10 * (2e-10 + 1e-12))
+    np.testing.assert_allclose(reduced.system.lambda_s, modes.lambda_s, rtol=1e-8)
+
+
+# --- reduction and its inverse ------------------------------------------------------------------------------
+
+
+@given(seed=seeds, n1=st.integers(1, 6), data=st.data())
+def test_reducing_a_rotated_system_gives_back_its_modes(seed: int, n1: int, data: st.DataObject) -> None:
+    n2 = data.draw(st.integers(1, n1))
+    state, modes, directions, system = decoupled(np.random.default_rng(seed), n1, n2, weight_decay=0.1)
+    reduced = reduce_to_modes(expand_modes(state, directions), system)
+    sign = np.sign(np.sum(reduced.directions * directions, axis=1))  # of an eigenvector: a matter of choice
+    # products of n1 numbers of size one: rounding of about n1 eps
+    close = {"rtol": 0, "atol": 1e-13}
+    np.testing.assert_allclose(reduced.directions, sign[:, None] * directions, **close)
+    np.testing.assert_allclose(reduced.state.online, sign * state.online, **close)
+    np.testing.assert_allclose(reduced.state.target, sign * state.target, **close)
+    np.testing.assert_array_equal(reduced.state.predictor, state.predictor)
+    np.testing.assert_allclose(reduced.system.lambda_s, modes.lambda_s, **close)
+    np.testing.assert_allclose(reduced.system.lambda_d, modes.lambda_d, **close)
+    for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay"):
+        assert getattr(reduced.system, name) == getattr(modes, name)
+    expanded = expand_modes(reduced.state, reduced.directions)
+    for found, expected in zip(expanded, expand_modes(state, directions), strict=True):
+        np.testing.assert_allclose(found, expected, **close)
+
+
+def test_a_diagonal_system_keeps_signs_and_axes() -> None:
+    system = MatrixSystem(np.array([1.0, 2.0, 3.0]), np.array([0.9, 0.5, 0.3]))
+    W = np.array([[0.0, -0.2, 0.0], [0.1, 0.0, 0.0]])
+    reduced = reduce_to_modes(MatrixState(W, np.diag([0.3, -0.4]), -W), system)
+    np.testing.assert_array_equal(reduced.directions, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(reduced.state, [[-0.2, 0.1], [0.3, -0.4], [0.2, -0.1]])
+    np.testing.assert_array_equal(reduced.system.lambda_s, [2.0, 1.0])
+
+
+def test_any_orthogonal_rows_decouple_when_the_input_is_isotropic() -> None:
+    rng = np.random.default_rng(3)
+    system = MatrixSystem(1.3 * np.eye(4), np.eye(4))
+    rows = 0.3 * rotation(rng, 4)[:2]
+    reduced = reduce_to_modes(MatrixState(rows, np.diag([0.1, 0.2]), 2 * rows), system)
+    np.testing.assert_allclose(np.abs(reduced.state.online), 0.3, rtol=1e-15)
+    np.testing.assert_allclose(reduced.system.ratio, 1 / 1.3, rtol=1e-15)
+
+
+def test_a_row_whose_online_weights_vanish_is_known_by_its_target() -> None:
+    system = MatrixSystem(np.ones(3), np.array([0.9, 0.5, 0.3]))
+    W, Th = np.zeros((2, 3)), np.array([[0, 0, 0.1], [0.2, 0, 0]])
+    reduced = reduce_to_modes(MatrixState(W, np.eye(2), Th), system)
+    np.testing.assert_array_equal(reduced.system.lambda_d, [0.3, 0.9])
+    np.testing.assert_array_equal(reduced.state.target, [0.1, 0.2])
+
+
+@pytest.mark.parametrize("empty", [[0], [1, 2], [0, 1, 2]])
+def test_an_empty_row_stands_for_a_mode_that_no_other_row_has(empty: list[int]) -> None:
+    state, modes, directions, system = decoupled(np.random.default_rng(2), 5, 3)
+    state.online[empty] = state.target[empty] = 0.0
+    reduced = reduce_to_modes(expand_modes(state, directions), system)
+    U = reduced.directions
+    np.testing.assert_allclose(U @ U.T, np.eye(3), atol=1e-13)
+    np.testing.assert_allclose(U @ system.sigma_s, reduced.system.lambda_s[:, None] * U, atol=1e-13)
+    np.testing.assert_allclose(U @ system.sigma_d, reduced.system.lambda_d[:, None] * U, atol=1e-13)
+    kept = np.setdiff1d(np.arange(3), empty)
+    np.testing.assert_allclose(reduced.system.lambda_s[kept], modes.lambda_s[kept], rtol=1e-13)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+def test_moments_that_do_not_commute_are_refused_with_their_commutator() -> None:
+    S, D = np.array([[2.0, 0.5], [0.5, 1.0]]), np.diag([0.5, 0.2])
+    system = MatrixSystem(S, D)
+    size = np.linalg.norm(S @ D - D @ S) / np.linalg.norm(S @ D)
+    assert commutator(system) == pytest.approx(size, rel=1e-14)
+    message = (
+        rf"^Σs and Σd must commute .* got ‖ΣsΣd − ΣdΣs‖/‖ΣsΣd‖ = {size:.3g}; integrate the full flow instead$"
+    )
+    with pytest.raises(ValueError, match=message):
+        joint_eigenbasis(system)
+    with pytest.raises(ValueError, match=message):
+        reduce_to_modes(MatrixState(np.eye(2), np.eye(2), np.eye(2)), system)
+
+
+def refused(W: object, P: object, Th: object, message: str) -> None:
+    system = MatrixSystem(np.ones(3), np.array([0.9, 0.5, 0.3]))
+    with pytest.raises(ValueError, match=message):
+        reduce_to_modes(MatrixState(W, P, Th), system)
+
+
+AXES = np.eye(3)[:2]
+
+
+def test_a_row_off_the_eigenvectors_is_refused() -> None:
+    astray = np.array([[1.0, 0, 0], [0, 1.0, 1e-3]])
+    message = "^each row of `online` and `target` must lie along one joint eigenvector .* row 1 strays from that by "
+    refused(astray, np.eye(2), AXES, message)
+    refused(AXES, np.eye(2), astray, message)
+    refused(astray, np.eye(2), astray, message)
+    refused(AXES, np.eye(2), AXES[::-1], message.replace("row 1", "row 0"))
+
+
+def test_a_predictor_that_mixes_rows_is_refused() -> None:
+    message = r"^`predictor` must be diagonal to decouple, got an off-diagonal entry of 0\.25$"
+    refused(AXES, np.array([[1.0, -0.25], [0, 1.0]]), AXES, message)
+
+
+def test_two_rows_on_one_eigenvector_are_refused() -> None:
+    message = "^rows of `online` and `target` must lie along different eigenvectors to decouple$"
+    refused(AXES[[0, 0]], np.eye(2), AXES[[0, 0]], message)
+    refused(AXES[[0, 0]], np.eye(2), -2 * AXES[[0, 0]], message)
+
+
+def test_more_rows_than_eigenvectors_are_refused() -> None:
+    W = np.vstack([np.eye(3), np.zeros((1, 3))])
+    refused(W, np.eye(4), W, "^`online` must have at most 3 rows, its columns, to decouple, got 4$")
+
+
+# --- the joint basis ----------------------------------------------------------------------------------------
+
+
+@given(seed=seeds, n1=st.integers(1, 8), repeats=st.booleans())
+def test_the_joint_basis_diagonalises_both_moments(seed: int, n1: int, repeats: bool) -> None:
+    rng = np.random.default_rng(seed)
+    Q = rotation(rng, n1)
+    # repeated eigenvalues of one matrix are told apart by the other
+    lambda_s = rng.integers(1, 3, n1).astype(float) if repeats else rng.uniform(0.5, 2.0, n1)
+    lambda_d = rng.integers(0, 3, n1) / 4 if repeats else rng.uniform(0.0, 0.5, n1)
+    system = MatrixSystem(conjugated(lambda_s, Q), conjugated(lambda_d, Q))
+    basis = joint_eigenbasis(system)
+    U = basis.directions
+    np.testing.assert_allclose(U.T @ U, np.eye(n1), atol=1e-13)
+    # a combination separates eigenvalues by 1e-6 at least in all but one case in a million: eps/1e-6
+    np.testing.assert_allclose(system.sigma_s @ U, U * basis.lambda_s, atol=1e-9)
+    np.testing.assert_allclose(system.sigma_d @ U, U * basis.lambda_d, atol=1e-9)
+    np.testing.assert_allclose(np.sort(basis.lambda_s), np.sort(lambda_s), atol=1e-9)
+    ratios = basis.lambda_d / basis.lambda_s
+    assert np.all(np.diff(ratios) <= 1e-9)
+
+
+@pytest.mark.parametrize("weight", np.array([0.6180339887, 1.3247179572, np.pi / 4, 1.0, 0.5]))
+def test_no_combination_of_the_moments_is_trusted_blindly(weight: float) -> None:
+    # λs/‖λs‖ + weight λd/‖λd‖ takes the same value in both modes, though neither moment does
+    scaled_gap = 1 / np.sqrt(5)
+    d = brentq(lambda d: weight * (1 - d) / np.hypot(1, d) - scaled_gap, -1.0, 1.0, xtol=1e-16)
+    lambda_s, lambda_d = np.array([1.0, 2.0]), np.array([1.0, d])
+    Q = rotation(np.random.default_rng(0), 2)
+    basis = joint_eigenbasis(MatrixSystem(conjugated(lambda_s, Q), conjugated(lambda_d, Q)))
+    np.testing.assert_allclose(basis.lambda_s, lambda_s, atol=1e-13)
+    np.testing.assert_allclose(basis.lambda_d, lambda_d, atol=1e-13)
+
+
+def test_diagonal_moments_are_their_own_basis_sorted_by_ratio() -> None:
+    basis = joint_eigenbasis(MatrixSystem(np.array([1.0, 2.0, 0.5]), np.array([0.5, 1.8, 0.1])))
+    np.testing.assert_array_equal(basis.directions, np.eye(3)[:, [1, 0, 2]])
+    np.testing.assert_array_equal(basis.lambda_s, [2.0, 1.0, 0.5])
+
+
+def test_moments_that_vanish_commute() -> None:
+    zero = np.zeros((2, 2))
+    assert commutator(MatrixSystem(np.eye(2), zero)) == commutator(MatrixSystem(zero, zero)) == 0.0
+    np.testing.assert_allclose(np.abs(joint_eigenbasis(MatrixSystem(zero, zero)).directions), np.eye(2))

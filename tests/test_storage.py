@@ -1,0 +1,262 @@
+"""Files on disk: every format reads back bit for bit in other programs, and is written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import pytest
+import xarray
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dynamics.storage import SUFFIXES, Variable, checked_suffix, replacing, write_arrays
+
+META = {"variant": "full", "lambda_s": [1.0, 0.1 + 0.2], "note": "two\nlines, a comma and Σ"}
+Read = Callable[[Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
+
+
+def sample(values: np.ndarray | None = None) -> dict[str, Variable]:
+    """Modes and a matrix over three times, with numbers that no short decimal holds and the ends of the range."""
+    rng = np.random.default_rng(0)
+    limits = np.finfo(np.float64)
+    online = np.array([[limits.max, limits.tiny], [-limits.smallest_subnormal, -0.0], [0.1 + 0.2, 1 / 3]])
+    return {
+        "t": Variable(("t",), np.array([0.0, 1e-300, 1e300])),
+        "online": Variable(("t", "mode"), online if values is None else values),
+        "predictor": Variable(("t", "row", "column"), rng.standard_normal((3, 2, 2))),
+    }
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype == np.float64 and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+# --- readers that know nothing of this project --------------------------------------------------------------
+
+
+def read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        found = dict(file)
+    return found, json.loads(str(found.pop("meta")))
+
+
+def read_json(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    meta = found.pop("meta")
+    return {name: np.array(values) for name, values in found.items()}, meta
+
+
+def read_netcdf(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with xarray.open_dataset(path) as dataset:
+        dataset.load()
+    # netCDF-3 is big-endian: the same numbers in another byte order
+    return {str(name): np.asarray(v.values, np.float64) for name, v in dataset.variables.items()}, json.loads(
+        dataset.attrs["meta"]
+    )
+
+
+def from_columns(
+    columns: dict[str, np.ndarray], first_line: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    names = {"t": ["t"], "online": ["online_0", "online_1"]}
+    names["predictor"] = [f"predictor_{i}_{j}" for i in (0, 1) for j in (0, 1)]
+    assert list(columns) == [*chain.from_iterable(names.values())]
+    shapes = {"t": (3,), "online": (3, 2), "predictor": (3, 2, 2)}
+    found = {
+        name: np.stack([columns[column] for column in names[name]], axis=-1).reshape(shape)
+        for name, shape in shapes.items()
+    }
+    assert first_line.startswith("# ")
+    return found, json.loads(first_line[2:])
+
+
+def read_csv(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        first, header, *rows = [file.readline(), *csv.reader(file)]
+    columns = {name: np.array([float(row[k]) for row in rows]) for k, name in enumerate(header)}
+    return from_columns(columns, str(first))
+
+
+def read_csv_with_pandas(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    frame = pd.read_csv(path, comment="#", engine="python")  # which reads numbers as Python does, exactly
+    first = path.read_text(encoding="utf-8").split("\n")[0]
+    return from_columns({name: frame[name].to_numpy() for name in frame.columns}, first)
+
+
+READERS: dict[str, tuple[str, Read]] = {
+    "npz": ("x.npz", read_npz),
+    "capitals": ("x.NPZ", read_npz),
+    "csv": ("x.csv", read_csv),
+    "pandas": ("x.csv", read_csv_with_pandas),
+    "json": ("x.json", read_json),
+    "nc": ("x.nc", read_netcdf),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_format_reads_back_the_same_bits(name: str, tmp_path: Path) -> None:
+    file, read = READERS[name]
+    variables = sample()
+    write_arrays(tmp_path / file, variables, META)
+    found, meta = read(tmp_path / file)
+    assert meta == META
+    assert found.keys() == variables.keys()
+    assert {key: same_bits(found[key], variables[key].values) for key in found} == dict.fromkeys(found, True)
+    assert os.listdir(tmp_path) == [file]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=arrays(np.float64, (3, 2), elements=st.floats(allow_nan=False, allow_infinity=False)))
+@pytest.mark.parametrize("name", READERS)
+def test_any_finite_number_reads_back(name: str, values: np.ndarray, tmp_path: Path) -> None:
+    file, read = READERS[name]
+    write_arrays(tmp_path / file, sample(values), {})
+    assert same_bits(read(tmp_path / file)[0]["online"], values)
+
+
+@pytest.mark.parametrize("name", ["npz", "csv", "pandas", "nc"])
+def test_what_is_not_finite_reads_back_where_the_format_can_hold_it(name: str, tmp_path: Path) -> None:
+    file, read = READERS[name]
+    values = np.array([[np.nan, np.inf], [-np.inf, 0.0], [1.0, 2.0]])
+    write_arrays(tmp_path / file, sample(values), {})
+    np.testing.assert_array_equal(read(tmp_path / file)[0]["online"], values)
+
+
+def test_netcdf_names_the_axes_and_makes_time_a_coordinate(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "x.nc", sample(), META)
+    with xarray.open_dataset(tmp_path / "x.nc") as dataset:
+        assert dict(dataset.sizes) == {"t": 3, "mode": 2, "row": 2, "column": 2}
+        assert list(dataset.coords) == ["t"]
+        assert dataset["predictor"].dims == ("t", "row", "column")
+
+
+# --- whole or not at all ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def file_size_limit(n_bytes: int) -> Iterator[None]:
+    """Let any write beyond a size fail, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("before", [None, b"what was there"], ids=["new", "existing"])
+def test_a_write_that_fails_half_way_leaves_everything_as_it_was(
+    suffix: str, before: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / f"run{suffix}"
+    if before is not None:
+        path.write_bytes(before)
+    large = {"t": Variable(("t",), np.random.default_rng(0).standard_normal(20_000))}
+    with file_size_limit(60_000), pytest.raises(OSError, match="File too large"):
+        write_arrays(path, large, {})
+    assert os.listdir(tmp_path) == ([] if before is None else [path.name])
+    assert before is None or path.read_bytes() == before
+
+
+def test_json_refuses_what_is_not_a_number_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("what was there")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_arrays(path, {"t": Variable(("t",), np.array([0.0, np.nan]))}, {})
+    assert path.read_text() == "what was there"
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_existing_file_is_replaced_by_the_new_one(suffix: str, tmp_path: Path) -> None:
+    path, fresh = tmp_path / f"run{suffix}", tmp_path / f"fresh{suffix}"
+    path.write_bytes(b"x" * 100_000)
+    write_arrays(path, sample(), META)
+    write_arrays(fresh, sample(), META)
+    assert path.stat().st_size == fresh.stat().st_size
+
+
+def test_the_old_file_is_there_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "run.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["run.txt"]
+
+
+def test_an_interruption_removes_the_temporary_file(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "run.txt") as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_file_has_the_permissions_of_any_other(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write_arrays(tmp_path / "run.json", sample(), {})
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run.json").stat().st_mode) == 0o666 & ~mask
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run.hdf", "run", "run.npz.gz", ".npz"])
+def test_another_suffix_is_refused_and_nothing_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^a file name must end in \.npz, \.csv, \.json, \.nc, got '.*'$"):
+        write_arrays(tmp_path / name, sample(), {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_suffix_is_accepted_in_capitals() -> None:
+    assert checked_suffix("RUN.CSV", SUFFIXES) == Path("RUN.CSV")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^cannot write .*run\.npz: the folder .*nowhere does not exist$"):
+        write_arrays(tmp_path / "nowhere" / "run.npz", sample(), {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_as_target_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.npz").mkdir()
+    with pytest.raises(ValueError, match=r"^cannot write .*run\.npz: it is a folder$"):
+        write_arrays(tmp_path / "run.npz", sample(), {})
+    assert os.listdir(tmp_path / "run.npz") == []
+
+
+def test_a_file_as_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"^cannot write .*run\.npz: the folder .*file does not exist$"):
+        write_arrays(tmp_path / "file" / "run.npz", sample(), {})
+
+
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    folder = Path("/proc/self") if os.geteuid() == 0 else tmp_path  # permissions do not bind root
+    if not folder.exists():
+        pytest.skip("root may write to any folder of this system")
+    tmp_path.chmod(0o555)
+    with pytest.raises(ValueError, match=r"^cannot write .*run\.npz: \w+"):
+        write_arrays(folder / "run.npz", sample(), {})
+    tmp_path.chmod(0o755)
+    assert os.listdir(tmp_path) == []
