@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dynamics.system import MatrixSystem, ModeSystem
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's own class, wherever this version of typer keeps click
 
 
 class Dyn(typer.Typer):
@@ -38,10 +39,9 @@ class Dyn(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line and exit with the code of the contract."""
-        usage_error = typer.BadParameter.__mro__[1]
         try:
             code = super().__call__(*args, standalone_mode=False, **kwargs)
-        except usage_error as error:
+        except USAGE_ERROR as error:
             message = error.format_message()
         except BrokenPipeError:
             sys.exit(0)
@@ -550,16 +550,18 @@ def _save_simulation(
 
     trajectory = simulation.trajectory.resampled(401)
     W, P, Th = trajectory.states
-    if P.ndim == 2:
-        dims = {name: ("t", "mode") for name in ("online", "predictor", "target")}
-    else:
-        dims = {"online": ("t", "feature", "input"), "predictor": ("t", "feature", "feature_in")}
-        dims["target"] = dims["online"]
+    encoder: tuple[str, ...] = ("t", "mode")
+    square = encoder
+    if P.ndim == 3:
+        encoder, square = ("t", "feature", "input"), ("t", "feature", "feature_in")
         if moments.support is not None:
             W, Th = W @ moments.support.T, Th @ moments.support.T
-    variables = {"t": Variable(("t",), trajectory.ts)}
-    for name, values in (("online", W), ("predictor", P), ("target", Th)):
-        variables[name] = Variable(dims[name], values)
+    variables = {
+        "t": Variable(("t",), trajectory.ts),
+        "online": Variable(encoder, W),
+        "predictor": Variable(square, P),
+        "target": Variable(encoder, Th),
+    }
     meta = {"command": sys.argv[1:], "notes": list(moments.notes), "report": report}
     write_arrays(path, variables, meta)
 
@@ -569,8 +571,10 @@ def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) 
     from figures.pages import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
 
-    draw = figure_mode_simulation if isinstance(simulation, ModeSimulation) else figure_matrix_simulation
-    save(draw(simulation), path)
+    if isinstance(simulation, ModeSimulation):
+        save(figure_mode_simulation(simulation), path)
+    else:
+        save(figure_matrix_simulation(simulation), path)
 
 
 def _number_text(value: float | None) -> str:

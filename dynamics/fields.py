@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamics.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
-from dynamics.states import MatrixState, ModeState, State
-from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.states import MatrixState, State
+from dynamics.system import MatrixSystem
 
 
 def _unconstrained(t: Any, state: State, system: Any) -> State:
@@ -74,13 +74,8 @@ def _target_is_online(t: Any, state: MatrixState, system: MatrixSystem) -> Matri
 
 
 def _full(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
-    W, P, Th = state
-    E = error_matrix(state, system)
-    return MatrixState(
-        P.T @ E / system.tau_online - system.weight_decay * W,
-        E @ W.T / system.tau_predictor - system.weight_decay * P,
-        (W - Th) / system.tau_target,
-    )
+    dW, dP = _gradient_flow(state, system)
+    return MatrixState(dW, dP, (state.online - state.target) / system.tau_target)
 
 
 def _fixed_target(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
@@ -130,9 +125,8 @@ def _optimal(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
 
 
 def _slaved_predictor(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
-    W, P, Th = state
     dW, _ = _gradient_flow(state, system)
-    return MatrixState(dW, 0.0 * P, (W - Th) / system.tau_target)
+    return MatrixState(dW, 0.0 * state.predictor, (state.online - state.target) / system.tau_target)
 
 
 full_field = VectorField("full", _full)

@@ -34,13 +34,8 @@ def _target_is_online(t: Any, state: ModeState, system: ModeSystem) -> ModeState
 
 
 def _full(t: Any, state: ModeState, system: ModeSystem) -> ModeState:
-    w1, w2, th = state
-    e = th * system.lambda_d - w2 * w1 * system.lambda_s
-    return ModeState(
-        w2 * e / system.tau_online - system.weight_decay * w1,
-        w1 * e / system.tau_predictor - system.weight_decay * w2,
-        (w1 - th) / system.tau_target,
-    )
+    dw1, dw2 = _gradient_flow(state, system)
+    return ModeState(dw1, dw2, (state.online - state.target) / system.tau_target)
 
 
 def _fixed_target(t: Any, state: ModeState, system: ModeSystem) -> ModeState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
@@ -32,6 +31,7 @@ def optimal_predictor(state: MatrixState, system: MatrixSystem) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> system = MatrixSystem(np.eye(2), np.diag([0.5, 0.2]))
     >>> np.round(optimal_predictor(system.state(np.eye(2), np.eye(2)), system), 12)
     array([[0.5, 0. ],
@@ -68,6 +68,7 @@ def directpred_spectrum(s: Any, *, epsilon: float = 0.1, exponent: float = 0.5, 
 
     Examples
     --------
+    >>> import numpy as np
     >>> directpred_spectrum(np.array([4.0, 1.0]), epsilon=0.1)
     array([2.4, 1.4])
     """
@@ -91,6 +92,7 @@ def directpred_predictor(F: Any, **options: Any) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> directpred_predictor(np.diag([4.0, 1.0]), epsilon=0.0)
     array([[2., 0.],
            [0., 1.]])

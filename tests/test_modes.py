@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,12 +13,20 @@ from scipy.optimize import brentq
 from dynamics.fields import FIELDS, VectorField
 from dynamics.integrate import integrate
 from dynamics.mode_fields import MODE_FIELDS
-from dynamics.modes import commutator, expand_modes, joint_eigenbasis, reduce_to_modes
+from dynamics.modes import _WEIGHTS, commutator, expand_modes, joint_eigenbasis, reduce_to_modes
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
 seeds = st.integers(0, 2**32 - 1)
 TAUS = {"tau_online": 0.7, "tau_predictor": 1.3, "tau_target": 2.0}
+
+
+ROUNDING = 1e-13
+"""Of products of up to eight numbers of size one, several times over."""
+
+
+def close(found: Any, expected: Any, tolerance: float) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
 def rotation(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -55,14 +65,14 @@ MATRIX_ONLY = {"directpred", "directset"}
 def test_the_flow_of_a_decoupled_state_is_the_flow_of_its_modes(name: str, weight_decay: float) -> None:
     state, modes, directions, system = decoupled(np.random.default_rng(5), 5, 3, weight_decay)
     ts = np.array([0.0, 0.3, 1.0, 4.0, 12.0])
-    tolerance = {"rtol": 1e-10, "atol": 1e-12}
-    one = integrate(state, modes, MODE_FIELDS[name], ts=ts, **tolerance).states
-    full = integrate(expand_modes(state, directions), system, FIELDS[name], ts=ts, **tolerance).states
+    start = expand_modes(state, directions)
+    one = integrate(state, modes, MODE_FIELDS[name], ts=ts, rtol=1e-10, atol=1e-12).states
+    full = integrate(start, system, FIELDS[name], ts=ts, rtol=1e-10, atol=1e-12).states
     for k in range(len(ts)):
         expanded = expand_modes(ModeState(*(part[k] for part in one)), directions)
         for found, expected in zip(full, expanded, strict=True):
             # each run is off by up to 10 (rtol |state| + atol), and no weight exceeds 2
-            np.testing.assert_allclose(found[k], expected, rtol=0, atol=2 * 10 * (2e-10 + 1e-12))
+            close(found[k], expected, 2 * 10 * (2e-10 + 1e-12))
 
 
 @pytest.mark.parametrize("field", [FIELDS["full"], FIELDS["no-ema"]], ids=lambda field: field.name)
@@ -83,19 +93,17 @@ def test_reducing_a_rotated_system_gives_back_its_modes(seed: int, n1: int, data
     state, modes, directions, system = decoupled(np.random.default_rng(seed), n1, n2, weight_decay=0.1)
     reduced = reduce_to_modes(expand_modes(state, directions), system)
     sign = np.sign(np.sum(reduced.directions * directions, axis=1))  # of an eigenvector: a matter of choice
-    # products of n1 numbers of size one: rounding of about n1 eps
-    close = {"rtol": 0, "atol": 1e-13}
-    np.testing.assert_allclose(reduced.directions, sign[:, None] * directions, **close)
-    np.testing.assert_allclose(reduced.state.online, sign * state.online, **close)
-    np.testing.assert_allclose(reduced.state.target, sign * state.target, **close)
+    close(reduced.directions, sign[:, None] * directions, ROUNDING)
+    close(reduced.state.online, sign * state.online, ROUNDING)
+    close(reduced.state.target, sign * state.target, ROUNDING)
     np.testing.assert_array_equal(reduced.state.predictor, state.predictor)
-    np.testing.assert_allclose(reduced.system.lambda_s, modes.lambda_s, **close)
-    np.testing.assert_allclose(reduced.system.lambda_d, modes.lambda_d, **close)
+    close(reduced.system.lambda_s, modes.lambda_s, ROUNDING)
+    close(reduced.system.lambda_d, modes.lambda_d, ROUNDING)
     for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay"):
         assert getattr(reduced.system, name) == getattr(modes, name)
     expanded = expand_modes(reduced.state, reduced.directions)
     for found, expected in zip(expanded, expand_modes(state, directions), strict=True):
-        np.testing.assert_allclose(found, expected, **close)
+        close(found, expected, ROUNDING)
 
 
 def test_a_diagonal_system_keeps_signs_and_axes() -> None:
@@ -130,11 +138,11 @@ def test_an_empty_row_stands_for_a_mode_that_no_other_row_has(empty: list[int]) 
     state.online[empty] = state.target[empty] = 0.0
     reduced = reduce_to_modes(expand_modes(state, directions), system)
     U = reduced.directions
-    np.testing.assert_allclose(U @ U.T, np.eye(3), atol=1e-13)
-    np.testing.assert_allclose(U @ system.sigma_s, reduced.system.lambda_s[:, None] * U, atol=1e-13)
-    np.testing.assert_allclose(U @ system.sigma_d, reduced.system.lambda_d[:, None] * U, atol=1e-13)
+    close(U @ U.T, np.eye(3), ROUNDING)
+    close(U @ system.sigma_s, reduced.system.lambda_s[:, None] * U, ROUNDING)
+    close(U @ system.sigma_d, reduced.system.lambda_d[:, None] * U, ROUNDING)
     kept = np.setdiff1d(np.arange(3), empty)
-    np.testing.assert_allclose(reduced.system.lambda_s[kept], modes.lambda_s[kept], rtol=1e-13)
+    close(reduced.system.lambda_s[kept], modes.lambda_s[kept], ROUNDING)
 
 
 # --- refusals -----------------------------------------------------------------------------------------------
@@ -201,16 +209,16 @@ def test_the_joint_basis_diagonalises_both_moments(seed: int, n1: int, repeats: 
     system = MatrixSystem(conjugated(lambda_s, Q), conjugated(lambda_d, Q))
     basis = joint_eigenbasis(system)
     U = basis.directions
-    np.testing.assert_allclose(U.T @ U, np.eye(n1), atol=1e-13)
+    close(U.T @ U, np.eye(n1), ROUNDING)
     # a combination separates eigenvalues by 1e-6 at least in all but one case in a million: eps/1e-6
-    np.testing.assert_allclose(system.sigma_s @ U, U * basis.lambda_s, atol=1e-9)
-    np.testing.assert_allclose(system.sigma_d @ U, U * basis.lambda_d, atol=1e-9)
-    np.testing.assert_allclose(np.sort(basis.lambda_s), np.sort(lambda_s), atol=1e-9)
+    close(system.sigma_s @ U, U * basis.lambda_s, 1e-9)
+    close(system.sigma_d @ U, U * basis.lambda_d, 1e-9)
+    close(np.sort(basis.lambda_s), np.sort(lambda_s), 1e-9)
     ratios = basis.lambda_d / basis.lambda_s
     assert np.all(np.diff(ratios) <= 1e-9)
 
 
-@pytest.mark.parametrize("weight", np.array([0.6180339887, 1.3247179572, np.pi / 4, 1.0, 0.5]))
+@pytest.mark.parametrize("weight", [*_WEIGHTS, np.pi / 4, 1.0, 0.5])
 def test_no_combination_of_the_moments_is_trusted_blindly(weight: float) -> None:
     # λs/‖λs‖ + weight λd/‖λd‖ takes the same value in both modes, though neither moment does
     scaled_gap = 1 / np.sqrt(5)
@@ -218,8 +226,8 @@ def test_no_combination_of_the_moments_is_trusted_blindly(weight: float) -> None
     lambda_s, lambda_d = np.array([1.0, 2.0]), np.array([1.0, d])
     Q = rotation(np.random.default_rng(0), 2)
     basis = joint_eigenbasis(MatrixSystem(conjugated(lambda_s, Q), conjugated(lambda_d, Q)))
-    np.testing.assert_allclose(basis.lambda_s, lambda_s, atol=1e-13)
-    np.testing.assert_allclose(basis.lambda_d, lambda_d, atol=1e-13)
+    close(basis.lambda_s, lambda_s, ROUNDING)
+    close(basis.lambda_d, lambda_d, ROUNDING)
 
 
 def test_diagonal_moments_are_their_own_basis_sorted_by_ratio() -> None:
