@@ -8,6 +8,7 @@ Jordan chain of S to a vector of ker (T − λ)^k, k its length.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def _by_kronecker(T: np.ndarray, S: np.ndarray, threshold: float) -> Intertwiner
 
 
 class _Staircase(NamedTuple):
-    """Q unitary, Qᴴ N Q = Ñ up to `dropped`, with ker Ñᵏ spanned by the first sizes[0] + … + sizes[k − 1] unit vectors."""
+    """Q unitary, Qᴴ N Q = Ñ up to `dropped`, ker Ñᵏ spanned by the first sizes[0] + … + sizes[k − 1] unit vectors."""
 
     Q: np.ndarray
     N: np.ndarray
@@ -105,7 +106,7 @@ def _chain_basis(N: _Staircase, K: _Staircase) -> np.ndarray:
     """All Φ with N Φ = Φ K: Kⁱ g ↦ Nⁱ v for each chain g, K g, …, Kᵏ⁻¹ g of K and each v of a basis of ker Nᵏ."""
     edges = np.cumsum([0, *K.sizes])
     chains, lengths = [], []
-    for k, (start, stop) in enumerate(zip(edges, edges[1:], strict=False), start=1):
+    for k, (start, stop) in enumerate(pairwise(edges), start=1):
         image = K.N[start:stop, stop : edges[min(k + 1, len(K.sizes))]]
         # chains of length k start where no longer one passes
         tops = np.linalg.qr(image, mode="complete")[0][:, image.shape[1] :]

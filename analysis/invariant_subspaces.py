@@ -54,16 +54,19 @@ class Cluster(NamedTuple):
 
 
 def _reorder(
-    T: np.ndarray, Q: np.ndarray, members: np.ndarray
+    T: np.ndarray, Q: np.ndarray, members: np.ndarray, *, condition: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
-    """Bring eigenvalues to the head of a Schur form; return it, its eigenvalues, 1/‖Π‖ and sep (0 if it fails)."""
+    """Bring eigenvalues to the head of a Schur form; return it, its eigenvalues, and 1/‖Π‖ and sep on demand."""
     n, m = len(T), np.count_nonzero(members)
-    work = max(n, 2 * m * (n - m))
+    work, job = max(n, 2 * m * (n - m)), "B" if condition else "N"
     if np.iscomplexobj(T):
-        T, Q, eigenvalues, _, inverse_norm, sep, info = lapack.ztrsen(members, T, Q, lwork=work)
+        T, Q, eigenvalues, _, inverse_norm, sep, info = lapack.ztrsen(members, T, Q, job=job, lwork=work)
     else:
-        T, Q, real, imag, _, inverse_norm, sep, info = lapack.dtrsen(members, T, Q, lwork=work, liwork=work)
-        eigenvalues = real + 1j * imag
+        T, Q, *parts, _, inverse_norm, sep, info = lapack.dtrsen(
+            members, T, Q, job=job, lwork=work, liwork=work
+        )
+        eigenvalues = parts[0] + 1j * parts[1]
+    # LAPACK declines to swap eigenvalues that it cannot tell apart
     return (T, Q, eigenvalues, inverse_norm, sep) if info == 0 else (T, Q, eigenvalues, 0.0, 0.0)
 
 
@@ -73,7 +76,7 @@ def schur_eigenvalues(T: np.ndarray, Q: np.ndarray) -> np.ndarray:
     >>> schur_eigenvalues(np.array([[0.0, 1.0], [-1.0, 0.0]]), np.eye(2))
     array([0.+1.j, 0.-1.j])
     """
-    return _reorder(T, Q, np.zeros(len(T), dtype=bool))[2]
+    return _reorder(T, Q, np.zeros(len(T), dtype=bool), condition=False)[2]
 
 
 def _projector_norms(T: np.ndarray, smallest_gap: float) -> np.ndarray:
@@ -141,7 +144,7 @@ def invariant_clusters(A: np.ndarray, uncertainty: float) -> list[Cluster]:
         norms = _projector_norms(T if np.iscomplexobj(T) else scipy.linalg.rsf2csf(T, Q)[0], uncertainty)
     distances = np.abs(np.subtract.outer(eigenvalues, eigenvalues))
     np.fill_diagonal(distances, np.inf)
-    nearest = np.min(distances, axis=1, initial=np.inf)
+    nearest: np.ndarray = np.min(distances, axis=1)
     simple = 100 * uncertainty * norms < nearest
 
     def cluster(members: np.ndarray) -> Cluster:
@@ -153,15 +156,15 @@ def invariant_clusters(A: np.ndarray, uncertainty: float) -> list[Cluster]:
 
             @cache
             def invariant_subspace() -> tuple[np.ndarray, np.ndarray]:
-                T_m, Q_m, *_ = _reorder(T, Q, members)
+                T_m, Q_m, *_ = _reorder(T, Q, members, condition=False)
                 return Q_m[:, :m].copy(), T_m[:m, :m].copy()
 
-            norm = np.max(norms[members])
+            norm = float(np.max(norms[members]))
             departure = np.ptp(values.imag) * np.sqrt(max(norm**2 - 1, 0.0))  # of λ and its conjugate
             return Cluster(values, uncertainty * m * norm, departure, True, invariant_subspace)
-        T_m, Q_m, values, inverse_norm, sep = _reorder(T, Q, members)
+        T_m, Q_m, values, inverse_norm, sep = _reorder(T, Q, members, condition=True)
         form, values = (Q_m[:, :m].copy(), T_m[:m, :m].copy()), values[:m]
-        departure = np.sqrt(max(np.linalg.norm(form[1]) ** 2 - np.linalg.norm(values) ** 2, 0.0))
+        departure = float(np.sqrt(max(np.sum(np.abs(form[1]) ** 2) - np.sum(np.abs(values) ** 2), 0.0)))
         radius = uncertainty / inverse_norm if inverse_norm > 0 else np.inf
         return Cluster(values, radius, departure, 4 * uncertainty <= sep * inverse_norm, lambda: form)
 

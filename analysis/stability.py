@@ -26,7 +26,7 @@ Method = Literal["auto", "blocks", "dense", "iterative"]
 Verdict = Literal["stable", "saddle", "unstable", "degenerate"]
 
 MAX_BLOCK = 2000
-"""Largest block that "auto" hands to a dense eigensolver: half a minute on one core."""
+"""Largest block that "auto" hands to a dense eigensolver: seconds on one core."""
 
 MAX_ENTRIES = 20_000_000
 """Most non-zero entries of a Jacobian that "auto" assembles: half a gigabyte."""
@@ -619,9 +619,9 @@ def stability(
     Returns
     -------
     Stability
-        By R4 `n_zero_forced` eigenvalues are 0; the smallest ones are taken for them and set to 0, the others
-        are judged by `zero_tolerance`. "iterative" sees copies of a multiple eigenvalue only as rounding
-        shows them, and leaves counts None where it did not converge or found 128 eigenvalues not yet negative.
+        By R4 `n_zero_forced` eigenvalues are 0; the smallest ones are taken for them and set to 0, the others are
+        judged by `zero_tolerance`. "iterative" finds copies of a multiple eigenvalue by deflation, and leaves
+        counts None where it did not converge or found more than `MAX_RIGHTMOST` that are not negative.
 
     Raises
     ------
@@ -935,7 +935,7 @@ def mode_jacobian(state: ModeState, system: ModeSystem, field: VectorField = ful
     """
     parts = moving_parts(field, system)
     start = system.state(*state)
-    step = 1e-100  # its square vanishes beside 1: no truncation error
+    step = 1e-200  # its square is 0: no truncation error
     jacobian = np.empty((system.n_modes, len(parts), len(parts)))
     for column, moved in enumerate(parts):
         velocity = field(0.0, start._replace(**{moved: getattr(start, moved) + step * 1j}), system)

@@ -113,10 +113,12 @@ def _moment_matrices(moments: SecondMoments) -> tuple[np.ndarray, np.ndarray, np
         sigma_s, sigma_d = np.diag(sigma_s), np.diag(sigma_d)
     s, V = np.linalg.eigh(sigma_s)
     smallest = s[np.argmin(abs(s))]
-    if abs(smallest) <= s.size * np.finfo(float).eps * np.max(abs(s)):
+    # the eigenvalues of a diagonal matrix are its entries, without rounding
+    rounding = s.size * np.finfo(float).eps if np.any(sigma_s - np.diag(np.diag(sigma_s))) else 0.0
+    if abs(smallest) <= rounding * np.max(abs(s)):
         raise np.linalg.LinAlgError(
             f"M = Σd Σs⁻¹ needs an invertible `sigma_s`, but its smallest eigenvalue is {smallest:.3g}: "
-            "restrict both moments to the support of `sigma_s`"
+            "reduce both moments to its support, as `dynamics.moments.Moments` does"
         )
     return sigma_d, s, V
 
@@ -159,19 +161,6 @@ def _cluster_distances(left: list[Cluster], right: list[Cluster]) -> np.ndarray:
     return block_minima(np.abs(np.subtract.outer(rows, columns)), *starts)
 
 
-def _separation_bound(left: list[Cluster], right: list[Cluster], distance: np.ndarray) -> np.ndarray:
-    """Lower bound of the smallest singular value of Φ ↦ T Φ − Φ S for all pairs of clusters, exact for simple ones.
-
-    In unitary triangular form the operator is D + N with |D| >= d, N nilpotent of index m = a + b − 1 and ‖N‖ at most
-    the sum ν of the two departures from normality, so that (D + N)⁻¹ is a Neumann series of m terms.
-    """
-    m = np.add.outer([c.size for c in left], [c.size for c in right]) - 1
-    nu = np.add.outer([c.departure for c in left], [c.departure for c in right])
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        bound = distance / (m * np.fmax(1.0, nu / distance) ** (m - 1))
-    return np.where(distance > 0, bound, 0.0)
-
-
 class _Shared(NamedTuple):
     """Solutions θ = X Φ Yᴴ of one pair of clusters, with ‖P θ − θ M‖_F <= residual·‖θ‖_F."""
 
@@ -187,15 +176,14 @@ def _shared_clusters(
     """Return what pairs of clusters share, the clusters of P and of Mᴴ, and the distances of the other pairs."""
     left, right = (invariant_clusters(A, tolerance * _norm(A)) for A in (P, M.conj().T))
     distance = _cluster_distances(left, [c._replace(eigenvalues=c.eigenvalues.conj()) for c in right])
-    threshold = np.add.outer([c.radius for c in left], [c.radius for c in right])
     shared = []
-    for i, j in np.argwhere(_separation_bound(left, right, distance) <= threshold):
+    for i, j in np.argwhere(distance <= np.add.outer([c.reach for c in left], [c.reach for c in right])):
         (X, T), (Y, S_adjoint) = left[i].invariant_subspace(), right[j].invariant_subspace()
-        Phi = intertwiners(T, S_adjoint.conj().T, threshold[i, j])
+        Phi = intertwiners(T, S_adjoint.conj().T, left[i].radius + right[j].radius)
         if Phi.eigenvalues.size:
             distance[i, j] = np.inf
-            residual = Phi.residual + _norm(P @ X - X @ T) + _norm(M.conj().T @ Y - Y @ S_adjoint)
-            shared.append(_Shared(X, Y, Phi, residual))
+            subspaces = np.linalg.norm(P @ X - X @ T) + np.linalg.norm(M.conj().T @ Y - Y @ S_adjoint)
+            shared.append(_Shared(X, Y, Phi, Phi.residual + float(subspaces)))
     return shared, left, right, distance
 
 
@@ -209,7 +197,8 @@ def _orthonormal_basis(
             f" got {size / 2**30:.3g} GiB: pass basis=False"
         )
     theta = [X @ Phi.basis() @ (B @ Y).conj().T for X, Y, Phi, _ in shared]
-    stacked = np.concatenate([np.zeros((0, *shape[1:]), dtype), *theta]).reshape(shape[0], -1)
+    stacked = np.concatenate([np.zeros((0, *shape[1:]), dtype), *theta])
+    stacked = stacked.reshape(shape[0], shape[1] * shape[2])
     return np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T).reshape(shape)
 
 
@@ -379,29 +368,27 @@ def solve_sylvester(
     (T, Q), (S, Z) = (scipy.linalg.schur(A.astype(dtype)) for A in (P, M))
     trsyl = lapack.ztrsyl if np.iscomplexobj(T) else lapack.dtrsyl
 
-    def solve(X: np.ndarray, *, adjoint: bool = False) -> np.ndarray:
-        transpose = "C" if adjoint else "N"
-        Y, scale, _ = trsyl(T, S, X, trana=transpose, tranb=transpose, isgn=-1)
-        return Y / scale
+    def solve(X: np.ndarray, form: str = "N") -> tuple[np.ndarray, float]:
+        Y, scale, _ = trsyl(T, S, X, trana=form, tranb=form, isgn=-1)
+        return Y, scale
 
-    # the second step of inverse iteration has left behind all but the smallest singular values
+    # the third solve has left behind all but the smallest singular values
     X = np.random.default_rng(0).standard_normal(C.shape).astype(dtype)
-    X = solve(solve(X), adjoint=True)
-    separation = 1 / np.linalg.norm(solve(X / np.linalg.norm(X)))
+    for form in "NCN":
+        Y, scale = solve(X, form)
+        separation = scale * np.linalg.norm(X) / np.linalg.norm(Y)
+        X = Y / np.linalg.norm(Y)
     if separation <= tolerance * (_norm(P) + _norm(M)):
         values_P, values_M = schur_eigenvalues(T, Q), schur_eigenvalues(S, Z)
         distance = np.abs(np.subtract.outer(values_P, values_M))
         i, j = np.unravel_index(np.argmin(distance), distance.shape)
         raise np.linalg.LinAlgError(
-            f"P θ − θ M = R is singular to the tolerance {tolerance:.3g}: eigenvalue {_number(values_P[i])} of P is"
-            f" {distance[i, j]:.3g} from eigenvalue {_number(values_M[j])} of M, separation {separation:.3g};"
-            " sylvester_solutions gives what solves P θ = θ M"
+            f"P θ − θ M = R has no single solution to the tolerance {tolerance:.3g}: eigenvalue {values_P[i]:.6g} of P"
+            f" and {values_M[j]:.6g} of M are {distance[i, j]:.3g} apart, and sep(P, M) = {separation:.3g};"
+            " see sylvester_solutions for what solves P θ = θ M"
         )
-    return Q @ solve(Q.conj().T @ C @ Z) @ Z.conj().T
-
-
-def _number(value: complex) -> str:
-    return f"{value:.6g}" if value.imag else f"{value.real:.6g}"
+    Y, scale = solve(Q.conj().T @ C @ Z)
+    return Q @ Y @ Z.conj().T / scale
 
 
 def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
@@ -419,7 +406,7 @@ def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
     Returns
     -------
     array (n2, n2)
-        P, symmetric; with s and Q the eigenvalues and -vectors of F_s, (Qᵀ P Q)_ij = (Qᵀ(F_d + F_dᵀ)Q)_ij/(s_i + s_j).
+        P, symmetric: (Qᵀ P Q)_ij = (Qᵀ(F_d + F_dᵀ) Q)_ij/(s_i + s_j) with F_s = Q diag(s) Qᵀ.
 
     Raises
     ------
@@ -446,8 +433,8 @@ def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
         raise ValueError(f"`features_s` must be positive definite, got an eigenvalue {s[0]:.3g}")
     if s[0] <= rounding:
         raise np.linalg.LinAlgError(
-            f"the best symmetric predictor is not unique: `features_s` is singular, with smallest eigenvalue {s[0]:.3g};"
-            " restrict both matrices to its range"
+            f"the best symmetric predictor is not unique: the smallest eigenvalue of `features_s` is {s[0]:.3g},"
+            " zero to rounding; restrict both matrices to its range"
         )
     P = Q @ (Q.T @ (F_d + F_d.T) @ Q / np.add.outer(s, s)) @ Q.T
     return (P + P.T) / 2

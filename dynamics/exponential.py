@@ -59,7 +59,7 @@ class Krylov:
         self.exhausted = self.norm == 0.0
         self.max_dimension = min(max_dimension, vector.size)
         self._product = product
-        self._V = np.empty((self.max_dimension + 1, vector.size))
+        self._V = np.empty((0 if self.exhausted else self.max_dimension + 1, vector.size))
         self._H = np.zeros((self.max_dimension + 1, self.max_dimension))
         if not self.exhausted:
             self._V[0] = vector / self.norm
@@ -246,6 +246,7 @@ class ExponentialRosenbrock(OdeSolver):
 
     def _step_impl(self) -> tuple[bool, str | None]:
         t, y, f = self.t, self.y, self.f
+        self._terms = []  # the spaces of the last step are large: let them go before the new ones are made
         # an error of 1e-7 in J enters the step through the remainder only: harmless when the tolerance is looser
         product = directional_derivative(self.fun, t, y, f if self.rtol > 1e-6 else None)
         weight = self.atol + self.rtol * np.abs(y)

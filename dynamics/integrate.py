@@ -163,7 +163,7 @@ class _Samples:
         if self._count % self._stride == 0:
             self.times.append(solver.t)
             self.vectors.append(solver.y)
-        if len(self.times) > self._capacity:
+        if len(self.times) >= self._capacity:  # the last state still comes
             self.times, self.vectors = self.times[::2], self.vectors[::2]
             self._stride *= 2
 

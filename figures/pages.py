@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.fates import Fate
 from analysis.simulation import MatrixSimulation, ModeSimulation
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integrate import Trajectory, natural_time
 from dynamics.invariants import eigenvalue_floor, mode_invariant
 from figures import panels
-from figures.style import DASHED, FATES, INK, MUTED, ONLINE, PREDICTOR, TARGET, style
+from figures.style import DASHED, FATES, INK, MUTED, WEIGHTS, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 4  # modes that have a column each; more are overlaid
+_LETTERS = 12.5  # of the title, an inch
+_HEIGHTS = (2.6, 1.0)  # of weights and drift, relative
 _SAMPLES = 401
 _RUNAWAY = 1e3  # a linear axis that reaches this far shows nothing else
 
@@ -34,7 +36,8 @@ def figure_mode_simulation(simulation: ModeSimulation) -> Figure:
 
     Examples
     --------
-    >>> from analysis.simulation import simulate_modes
+    >>> from analysis.fates import Fate
+from analysis.simulation import simulate_modes
     >>> from dynamics.mode_fields import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(1.0, 0.5)
@@ -54,7 +57,8 @@ def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
 
     Examples
     --------
-    >>> from analysis.simulation import simulate_matrices
+    >>> from analysis.fates import Fate
+from analysis.simulation import simulate_matrices
     >>> from dynamics.fields import full_field
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
@@ -72,26 +76,27 @@ def _columns(simulation: ModeSimulation) -> Figure:
     system, prediction, n = simulation.system, simulation.prediction, simulation.system.n_modes
     shown = simulation.trajectory.resampled(_SAMPLES)
     n_rows = 1 + _is_balanced(simulation)
-    figure = _page((3.5, 5.2, 6.4, 7.2)[n - 1], 1.7 + 1.0 * n_rows, _mode_headline(simulation))
-    axes = figure.subplots(
-        n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=(2.6, 1)[:n_rows]
-    )
+    figure = _page((3.5, 5.2, 6.4, 7.2)[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
+    axes = figure.subplots(n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows])
     for k, ax in enumerate(axes[0]):
         fate, predicted = str(simulation.fate[k]), str(prediction.fate[k])
         beside = f", predicted {predicted}" if predicted not in ("", fate) else ""
         ax.set_title(f"{_ratio_text(system.ratio[k])}: {fate}{beside}", color=FATES[fate])
-        panels.draw_ratio(ax, system.ratio[k])
-        panels.draw_end_point(ax, prediction, k)
         panels.draw_weights(ax, shown.ts, shown.states, k)
-        _keep_in_sight(ax, shown.states)
+        panels.draw_end_point(ax, prediction, k)
+        panels.draw_ratio(ax, system.ratio[k])
         panels.scale_time(axes[-1, k], shown.ts, natural_time(system))
+    _keep_in_sight(axes[0, 0], shown.states)
     axes[0, 0].set_ylabel("weight")
     if n_rows == 2:
+        drift = _drift(simulation)
         for k, ax in enumerate(axes[1]):
-            panels.draw_drift(ax, *_drift(simulation, [k]), simulation.fate[[k]])
-        axes[1, 0].set_ylabel(_drift_label(simulation))
-    handles = [*axes[0, 0].get_legend_handles_labels()[0], _dashes("predicted end")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3 if n == 1 else 5)
+            panels.draw_drift(ax, simulation.trajectory.ts, drift[:, [k]], simulation.fate[[k]])
+        _label_drift(axes[1], simulation)
+    drawn, _ = axes[0, 0].get_legend_handles_labels()
+    handles = [*drawn[:3], _dashes("predicted end"), *drawn[3:]]
+    by_rows = handles[0::3] + handles[1::3] + handles[2::3]  # a legend fills its columns one after the other
+    figure.legend(handles=by_rows if n == 1 else handles, loc="outside lower center", ncols=3 if n == 1 else 5)
     return figure
 
 
@@ -99,55 +104,61 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     """One column a weight, all modes in it."""
     system, prediction, fates = simulation.system, simulation.prediction, simulation.fate
     shown = simulation.trajectory.resampled(_SAMPLES)
-    layout = [["online", "predictor", "target"], ["drift"] * 3][: 1 + _is_balanced(simulation)]
-    figure = _page(7.2, 1.7 + 1.0 * len(layout), _mode_headline(simulation))
-    axes = figure.subplot_mosaic(layout, height_ratios=(2.6, 1)[: len(layout)])
-    titles = {"online": "$w_1$ online", "predictor": "$w_2$ predictor", "target": r"$\theta$ target"}
-    for name, colour in (("online", ONLINE), ("predictor", PREDICTOR), ("target", TARGET)):
-        ax = axes[name]
-        ax.set_title(titles[name], color=colour)
-        panels.draw_paths(ax, shown.ts, getattr(shown.states, name), fates)
-        panels.draw_end_marks(ax, shown.t, getattr(prediction, name), prediction.fate)
-        _keep_in_sight(ax, shown.states)
-    panels.draw_spectrum(axes["predictor"], system.ratio[np.isfinite(system.ratio)], 0)
-    if "drift" in axes:
-        panels.draw_drift(axes["drift"], *_drift(simulation, slice(None)), fates)
-        axes["drift"].set_ylabel(_drift_label(simulation))
-    for ax in axes.values():
+    n_rows = 1 + _is_balanced(simulation)
+    figure = _page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
+    grid = figure.add_gridspec(n_rows, 3, height_ratios=_HEIGHTS[:n_rows])
+    first: Axes | None = None
+    for column, (part, title, colour) in enumerate(WEIGHTS):
+        ax = figure.add_subplot(grid[0, column], sharey=first)
+        first = first or ax
+        ax.set_title(title, color=colour)
+        panels.draw_paths(ax, shown.ts, getattr(shown.states, part), fates)
+        panels.draw_end_marks(ax, shown.t, getattr(prediction, part), prediction.fate)
         panels.scale_time(ax, shown.ts, natural_time(system))
-    marks = Line2D([], [], linestyle="none", marker="o", fillstyle="none", color=MUTED, label="predicted end")
-    figure.legend(handles=[*_fate_handles(fates), marks], loc="outside lower center", ncols=4)
+        if part == "predictor":
+            panels.draw_spectrum(ax, system.ratio[np.isfinite(system.ratio)], 0)
+        if column == 0:
+            _keep_in_sight(ax, shown.states)
+            ax.set_ylabel("weight")
+        else:
+            ax.tick_params(labelleft=False)
+    if n_rows == 2:
+        ax = figure.add_subplot(grid[1, :])
+        panels.draw_drift(ax, simulation.trajectory.ts, _drift(simulation), fates)
+        panels.scale_time(ax, shown.ts, natural_time(system))
+        _label_drift([ax], simulation)
+    mark = Line2D([], [], linestyle="none", marker="o", fillstyle="none", color=MUTED, label="predicted end")
+    figure.legend(handles=[*_fate_handles(fates), mark], loc="outside lower center", ncols=4)
     return figure
 
 
 def _matrices(simulation: MatrixSimulation) -> Figure:
     trajectory, rows = simulation.trajectory, simulation.rows
     ts, n2 = trajectory.ts, len(rows.fate)
-    paths = predictor_eigenvalue_paths(trajectory)
-    match = nearest_match(paths[-1], rows.predictor_eigenvalue)
-    fates = rows.fate[match]
-    labels = [
-        f"$r_{{{mode + 1}}} = {ratio:.3f}$" if fate == "learned" else str(fate)
-        for mode, ratio, fate in zip(rows.mode[match], rows.ratio[match], fates, strict=True)
-    ]
     figure = _page(6.4, 3.2, _matrix_headline(simulation))
     left, right = figure.subplots(1, 2)
     for ax in (left, right):
         panels.scale_time(ax, ts, natural_time(simulation.system))
 
+    paths = predictor_eigenvalue_paths(trajectory)
+    match = nearest_match(paths[-1], rows.predictor_eigenvalue)
+    labels = [
+        f"$r_{{{mode + 1}}} = {ratio:.3f}$" if fate == Fate.LEARNED else f"${end.real:.3f}$"
+        for mode, ratio, fate, end in zip(rows.mode[match], rows.ratio[match], rows.fate[match], paths[-1])
+    ]
     left.set_title("Predictor: eigenvalues of $P$" + (" (real parts)" if np.any(paths.imag) else ""))
     panels.draw_spectrum(left, simulation.ratios, n2)
-    panels.draw_paths(left, ts, paths.real, fates)
+    panels.draw_paths(left, ts, paths.real, rows.fate[match])
     _keep_in_sight(left, [paths.real])
     strip = left.inset_axes((1.0, 0.0, 0.36, 1.0), ylim=left.get_ylim(), yscale=left.get_yscale())
-    panels.draw_matches(strip, paths[-1].real, labels, fates)
+    panels.draw_matches(strip, paths[-1].real, labels, rows.fate[match])
 
-    right.set_title("Encoder: singular values of $W$")
     values = online_singular_value_paths(trajectory)
-    descending = sorted(rows.fate, key=list(FATES).index)  # what collapsed has the smallest
+    descending = sorted(map(str, rows.fate), key=(Fate.LEARNED, Fate.UNDECIDED, Fate.COLLAPSED).index)
+    right.set_title("Encoder: singular values of $W$")
     panels.draw_paths(right, ts, values, descending[: values.shape[1]])
-    right.set_yscale("log")
-    handles = [*_fate_handles(fates), Line2D([], [], color=MUTED, linewidth=0.7, label="spectrum of $M$")]
+    panels.scale_log(right, values)
+    handles = [*_fate_handles(rows.fate), Line2D([], [], color=MUTED, linewidth=0.7, label="spectrum of $M$")]
     if simulation.rank_floor:
         floors = eigenvalue_floor(trajectory.initial, simulation.system, ts - ts[0])[:, : simulation.rank_floor]
         panels.draw_floors(right, ts, np.sqrt(floors))
@@ -158,7 +169,8 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
 
 def _page(width: float, height: float, headline: str) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(headline, int(13 * width)), x=0.01, ha="left", linespacing=1.3)
+    fitting = headline if len(headline) <= _LETTERS * width else headline.replace("; ", ";\n")
+    figure.suptitle(fitting, x=0.01, ha="left", linespacing=1.3)
     return figure
 
 
@@ -180,57 +192,62 @@ def _is_balanced(simulation: ModeSimulation) -> bool:
     return bool(np.all(np.isfinite(simulation.drift)))
 
 
-def _drift(simulation: ModeSimulation, modes: Any) -> tuple[np.ndarray, np.ndarray]:
-    """|c(t) − e^{−2ηt} c(0)| at the integrator's own steps."""
+def _drift(simulation: ModeSimulation) -> np.ndarray:
+    """|c(t) − e^{−2ηt} c(0)| at the integrator's own steps, shape (T, n_modes)."""
     ts = simulation.trajectory.ts
     c = mode_invariant(simulation.trajectory.states, simulation.system)
     law = np.exp(-2 * simulation.system.weight_decay * (ts - ts[0])[:, None]) * c[0]
-    return ts, np.abs(c - law)[:, modes]
+    return np.abs(c - law)
 
 
-def _drift_label(simulation: ModeSimulation) -> str:
-    if np.any(simulation.system.weight_decay):
-        return r"$|c(t) - e^{-2\eta t}c(0)|$"
-    return "$|c(t) - c(0)|$"
+def _label_drift(axes: Sequence[Axes], simulation: ModeSimulation) -> None:
+    decays = np.any(simulation.system.weight_decay)
+    axes[0].set_ylabel(r"$|c(t) - e^{-2\eta t}c(0)|$" if decays else "$|c(t) - c(0)|$")
+    for ax in axes:
+        if not np.any(simulation.drift):
+            ax.tick_params(axis="y", which="both", left=False, labelleft=False)
 
 
 def _ratio_text(ratio: float) -> str:
     return f"$r = {ratio:.3g}$" if np.isfinite(ratio) else "no ratio"
 
 
-def _end_text(trajectory: Trajectory) -> str:
-    return f"{trajectory.status.value} at $t$ = {trajectory.t:.4g}"
+def _happened(fates: np.ndarray, noun: str, what: str = "") -> str:
+    """Such as "7 of 8 rows learned the top of M's spectrum, 1 collapsed"."""
+    counts = Counter(map(str, fates))
+    others = [f"{counts[fate]} {fate}" for fate in (Fate.COLLAPSED, Fate.UNDECIDED) if counts[fate]]
+    return ", ".join([f"{counts[Fate.LEARNED]} of {len(fates)} {noun} learned{what}", *others])
+
+
+def _ended(trajectory: Trajectory) -> str:
+    return f"{trajectory.status.value} at t = {trajectory.t:.4g}"
 
 
 def _mode_headline(simulation: ModeSimulation) -> str:
     """What became of the modes, whether that was predicted, and how the run ended."""
     fates, predicted = simulation.fate, simulation.prediction.fate
-    counts = Counter(map(str, fates))
-    if len(fates) == 1:
-        happened = str(fates[0]).capitalize()
-    else:
-        happened = ", ".join(f"{counts[fate]} {fate}" for fate in FATES if counts[fate])
-    decided = predicted != ""
-    met = int(np.sum(fates[decided] == predicted[decided]))
-    if not np.any(decided):
+    known = predicted != ""
+    n_known, n_met = int(np.sum(known)), int(np.sum(fates[known] == predicted[known]))
+    if n_known == 0:
         verdict = "nothing predicted"
-    elif met == len(fates):
+    elif n_met == len(fates):
         verdict = "as predicted"
     elif len(fates) == 1:
         verdict = f"predicted {predicted[0]}"
     else:
-        verdict = f"{met} of {np.sum(decided)} predictions met"
-    return f"{happened}, {verdict}; {_end_text(simulation.trajectory)}"
+        verdict = f"{n_met} of {n_known} predictions met"
+    happened = str(fates[0]).capitalize() if len(fates) == 1 else _happened(fates, "modes")
+    return f"{happened}, {verdict}; {_ended(simulation.trajectory)}"
 
 
 def _matrix_headline(simulation: MatrixSimulation) -> str:
     """How many rows learned what, and how the run ended."""
     rows = simulation.rows
-    counts = Counter(map(str, rows.fate))
-    learned = np.sort(rows.mode[rows.fate == "learned"])
-    top = np.array_equal(learned, np.arange(learned.size))
-    happened = f"{counts['learned']} of {len(rows.fate)} rows learned"
-    if learned.size:
-        happened += " the top of M's spectrum" if top else " eigenvalues of M"
-    others = [f"{counts[fate]} {fate}" for fate in ("collapsed", "undecided") if counts[fate]]
-    return "; ".join([happened, *others, _end_text(simulation.trajectory)])
+    learned = np.sort(rows.mode[rows.fate == Fate.LEARNED])
+    if learned.size == 0:
+        what = ""
+    elif np.array_equal(learned, np.arange(learned.size)):
+        what = " the top of M's spectrum"
+    else:
+        what = " eigenvalues of M"
+    return f"{_happened(rows.fate, 'rows', what)}; {_ended(simulation.trajectory)}"

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from figures.style import DASHED, FAINT, FATES, INK, MUTED, ONLINE, PREDICTOR, TARGET
+from figures.style import DASHED, FAINT, FATES, INK, MUTED, WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LONG = 50  # natural times that a linear axis shows well; beyond, it would hide the start
+_LONG = 100  # natural times that a linear axis shows well; beyond, it would hide the start
+_SMOOTH = 0.9 / np.log(10)  # length of the linear part in decades, with which a symlog axis has no kink
+_DECADES = 4  # of which all have a label; axes that span more label some
+_SINKING = 1e-3  # of the largest value: what falls below it leaves the picture
 _CROWD = 16  # lines that can be told apart, and labels that fit one above the other
 _GAP = 0.06  # between labels, as a fraction of the panel's height
 
@@ -21,40 +24,63 @@ def scale_time(ax: Axes, ts: np.ndarray, natural: float) -> Axes:
     """Time axis over the run: linear for short runs, for long ones logarithmic beyond the `natural` time."""
     begin, end = ts[0], ts[-1]
     if end - begin > _LONG * natural:
-        ax.set_xscale("symlog", linthresh=natural, linscale=0.5, subs=range(2, 10))
+        ax.set_xscale("symlog", linthresh=natural, linscale=_SMOOTH)
+        lowest, highest = np.log10(natural), np.floor(np.log10(end))
+        step = int(np.ceil((highest - lowest) / _DECADES))
+        labelled = np.arange(highest, lowest + 0.3 * step, -step)  # keeps clear of the label at 0
+        decades = 10.0 ** np.arange(np.ceil(lowest), highest + 1)
+        between = np.outer([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 2, 3, 4, 5, 6, 7, 8, 9], decades)
+        ax.set_xticks([0.0, *10.0**labelled])
+        ax.set_xticks(decades if step > 1 else between[between > natural], minor=True)
     ax.set_xlim(begin, end if end > begin else begin + natural)
     ax.set_xlabel("time $t$")
     return ax
 
 
+def scale_log(ax: Axes, values: np.ndarray) -> Axes:
+    """Logarithmic vertical axis of whole decades that holds the largest values, and those not far below."""
+    from matplotlib.ticker import NullFormatter
+
+    ax.set_yscale("log")
+    positive = values[values > 0]
+    if positive.size:
+        largest = np.max(positive)
+        smallest = max(np.min(positive), _SINKING * largest)
+        bottom, top = np.floor(np.log10(smallest)), np.ceil(np.log10(largest))
+        ax.set_ylim(10.0**bottom, 10.0 ** max(top, bottom + 1))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    return ax
+
+
 def draw_weights(ax: Axes, ts: np.ndarray, states: Any, mode: int) -> Axes:
     """Weights of one mode over time, w1 (online), w2 (predictor), θ (target), from a `ModeState` (T, n_modes)."""
-    # θ ends on w1: wide and light beneath narrow and dark, both are seen
-    ax.plot(ts, states.online[:, mode], color=ONLINE, label="$w_1$ online", zorder=2.2)
-    ax.plot(ts, states.predictor[:, mode], color=PREDICTOR, label="$w_2$ predictor", zorder=2.1)
-    ax.plot(ts, states.target[:, mode], color=TARGET, linewidth=3.4, label=r"$\theta$ target", zorder=2.0)
+    # weights that coincide, as θ and w1 do at rest and w1 and w2 on the leaf c = 0, lie in each other, all seen
+    for (part, label, colour), width, zorder in zip(WEIGHTS, (1.9, 0.9, 3.4), (2.1, 2.2, 2.0), strict=True):
+        ax.plot(ts, getattr(states, part)[:, mode], color=colour, linewidth=width, label=label, zorder=zorder)
     return ax
 
 
 def draw_end_point(ax: Axes, end: Any, mode: int) -> Axes:
     """Predicted end of one mode as dashed lines, from a `Prediction`; a weight whose end is NaN has none."""
-    for part, colour in (("online", ONLINE), ("predictor", PREDICTOR), ("target", TARGET)):
+    # the dashes of one fall in the gaps of the others, so that ends that coincide are all seen
+    for (part, _, colour), offset in zip(WEIGHTS, (0, 5, 10), strict=True):
         value = getattr(end, part)[mode]
         if np.isfinite(value):
-            ax.axhline(value, color=colour, linewidth=1.0, linestyle=DASHED, zorder=1.5, gid=f"end-{part}")
+            dashes = (offset, (4, 11))
+            ax.axhline(value, color=colour, linewidth=1.0, linestyle=dashes, zorder=1.5, gid=f"end-{part}")
     return ax
 
 
 def draw_ratio(ax: Axes, ratio: float) -> Axes:
     """Ratio r = λd/λs, where the predictor of a learned mode comes to rest; nothing if it is NaN."""
     if np.isfinite(ratio):
-        ax.axhline(ratio, color=FAINT, linewidth=4.0, zorder=1.0, label=r"$r = \lambda_d/\lambda_s$")
+        ax.axhline(ratio, color=FAINT, linewidth=2.5, zorder=1.0, label=r"$r = \lambda_d/\lambda_s$")
     return ax
 
 
 def draw_paths(ax: Axes, ts: np.ndarray, values: np.ndarray, fates: Sequence[str]) -> Axes:
     """Columns of `values`, shape (T, n), over time, each in the colour of its fate."""
-    width = 1.4 if values.shape[1] <= _CROWD else 0.7
+    width = 1.3 if values.shape[1] <= _CROWD else 0.7
     for column, fate in zip(values.T, fates, strict=True):
         # the few that did not learn are what is looked for: they lie above
         ax.plot(ts, column, color=FATES[fate], linewidth=width, zorder=2.0 if fate == "learned" else 2.1)
@@ -66,7 +92,6 @@ def draw_drift(ax: Axes, ts: np.ndarray, drift: np.ndarray, fates: Sequence[str]
     ax.set_yscale("log")
     if np.any(drift > 0):
         return draw_paths(ax, ts, np.where(drift > 0, drift, np.nan), fates)
-    ax.set_yticks([])
     ax.text(0.5, 0.5, "exactly 0 throughout", transform=ax.transAxes, ha="center", va="center", color=MUTED)
     return ax
 
@@ -103,7 +128,8 @@ def draw_matches(ax: Axes, values: np.ndarray, labels: Sequence[str], fates: Seq
     heights = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([0 * values, values])))[:, 1]
     order = np.argsort(heights)
     spacing = _GAP * np.arange(len(order))
-    label_heights = isotonic_regression(heights[order] - spacing).x + spacing  # the nearest that keep their distance
+    nearest = isotonic_regression(heights[order] - spacing).x  # of those that keep their distance
+    label_heights = np.clip(nearest, 0.0, max(0.0, 1.0 - spacing[-1])) + spacing
     for i, height in zip(order, label_heights, strict=True):
         colour = FATES[fates[i]]
         ax.plot(0, values[i], "o", color=colour, markersize=3.5, clip_on=False)

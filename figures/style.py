@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".pdf")
 """Suffixes that `save` accepts."""
 
-ONLINE, PREDICTOR, TARGET = "#00497a", "#c8500a", "#4fb0e8"
-"""Colours of w1, w2 and θ: the encoder in dark blue, the average that follows it in light blue."""
+WEIGHTS = (
+    ("online", "$w_1$ online", "#00497a"),
+    ("predictor", "$w_2$ predictor", "#c8500a"),
+    ("target", r"$\theta$ target", "#4fb0e8"),
+)
+"""Field, label and colour of each weight: the encoder in dark blue, the average that follows it in light blue."""
 
 FATES = {"learned": "#00916b", "collapsed": "#a8327e", "undecided": "#8a8a8a"}
 """Colours of what became of a mode or row."""

@@ -29,6 +29,7 @@ from dynamics.augment import (
     view_moments,
 )
 from dynamics.datasets import standardised
+from dynamics.moments import Moments
 
 SHAPE = (3, 4, 2)  # not square, two channels: an exchanged axis shows
 D = 24
@@ -186,7 +187,7 @@ def crop_boxes(f: float, n: int, size: int, seed: int) -> tuple[np.ndarray, np.n
 
 
 def test_crop_boxes_are_uniform_and_lie_in_the_image() -> None:
-    n, size, f = 4000, 32, 0.5
+    n, size, f = 4000, 12, 0.5
     side, top, left = crop_boxes(f, n, size, seed=4)
     for value in (
         (side - f) / (1 - f),
@@ -270,6 +271,36 @@ def test_the_same_seed_draws_the_same_views() -> None:
 
     assert np.array_equal(moments(1), moments(1))
     assert not np.allclose(moments(1), moments(2))
+
+
+def test_sampled_moments_report_their_error() -> None:
+    images = np.random.default_rng(24).standard_normal((30, 3, 4))
+
+    def crops(draws: int, seed: int) -> Moments:
+        return Moments.from_data(images, [Crop(0.5), Noise(0.5)], draws=draws, seed=seed)
+
+    truth = crops(4000, 99)
+    runs = [crops(8, seed) for seed in range(40)]
+    errors = np.array([[run.sigma_s - truth.sigma_s, run.sigma_d - truth.sigma_d] for run in runs])
+    actual = np.sqrt(np.max(np.mean(np.sum(errors**2, (2, 3)), 0))) / np.linalg.norm(truth.sigma_s)
+    reported = np.sqrt(np.mean([float(run.standard_error or 0) ** 2 for run in runs]))
+    # errors of 40 runs with five degrees of freedom at the least: each root mean square is known to
+    # 1/sqrt(2·40·5) = 5 %, their quotient to 7 %; three times that
+    assert_allclose(reported, actual, rtol=0.21)
+    assert truth.standard_error is not None
+    assert truth.standard_error < reported / 10
+    assert runs[0].notes[2:4] == (
+        "augmentations crop:0.5, noise:0.5: sampled with 8 draws an image",
+        f"relative standard error of the moments by sampling {runs[0].standard_error:.2g}",
+    )
+
+
+def test_sampled_moments_are_kept_in_order() -> None:
+    images = np.random.default_rng(25).standard_normal((5, 4, 4))
+    moments = Moments.from_data(images, [Crop(0.3)], draws=4)
+    assert np.linalg.eigvalsh(moments.sigma_d)[0] > -1e-13
+    assert np.linalg.eigvalsh(moments.sigma_s - moments.sigma_d)[0] > -1e-13
+    assert any("ratios outside [0, 1]" in note for note in moments.notes)
 
 
 # --- specs and refusals -----------------------------------------------------------------------------------------

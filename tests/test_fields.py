@@ -234,7 +234,7 @@ def test_matrix_fields_descend_the_loss(name: str, seed: int) -> None:
 @each_mode_variant
 @pytest.mark.parametrize("seed", [0, 1])
 def test_mode_fields_descend_the_loss(name: str, seed: int) -> None:
-    state, system, x1, x2 = mode_problem(seed)
+    state, system, x1, x2 = mode_problem(seed, tied=name == "tied")
     assert_states_close(MODE_VARIANTS[name](0.0, state, system), minus_gradient(name, state, system, x1, x2))
 
 
@@ -340,7 +340,7 @@ def test_matrix_fields_in_numpy_and_compiled_by_jax(name: str, diagonal: bool) -
 
 @each_mode_variant
 def test_mode_fields_in_numpy_and_compiled_by_jax(name: str) -> None:
-    state, system, _, _ = mode_problem(5)
+    state, system, _, _ = mode_problem(5, tied=name == "tied")
     field = MODE_VARIANTS[name]
     compiled = jax.jit(lambda y: field(0.0, y, system))(ModeState(*map(jnp.asarray, state)))
     assert isinstance(compiled, ModeState)
@@ -365,7 +365,7 @@ def test_matrix_constraints_are_projections(name: str) -> None:
 
 @each_mode_variant
 def test_mode_constraints_are_projections(name: str) -> None:
-    state, system, _, _ = mode_problem(6)
+    state, system, _, _ = mode_problem(6, tied=name == "tied")
     constrained_twice(MODE_VARIANTS[name], state, system)
 
 

@@ -46,8 +46,9 @@ def test_moments_are_frozen_copies() -> None:
         assert array.flags.c_contiguous
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
-    with pytest.raises(AttributeError):
-        moments.sigma_s = sigma_s  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    for name in ("sigma_s", "notes"):
+        with pytest.raises(AttributeError):
+            setattr(moments, name, None)
     assert (moments.n1, moments.n_inputs, moments.dropped_directions) == (3, 3, 0)
     assert (moments.support, moments.notes, moments.standard_error) == (None, (), None)
 
@@ -82,7 +83,8 @@ def test_singular_moments_are_reduced_to_their_support(n: int, lost: int, seed: 
 def test_a_second_reduction_composes_with_the_first() -> None:
     V = orthogonal(4, 1)[:, :3]
     moments = Moments(np.diag([2.0, 0.0, 1.0]), np.diag([1.0, 0.0, 0.2]), support=V)
-    assert_allclose(moments.support, V[:, [0, 2]], atol=0)
+    assert moments.support is not None
+    assert np.array_equal(moments.support, V[:, [0, 2]])
     assert moments.dropped_directions == 2
 
 
@@ -116,7 +118,7 @@ def test_small_eigenvalues_of_double_precision_are_kept() -> None:
 
 
 def test_eigenvalues_of_any_size_are_kept() -> None:
-    for scale in (1e-300, 1.0, 1e300):
+    for scale in (1e-280, 1.0, 1e280):
         moments = Moments.from_eigenvalues([scale, 1e-20 * scale], [0.5 * scale, 2e-21 * scale])
         assert moments.dropped_directions == 0
         assert_allclose(moments.ratios, [0.5, 0.2], rtol=1e-14)
@@ -242,7 +244,8 @@ def test_moments_from_eigenvalues() -> None:
     assert np.array_equal(moments.sigma_s, np.diag([1, 2, 4]))
     assert np.array_equal(moments.sigma_d, np.diag([1, 0, 2]))
     assert moments.ratios.tolist() == [1, 0.5, 0]
-    assert Moments.from_eigenvalues(2, 0.5).ratios.tolist() == [0.25]
+    # a root, two divisions and an eigenvalue: below 4 eps
+    assert_allclose(Moments.from_eigenvalues(2, 0.5).ratios, [0.25], rtol=1e-15)
     assert_allclose(Moments.from_eigenvalues(1.0, [0.1, 0.2]).ratios, [0.2, 0.1], rtol=1e-15)
 
 
@@ -483,36 +486,6 @@ def test_a_memory_map_will_do(tmp_path: Path) -> None:
     )
 
 
-def test_sampled_moments_report_their_error() -> None:
-    images = np.random.default_rng(24).standard_normal((30, 3, 4))
-
-    def crops(draws: int, seed: int) -> Moments:
-        return Moments.from_data(images, [Crop(0.5), Noise(0.5)], draws=draws, seed=seed)
-
-    truth = crops(4000, 99)
-    runs = [crops(8, seed) for seed in range(40)]
-    errors = np.array([[run.sigma_s - truth.sigma_s, run.sigma_d - truth.sigma_d] for run in runs])
-    actual = np.sqrt(np.max(np.mean(np.sum(errors**2, (2, 3)), 0))) / np.linalg.norm(truth.sigma_s)
-    reported = np.sqrt(np.mean([float(run.standard_error or 0) ** 2 for run in runs]))
-    # errors of 40 runs with five degrees of freedom at the least: each root mean square is known to
-    # 1/sqrt(2·40·5) = 5 %, their quotient to 7 %; three times that
-    assert_allclose(reported, actual, rtol=0.21)
-    assert truth.standard_error is not None
-    assert truth.standard_error < reported / 10
-    assert runs[0].notes[2:4] == (
-        "augmentations crop:0.5, noise:0.5: sampled with 8 draws an image",
-        f"relative standard error of the moments by sampling {runs[0].standard_error:.2g}",
-    )
-
-
-def test_sampled_moments_are_kept_in_order() -> None:
-    images = np.random.default_rng(25).standard_normal((5, 4, 4))
-    moments = Moments.from_data(images, [Crop(0.3)], draws=4)
-    assert np.linalg.eigvalsh(moments.sigma_d)[0] > -1e-13
-    assert np.linalg.eigvalsh(moments.sigma_s - moments.sigma_d)[0] > -1e-13
-    assert any("ratios outside [0, 1]" in note for note in moments.notes)
-
-
 def test_an_augmentation_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="`sigma_s` must not be zero: there is nothing to learn from"):
         Moments.from_data(np.random.default_rng(26).random((5, 4, 4)), [Erase(1.0)])
@@ -521,12 +494,7 @@ def test_an_augmentation_that_leaves_nothing_is_refused() -> None:
 # --- objectives ---------------------------------------------------------------------------------------------------
 
 
-@given(
-    alpha=st.floats(0, 10),
-    beta=st.floats(0.1, 10),
-    n=st.integers(1, 5),
-    seed=st.integers(0, 99),
-)
+@given(alpha=st.floats(0, 10), beta=st.floats(0.1, 10), n=st.integers(1, 5), seed=st.integers(0, 99))
 def test_byol_prime_keeps_modes_and_changes_ratios(alpha: float, beta: float, n: int, seed: int) -> None:
     moments = Moments(*pair(n, seed))
     other = Moments(*byol_prime_moments(moments, alpha, beta))
@@ -596,13 +564,10 @@ def test_saved_moments_are_read_back_bit_for_bit(tmp_path: Path) -> None:
     ):
         save_moments(tmp_path / "m.npz", moments)
         back = load_moments(tmp_path / "m.npz")
-        for name in ("sigma_s", "sigma_d", "ratios"):
-            assert np.array_equal(getattr(back, name), getattr(moments, name))
-        assert (back.support is None) == (moments.support is None)
-        if back.support is not None and moments.support is not None:
-            assert np.array_equal(back.support, moments.support)
-        assert back.notes == moments.notes
-        assert back.standard_error == moments.standard_error
+        for name in ("sigma_s", "sigma_d", "ratios", "support", "notes", "standard_error"):
+            one, other = getattr(back, name), getattr(moments, name)
+            assert type(one) is type(other)
+            assert np.array_equal(one, other)
     assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
 
 

@@ -47,13 +47,13 @@ def matrix_problem(seed: int) -> tuple[MatrixState, MatrixSystem, np.ndarray, np
     return state, system, x1, x2
 
 
-def mode_problem(seed: int) -> tuple[ModeState, ModeSystem, np.ndarray, np.ndarray]:
-    """Four modes, each with its own samples of one number; tied weights, so that every variant is defined."""
+def mode_problem(seed: int, *, tied: bool = False) -> tuple[ModeState, ModeSystem, np.ndarray, np.ndarray]:
+    """Four modes, each with its own samples of one number; `tied` has w1 = w2 and τo = τp."""
     x1, x2 = view_pairs(4, seed)
-    rates = {**RATES, "tau_predictor": RATES["tau_online"]}
+    rates = {**RATES, "tau_predictor": RATES["tau_online"]} if tied else RATES
     system = ModeSystem(np.mean(x1**2, axis=0), np.mean(x2 * x1, axis=0), **rates)
-    w, th = np.random.default_rng(seed + 1).standard_normal((2, 4))
-    return system.state(w, w, th), system, x1, x2
+    w1, w2, th = np.random.default_rng(seed + 1).standard_normal((3, 4))
+    return system.state(w1, w1 if tied else w2, th), system, x1, x2
 
 
 def encode(W: Any, x: Any) -> Any:
