@@ -1,4 +1,4 @@
-"""Where a start ends, predicted without following the flow: exact fates of modes, and of the rows of a network.
+"""Where a start ends, predicted without following the flow: the exact fate of one mode, variant by variant.
 
 For one mode with η = 0 the flow stays on its leaf of constant c = τo w1² − τp w2² and every trajectory converges
 (R6), so the leaf, not the target, decides between learning and collapse. Other variants have results of their own,
@@ -16,16 +16,14 @@ import numpy as np
 
 from dynamics.invariants import mode_invariant
 from dynamics.mode_fields import MODE_FIELDS
-from dynamics.states import MatrixState, ModeState
-from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.mode_fixed_points import saddle_node
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
 
 SIGN_ACCURACY = 1e-8
 """A start whose θ is within this fraction of the stable manifold's θ keeps an undecided sign."""
 
-_CHUNK = 1024  # starts integrated at once: the error norm is a mean, so one of them can be √1024 times worse
-_RTOL = 1e-11  # and 32 times this is far below SIGN_ACCURACY
 _MANIFOLD = "R6: -τp r² < c < 0 and w2 > 0, the saddle's stable manifold decides the sign of w1"
-_SERIES_END = 1e-3  # the manifold's series is cut after y², so its relative error here is about 1e-12
 
 
 class Fate(StrEnum):
@@ -78,9 +76,14 @@ class _Case(NamedTuple):
 
 
 def _assemble(cases: list[_Case], shape: tuple[int, ...]) -> Prediction:
-    unknown = (np.full(shape, np.nan) for _ in range(4))
     ends = Prediction(
-        np.full(shape, "", dtype="<U9"), *unknown, np.zeros(shape, dtype=bool), np.full(shape, "", dtype=object)
+        fate=np.full(shape, "", dtype="<U9"),
+        online=np.full(shape, np.nan),
+        predictor=np.full(shape, np.nan),
+        target=np.full(shape, np.nan),
+        amplitude=np.full(shape, np.nan),
+        algebraic=np.zeros(shape, dtype=bool),
+        reason=np.full(shape, "", dtype=object),
     )
     left = np.ones(shape, dtype=bool)
     for case in cases:
@@ -144,21 +147,13 @@ def _conserved_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     ]
 
 
-class _Sheet(NamedTuple):
-    """Solutions p± of λd p − λs p² = η τo (R15), as seen from λd >= 0; NaN beyond the saddle-node."""
-
-    lower: Any
-    upper: Any
-    discriminant: Any
-
-
-def _sheet(system: ModeSystem) -> _Sheet:
+def _levels(system: ModeSystem) -> tuple[Any, Any]:
+    """Solutions p± of λd p − λs p² = η τo (R15), as seen from λd >= 0; 0 and r at η = 0, NaN at η > η*."""
     ls, ld, decay = system.lambda_s, np.abs(system.lambda_d), system.weight_decay * system.tau_online
-    discriminant = ld**2 - 4 * decay * ls
-    root = np.sqrt(np.where(discriminant < 0, np.nan, discriminant))
-    # 2 η τo/(λd + √) is [λd − √]/(2 λs) without its cancellation; both are 0 at λd = η = 0
-    total = np.where(ld + root == 0, 1.0, ld + root)
-    return _Sheet(2 * decay / total, (ld + root) / (2 * ls), discriminant)
+    beyond = system.weight_decay > saddle_node(system)
+    total = ld + np.sqrt(np.where(beyond, np.nan, np.maximum(ld**2 - 4 * decay * ls, 0.0)))
+    # 2 η τo/(λd + √) is [λd − √]/(2 λs) without its cancellation
+    return 2 * decay / np.where(total == 0, 1.0, total), total / (2 * ls)
 
 
 def _ordered_cases(
@@ -173,10 +168,17 @@ def _ordered_cases(
     x, z, sign = np.abs(w1), np.sign(w1) * th, np.sign(w1)
     apart = (x != lower) | (z != lower)
     end = sign * upper
-    slow = _sheet(system).discriminant == 0
+    slow = system.weight_decay == saddle_node(system)
     return [
         _Case(when & apart & (x <= lower) & (z <= lower), "R15: w1 and θ below the saddle p-", 0.0, 0.0, 0.0),
-        _Case(when & apart & (x >= lower) & (z >= lower), "R15: w1 and θ above the saddle p-", end, predictor, end, slow),
+        _Case(
+            when & apart & (x >= lower) & (z >= lower),
+            "R15: w1 and θ above the saddle p-",
+            end,
+            predictor,
+            end,
+            slow,
+        ),
         _Case(when, "R15: neither above nor below the saddle p-, no result applies"),
     ]
 
@@ -189,17 +191,17 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """
     w1, w2, th = state
     kappa = np.sqrt(system.tau_predictor / system.tau_online)
-    lower, upper, discriminant = _sheet(system)
+    lower, upper = _levels(system)
     box = (np.abs(w2) < lower) & (np.maximum(np.abs(w1), np.abs(th)) < kappa * lower)
     balanced, branch = mode_invariant(state, system) == 0, _branch(state, system)
     return [
-        _Case((w1 == 0) & ((th == 0) | (w2 == 0)), "R15: w1 = 0 for all times, the rest decays", 0.0, 0.0, 0.0),
-        _Case(discriminant < 0, "R15: η > η*", 0.0, 0.0, 0.0),
+        _Case(
+            (w1 == 0) & ((th == 0) | (w2 == 0)), "R15: w1 = 0 for all times, the rest decays", 0.0, 0.0, 0.0
+        ),
+        _Case(system.weight_decay > saddle_node(system), "R15: η > η*", 0.0, 0.0, 0.0),
         _Case(box, "R15: within the box below the saddle p-", 0.0, 0.0, 0.0),
         _Case(balanced & (branch < 0), "R15: c = 0 and w2 < 0", 0.0, 0.0, 0.0),
-        *_ordered_cases(
-            balanced, state, system, kappa * lower, kappa * upper, np.sign(w2) * upper
-        ),
+        *_ordered_cases(balanced, state, system, kappa * lower, kappa * upper, np.sign(w2) * upper),
         _Case(True, "R15: c ≠ 0 and η <= η*, no result applies"),
     ]
 
@@ -243,7 +245,9 @@ def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     decayed = [
         _Case(excess <= 0, "η √(τo τp) >= |θ λd|", 0.0, 0.0, th, excess == 0),
         _Case(lead == 0, "on the stable manifold of the origin", 0.0, 0.0, th),
-        _Case(True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", end, np.sign(pull) * end / kappa, th),
+        _Case(
+            True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", end, np.sign(pull) * end / kappa, th
+        ),
     ]
     return _with_decay(system, conserved, decayed)
 
@@ -264,8 +268,14 @@ def _no_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
 def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """R12: with y = w2 − r, w1² − (τp/τo)(y² + (1 − r²) ln y²) is conserved and w1² decays at a rate >= 1 − r²."""
     w1, w2, _ = state
-    to, tp, r = system.tau_online, system.tau_predictor, system.ratio
-    y, q = w2 - r, (system.lambda_s - system.lambda_d) * (system.lambda_s + system.lambda_d) / system.lambda_s**2
+    to, tp, r, ls, ld = (
+        system.tau_online,
+        system.tau_predictor,
+        system.ratio,
+        system.lambda_s,
+        system.lambda_d,
+    )
+    y, q = w2 - r, (ls - ld) * (ls + ld) / ls**2
     lost = to / tp * w1**2
     inside = r + np.sign(y) * np.exp(_log_square_end(y, lost, q) / 2)
     edge, left = r + np.sign(y) * _root(y**2 - lost), np.sign(w1) * _root((lost - y**2) * tp / to)
@@ -276,7 +286,7 @@ def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]
         _Case(lost <= y**2, "R12: |λd| = λs and τo w1² <= τp (w2 - r)²", 0.0, edge, 0.0, lost == y**2),
         _Case(True, "R12: |λd| = λs and τo w1² > τp (w2 - r)²: the loss ends at 0", left, r, left),
     ]
-    shrinking = system.lambda_s * q / to + system.weight_decay > 0
+    shrinking = ls * q / to + system.weight_decay > 0
     decayed = [
         _Case(shrinking, "R12: w1 shrinks at every w2", 0.0, 0.0, 0.0),
         _Case(True, "R12: |λd| > λs, nothing is proved"),
@@ -319,7 +329,7 @@ def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: Mod
     fixed point; 1/f is a Dulac function, so there is no cycle. With weight decay see `_ordered_cases`.
     """
     w1, ld = state.online, system.lambda_d
-    lower, upper, discriminant = _sheet(system)
+    lower, upper = _levels(system)
     floor, ceiling = _inverse(predictor, lower), _inverse(predictor, upper)
     end = np.sign(w1) * ceiling
     conserved = [
@@ -329,7 +339,9 @@ def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: Mod
     ]
     decayed = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
-        _Case((ld <= 0) | (discriminant < 0), "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0),
+        _Case(
+            (ld <= 0) | (system.weight_decay > saddle_node(system)), "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0
+        ),
         *_ordered_cases(True, state, system, floor, ceiling, upper),
     ]
     return _with_decay(system, conserved, decayed)
@@ -347,27 +359,30 @@ def _inverse(predictor: Callable[[Any], Any], level: Any) -> Any:
     return high
 
 
-def _mode_predictor(variant: str, system: ModeSystem) -> Callable[[Any], Any]:
+def _directpred_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    return _direct_cases(_predictor_of("directpred", system), state, system)
+
+
+def _directset_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
+    return _direct_cases(_predictor_of("directset", system), state, system)
+
+
+def _predictor_of(variant: str, system: ModeSystem) -> Callable[[Any], Any]:
     return lambda w1: MODE_FIELDS[variant].constrain(0.0, ModeState(w1, w1, w1), system).predictor
 
 
-def _cases(variant: str, state: ModeState, system: ModeSystem) -> list[_Case]:
-    match variant:
-        case "full" | "tied" | "symmetric-predictor":  # tied weights are the full flow on its leaf c = 0
-            return _full_cases(state, system)
-        case "fixed-target":
-            return _fixed_target_cases(state, system)
-        case "no-predictor":
-            return _no_predictor_cases(state, system)
-        case "no-ema":
-            return _no_ema_cases(state, system)
-        case "no-stop-gradient":
-            return _no_stop_gradient_cases(state, system)
-        case "fast-predictor":
-            return _fast_predictor_cases(state, system)
-        case "directpred" | "directset":
-            return _direct_cases(_mode_predictor(variant, system), state, system)
-    raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, got {variant!r}")
+_CASES: dict[str, Callable[[ModeState, ModeSystem], list[_Case]]] = {
+    "full": _full_cases,
+    "fixed-target": _fixed_target_cases,
+    "tied": _full_cases,  # tied weights follow the full flow on its leaf c = 0
+    "no-predictor": _no_predictor_cases,
+    "no-ema": _no_ema_cases,
+    "no-stop-gradient": _no_stop_gradient_cases,
+    "symmetric-predictor": _full_cases,
+    "fast-predictor": _fast_predictor_cases,
+    "directpred": _directpred_cases,
+    "directset": _directset_cases,
+}
 
 
 def predict_fates(
@@ -428,8 +443,8 @@ def predict_fates(
     >>> predict_fates(system.state(online=0.1, predictor=[0.1, 0.6]), system).fate.tolist()
     ['learned', 'collapsed']
     """
-    if variant not in MODE_FIELDS:
-        raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, got {variant!r}")
+    if variant not in _CASES:
+        raise ValueError(f"`variant` must be one of {', '.join(_CASES)}, got {variant!r}")
     field = MODE_FIELDS[variant]
     field.require(state, system)
     state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
@@ -438,73 +453,40 @@ def predict_fates(
     at_rest = np.logical_and.reduce([np.equal(part, 0.0) for part in field(0.0, state, system)])
     positive = system.lambda_s > 0
     proper = replace(
-        system, lambda_s=np.where(positive, system.lambda_s, 1.0), lambda_d=np.where(positive, system.lambda_d, 0.0)
+        system,
+        lambda_s=np.where(positive, system.lambda_s, 1.0),
+        lambda_d=np.where(positive, system.lambda_d, 0.0),
     )
     cases = [
         _Case(at_rest, "the start is a fixed point", *state),
         _Case(~positive, "λs <= 0, no result applies"),
-        *_cases(variant, state, proper),
+        *_CASES[variant](state, proper),
     ]
     prediction = _assemble(cases, shape)
     return _with_signs(prediction, state, system) if decide_sign else prediction
 
 
 def _with_signs(prediction: Prediction, state: ModeState, system: ModeSystem) -> Prediction:
-    """Fill in the ends whose sign alone is unknown."""
-    shape = prediction.fate.shape
-    open_sign = (prediction.fate == Fate.LEARNED) & np.isnan(prediction.online)
-    to, tp, tt, ls, r, c, w1, th = (
-        np.broadcast_to(part, shape)[open_sign]
-        for part in (
-            system.tau_online,
-            system.tau_predictor,
-            system.tau_target,
-            system.lambda_s,
-            np.abs(system.ratio),
-            mode_invariant(state, system),
-            state.online,
-            state.target,
-        )
-    )
-    k = np.sqrt(-c / tp)
-    sign = np.sign(w1 + th)
-    mixed = w1 * th < 0
-    slope = _manifold_slope(
-        np.arcsinh(np.abs(w1) * np.sqrt(to / -c))[mixed], (to / (tt * ls * k**2))[mixed], (r / k)[mixed]
-    )
-    excess = np.abs(th[mixed]) / (slope * np.abs(w1[mixed])) - 1
-    sign[mixed] = np.where(np.abs(excess) <= SIGN_ACCURACY, np.nan, np.sign(excess) * np.sign(th[mixed]))
-    online, target = prediction.online.copy(), prediction.target.copy()
-    online[open_sign] = target[open_sign] = sign * prediction.amplitude[open_sign]
-    return prediction._replace(online=online, target=target)
+    """Fill in the ends whose sign alone is unknown: that of θ − θ(w1), θ(w1) the saddle's stable manifold.
 
-
-def _manifold_slope(y: np.ndarray, alpha: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """Slope m = −θ/w1 of the stable manifold of the saddle (0, k, 0), k = sqrt(−c/τp), at w1 = sqrt(−c/τo) sinh y.
-
-    There w2 = k cosh y, and with α = τo/(τt λs k²) and ρ = r/k > 1 the manifold, an odd decreasing curve, obeys
-
-        sinh(y) dm/dy = α (1 + m)/(ρ m + cosh y) − m cosh y,
-
-    integrated from the saddle, where it contracts, with relative accuracy far below `SIGN_ACCURACY`.
+    The flow on the leaf is cooperative, so the manifold is a decreasing odd curve: no need to compute it where w1
+    and θ agree in sign.
     """
-    from scipy.integrate import solve_ivp
+    shape = prediction.fate.shape
+    w1, w2, th = (np.broadcast_to(part, shape) for part in state)
+    unsigned = (prediction.fate == Fate.LEARNED) & np.isnan(prediction.online)
+    mixed = unsigned & (w1 * th < 0)
+    sign = np.sign(np.sign(w1) + np.sign(th))
+    if np.any(mixed):
+        from analysis.separatrices import leaf_separatrix
 
-    # dm/dy must stay finite at y = 0: ρ m² + (1 − α) m − α = 0, and the next term of the series m + m2 y²
-    start = 2 * alpha / ((1 - alpha) + np.sqrt((1 - alpha) ** 2 + 4 * alpha * rho))
-    dm = alpha * (1 - rho) / (rho * start + 1) ** 2 - 1
-    dcosh = -alpha * (1 + start) / (rho * start + 1) ** 2 - start
-    slope = start + dcosh / (2 * (2 - dm)) * y**2
-    far = np.flatnonzero(y > _SERIES_END)
-    for part in np.split(far, range(_CHUNK, far.size, _CHUNK)):
-        a, p, length = alpha[part], rho[part], np.log(y[part] / _SERIES_END)
-
-        def field(s: float, m: np.ndarray, a: Any = a, p: Any = p, length: Any = length) -> np.ndarray:
-            at = _SERIES_END * np.exp(length * s)
-            rate = a * (1 + m) / (p * m + np.cosh(at)) - m * np.cosh(at)
-            return length * at / np.sinh(at) * rate
-
-        begin = start[part] + (dcosh / (2 * (2 - dm)))[part] * _SERIES_END**2
-        if part.size:
-            slope[part] = solve_ivp(field, (0.0, 1.0), begin, method="DOP853", rtol=_RTOL, atol=0.0).y[:, -1]
-    return slope
+        names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target")
+        one_each = ModeSystem(
+            **{name: np.broadcast_to(getattr(system, name), shape)[mixed] for name in names}
+        )
+        boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
+        above = np.sign(th[mixed] - boundary)
+        clear = np.abs(th[mixed] - boundary) > SIGN_ACCURACY * np.abs(boundary)
+        sign[mixed] = np.where(clear, above, np.nan)
+    end = np.where(unsigned, sign * prediction.amplitude, prediction.online)
+    return prediction._replace(online=end, target=np.where(unsigned, end, prediction.target))

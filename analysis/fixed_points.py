@@ -1,17 +1,17 @@
-"""Where the flow can rest: all fixed points of one mode, exact; canonical and polished fixed points of the network.
+"""Where the flow can rest: all fixed points of one mode, exact; canonical and polished ones of the network.
 
-Each one-mode variant is solved by hand. Its formulas are written once and read twice: with Fractions, which decide
-exactly what exists and give the numbers, and with SymPy, which shows them. The points of the network are those of
-R9, and those that `polish` finds beside the end of a run.
+Each one-mode variant is solved by hand. Its formulas are written once and read twice: with Fractions, which
+decide exactly what exists and give the numbers, and with SymPy, which shows them. The fixed points of the
+network are those of R9, and those that `polish` finds beside the end of a run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import combinations, product
-from math import comb, isinf, sqrt
+from itertools import combinations, pairwise, product
+from math import inf, isfinite, sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,25 +28,863 @@ PointStability = Literal["stable", "saddle", "unstable", "half-stable", "degener
 LineStability = Literal["attracting", "saddle", "repelling", "degenerate"]
 
 LEAVES = ("full", "symmetric-predictor", "no-ema", "fixed-target")
-"""Variants that keep c = τo w1² − τp w2² at η = 0 and rest along lines: an invariant isolates their points."""
+"""Variants that keep c = τo w1² − τp w2² and rest along lines at η = 0: an invariant isolates points."""
 
-_ACROSS: dict[str, LineStability] = {"stable": "attracting", "saddle": "saddle", "unstable": "repelling"}
+_ACROSS: dict[str, LineStability] = {
+    "stable": "attracting",
+    "saddle": "saddle",
+    "unstable": "repelling",
+    "degenerate": "degenerate",
+}
 
 
 class _Letters(NamedTuple):
-    """The paper's letters and what is made of them: in Fractions, in SymPy numbers or in SymPy symbols."""
+    """The paper's letters, c the invariant among them: Fractions, SymPy numbers or SymPy symbols."""
 
-    lambda_s: Any
-    lambda_d: Any
-    tau_online: Any
-    tau_predictor: Any
-    tau_target: Any
-    weight_decay: Any
-    invariant: Any
-    target: Any
+    ls: Any
+    ld: Any
+    to: Any
+    tp: Any
+    tt: Any
+    eta: Any
+    c: Any
+    th: Any
     root: Callable[[Any], Any] = sqrt
-
 
     @property
     def r(self) -> Any:
         return self.ld / self.ls
+
+    @property
+    def balance(self) -> Any:
+        """|w1/w2| where c = 0."""
+        return self.root(self.tp / self.to)
+
+
+_Triple = tuple[Any, Any, Any]  # w1, w2, θ
+_At = Callable[..., _Triple]  # of the letters, and for lines of a place on them
+_Pair = Callable[[Any, Any], list[complex]]  # β and γ of `leaf_eigenvalues` -> eigenvalues on the leaf
+
+
+def _fraction(value: float) -> Fraction:
+    """Simplest fraction that rounds to a float, else the one that its digits say."""
+    simple = Fraction(value).limit_denominator(1_000_000)
+    return simple if float(simple) == value else Fraction(repr(value))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Solution:
+    name: str
+    parameter: str = ""
+    _at: _At = field(repr=False)
+    _letters: _Letters = field(repr=False)
+
+    def exact(self, *, symbolic: bool = False) -> dict[str, str]:
+        """Write w1, w2 and θ exactly, as text that SymPy reads.
+
+        Parameters
+        ----------
+        symbolic
+            In symbols named as the parameters; else for the simplest fractions that round to their values.
+        """
+        import sympy
+
+        letters: list[Any] = [sympy.Rational(x.numerator, x.denominator) for x in list(self._letters)[:-1]]
+        if symbolic:
+            times = sympy.symbols("tau_online tau_predictor tau_target", positive=True)
+            others = sympy.symbols("lambda_s lambda_d weight_decay invariant target", real=True)
+            letters = [*others[:2], *times, *others[2:]]
+        place = [sympy.Symbol(self.parameter)] if self.parameter else []
+        triple = self._at(_Letters(*[*letters, sympy.sqrt]), *place)
+        shown = (str(sympy.radsimp(sympy.sqrtdenest(sympy.sympify(part)))) for part in triple)
+        return dict(zip(ModeState._fields, shown, strict=True))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FixedPoint(_Solution):
+    """An isolated fixed point of one mode, or of one mode on a leaf of constant c.
+
+    Parameters
+    ----------
+    name
+        "origin"; "learned" (w1 ≠ 0), under weight decay "lower" and "upper" (w2 = p−, p+);
+        "collapsed-positive" and "-negative" (w1 = 0, the sign of w2); "pitchfork" and "saddle-node" where
+        points meet; "-mirror" for the other sign of w1.
+    online, predictor, target
+        w1, w2, θ.
+    eigenvalues
+        Of the Jacobian over the parts that the variant moves, complex.
+    leaf_eigenvalues
+        Those on the leaf, without the zero across it; all of them where no invariant was given.
+    stability
+        By the leaf eigenvalues; "half-stable" by the centre manifold.
+    sheet
+        Sheet of the leaf, by the weight that keeps its sign there, such as "w2 > 0"; else empty.
+    note
+        What happens where the eigenvalues do not tell.
+    """
+
+    online: float
+    predictor: float
+    target: float
+    eigenvalues: np.ndarray
+    leaf_eigenvalues: np.ndarray
+    stability: PointStability
+    sheet: str
+    note: str
+
+
+class Segment(NamedTuple):
+    """The part lo < parameter < hi of a line of fixed points, or its point lo = hi; stability across it."""
+
+    lo: float
+    hi: float
+    stability: LineStability
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FixedPointLine(_Solution):
+    """A line or curve of fixed points of one mode.
+
+    Parameters
+    ----------
+    name
+        "learned" (w1 ≠ 0), "collapsed" (w1 = 0) or "hyperbola" (w1 w2 = θ r).
+    parameter
+        "a" for w1 or "p" for w2.
+    direction
+        Of the line in (w1, w2, θ); None for a curve.
+    segments
+        In order. A point between two open segments that is not listed is no fixed point. "repelling": every
+        direction across the line leaves it.
+    """
+
+    direction: tuple[float, ...] | None
+    segments: tuple[Segment, ...]
+
+    def at(self, place: float) -> tuple[float, float, float]:
+        """Return w1, w2, θ at a value of the parameter."""
+        w1, w2, th = self._at(self._letters, place)
+        return float(w1), float(w2), float(th)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoints:
+    """All fixed points of a variant: isolated `points` and `lines`."""
+
+    variant: str
+    points: tuple[FixedPoint, ...]
+    lines: tuple[FixedPointLine, ...]
+
+    def __getitem__(self, name: str) -> FixedPoint:
+        """Return the point of this name."""
+        return {point.name: point for point in self.points}[name]
+
+    def report(self, *, exact: bool = True) -> dict[str, Any]:
+        """Return plain values, as `dyn fixed-points --json` prints them; only `exact` imports SymPy."""
+
+        def values(item: Any, *names: str) -> dict[str, Any]:
+            plain = {name: getattr(item, name) for name in ("name", *names)}
+            return {**plain, **({"exact": item.exact()} if exact else {})}
+
+        points = [
+            {
+                **values(point, *ModeState._fields, "stability", "sheet", "note"),
+                "eigenvalues": [[s.real, s.imag] for s in point.eigenvalues.tolist()],
+                "leaf_eigenvalues": [[s.real, s.imag] for s in point.leaf_eigenvalues.tolist()],
+            }
+            for point in self.points
+        ]
+        lines = [
+            {
+                **values(line, "parameter", "direction"),
+                "segments": [
+                    {"range": [x if isfinite(x) else None for x in part[:2]], "stability": part.stability}
+                    for part in line.segments
+                ],
+            }
+            for line in self.lines
+        ]
+        return {"variant": self.variant, "fixed_points": points, "lines": lines}
+
+
+# --- one mode, variant by variant ---------------------------------------------------------------------------
+
+
+def _point(
+    q: _Letters,
+    name: str,
+    at: _At,
+    eigenvalues: Sequence[Any],
+    *,
+    across: Sequence[float] = (),
+    sheet: str = "",
+    note: str = "",
+    half_stable: bool = False,
+) -> FixedPoint:
+    """Make a point from the eigenvalues that decide on it, and those of 0 `across` its leaf."""
+    w1, w2, th = at(q)
+    decisive = np.array(eigenvalues, dtype=complex)
+    return FixedPoint(
+        name=name,
+        online=float(w1),
+        predictor=float(w2),
+        target=float(th),
+        eigenvalues=np.append(across, decisive),
+        leaf_eigenvalues=decisive,
+        stability="half-stable" if half_stable else classify(decisive, 0.0),
+        sheet=sheet,
+        note=note,
+        _at=at,
+        _letters=q,
+    )
+
+
+def _both(point: FixedPoint, *signs: int) -> list[FixedPoint]:
+    """Add the mirror image of a point, w1, w2, θ times the signs."""
+
+    def mirrored(q: _Letters) -> _Triple:
+        w1, w2, th = point._at(q)
+        return signs[0] * w1, signs[1] * w2, signs[2] * th
+
+    online, predictor, target = (float(x) for x in mirrored(point._letters))
+    turned = point.sheet and signs[int(point.sheet[1]) - 1] < 0
+    image = replace(
+        point,
+        name=f"{point.name}-mirror",
+        online=online,
+        predictor=predictor,
+        target=target,
+        sheet=point.sheet.replace(">", "<") if turned else point.sheet,
+        _at=mirrored,
+    )
+    return [point, image]
+
+
+def _line(
+    q: _Letters,
+    name: str,
+    at: _At,
+    across: Callable[[Any], Sequence[Any]],
+    breaks: Sequence[Any] = (),
+    *,
+    broken: bool = False,
+) -> FixedPointLine:
+    """Make a line from the eigenvalues across it, which change sign at `breaks`: no points if `broken`."""
+    cuts = sorted({float(cut) for cut in breaks})
+    outer = 2 + 2 * max(map(abs, cuts), default=0.0)
+    segments = []
+    for lo, hi in pairwise([-inf, *cuts, inf]):
+        inside = (max(lo, -outer) + min(hi, outer)) / 2
+        verdict = classify(np.array(across(inside), dtype=complex), 0.0)
+        segments.append(Segment(lo, hi, _ACROSS[verdict]))
+        if hi < inf and not broken:
+            segments.append(Segment(hi, hi, "degenerate"))
+    direction = None
+    if name != "hyperbola":
+        direction = tuple(float(b - a) for a, b in zip(at(q, 0), at(q, 1), strict=True))
+    return FixedPointLine(
+        name=name,
+        parameter="p" if name == "collapsed" else "a",
+        direction=direction,
+        segments=tuple(segments),
+        _at=at,
+        _letters=q,
+    )
+
+
+_Rest = list[FixedPoint | FixedPointLine]
+
+
+def _origin(q: _Letters) -> _Triple:
+    return 0 * q.ls, 0 * q.ls, 0 * q.ls
+
+
+def _learned_line(q: _Letters, a: Any) -> _Triple:
+    return a, q.r, a
+
+
+def _collapsed_line(q: _Letters, p: Any) -> _Triple:
+    return 0 * p, p, 0 * p
+
+
+def _quadratic(A: Any, B: Any, C: Any, sign: int, root: Callable[[Any], Any]) -> Any:
+    """Root (B + sign √(B² − 4AC))/(2A) of A x² − B x + C; with Fractions so that nothing cancels."""
+    if A != 0 and not (isinstance(B, Fraction) and sign * B < 0):
+        return (B + sign * root(B**2 - 4 * A * C)) / (2 * A)
+    return 2 * C / (B - sign * root(B**2 - 4 * A * C))
+
+
+def _signs(A: Any, B: Any, C: Any) -> list[int]:
+    """Signs with which `_quadratic` is real, one for a double root."""
+    discriminant = B**2 - 4 * A * C
+    if discriminant == 0:
+        return [1] if A != 0 else []
+    return [sign for sign in (-1, 1) if discriminant > 0 and (A != 0 or sign * B < 0)]
+
+
+def _algebraic(attraction: Any) -> str:
+    return f"{'attracts' if attraction > 0 else 'repels'} algebraically on the centre manifold"
+
+
+def _balanced_origin(q: _Letters, pair: _Pair, across: Sequence[float] = ()) -> FixedPoint:
+    """Origin of the leaf c = 0 at η = 0: dw2/dt ~ λd w2²/√(τo τp) − λs w2³/τo, slowed by the target (R7)."""
+    note = _algebraic(q.ls)
+    if q.ld:
+        side, other = ("> 0", "< 0") if q.ld > 0 else ("< 0", "> 0")
+        note = f"attracts from w2 {other} and repels to w2 {side}, algebraically"
+    return _point(q, "origin", _origin, pair(0, 0), across=across, note=note, half_stable=q.ld != 0)
+
+
+def _levels(
+    q: _Letters,
+    pair: _Pair,
+    online: Callable[[_Letters, Any], Any],
+    elasticity: Callable[[Any], Any] = lambda p: 1,
+    across: Sequence[Any] = (),
+) -> list[FixedPoint]:
+    """Points with λd p − λs p² = η τo, p ≠ 0, on w1 = θ = online(p) (R15); elasticity is d ln p/d ln w1."""
+    points = []
+    for sign in _signs(q.ls, q.ld, q.eta * q.to):
+        gap = sign * sqrt(q.ld**2 - 4 * q.eta * q.to * q.ls)  # 2λs p − λd
+        if q.eta == 0 and gap * q.ld <= 0:
+            continue  # p = 0
+        name = "learned" if q.eta == 0 else "saddle-node" if gap == 0 else "upper" if sign > 0 else "lower"
+
+        def at(q: _Letters, name: str = name, sign: int = sign) -> _Triple:
+            if name == "learned":
+                p = q.r
+            elif name == "saddle-node":
+                p = q.r / 2
+            else:
+                p = _quadratic(q.ls, q.ld, q.eta * q.to, sign, q.root)
+            return online(q, p), p, online(q, p)
+
+        p = at(q)[1]
+        eigenvalues = [*across, *pair(p * q.ld / q.to, elasticity(p) * p * gap / q.to)]
+        note = "" if gap else "p− and p+ meet: half-stable on the centre manifold"
+        points.append(_point(q, name, at, eigenvalues, note=note))
+    return points
+
+
+def _gradient_flow(q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
+    """Full flow: lines at η = 0 (R5), points on a leaf of it (R6), points at η > 0 (R15)."""
+    if on_leaf:
+        return [*_on_leaf(q, pair)]
+    if q.eta:
+        points = [_point(q, "origin", _origin, [-q.eta, *pair(0, q.eta)])]
+        for point in _levels(q, pair, lambda q, p: q.balance * p, across=[-2 * q.eta]):
+            points += _both(point, -1, 1, -1)
+        return [*points]
+
+    def across_collapsed(p: Any) -> list[complex]:
+        return pair(p * q.ld / q.to, p * (q.ls * p - q.ld) / q.to)
+
+    if q.ls == 0:
+        return [_line(q, "collapsed", _collapsed_line, across_collapsed, [0])]
+    breaks = [0, q.r]
+    if q.ls < 0 and q.r**2 * q.tt * -q.ls > q.to and len(pair(0, 0)) == 2:
+        breaks.append((1 if q.r > 0 else -1) * sqrt(-q.to / (q.tt * q.ls)))  # the trace is 0: Hopf
+    return [
+        _line(q, "learned", _learned_line, lambda a: pair(q.r * q.ld / q.to, q.ls * a**2 / q.tp), [0]),
+        _line(q, "collapsed", _collapsed_line, across_collapsed, breaks),
+    ]
+
+
+def _on_leaf(q: _Letters, pair: _Pair) -> list[FixedPoint]:
+    points = []
+    r = q.r if q.ls else Fraction(0)
+    excess = q.c + q.tp * r**2
+    if q.ls and excess > 0:
+
+        def learned(q: _Letters) -> _Triple:
+            w1 = q.root((q.c + q.tp * q.r**2) / q.to)
+            return w1, q.r, w1
+
+        sheet = "w1 > 0" if q.c > 0 else "w2 > 0" if r > 0 else "w2 < 0"
+        eigenvalues = pair(r * q.ld / q.to, q.ls * excess / (q.to * q.tp))
+        points += _both(_point(q, "learned", learned, eigenvalues, across=[0.0], sheet=sheet), -1, 1, -1)
+    if q.c == 0:
+        points.append(_balanced_origin(q, pair, [0.0]))
+    for sign, side in ((1, "positive"), (-1, "negative")) if q.c < 0 else ():
+
+        def collapsed(q: _Letters, sign: int = sign) -> _Triple:
+            return 0 * q.ls, sign * q.root(-q.c / q.tp), 0 * q.ls
+
+        p = collapsed(q)[1]
+        # λs p − λd, to relative accuracy where p is close to r
+        gap = -q.ls * excess / (q.tp * (p + r)) if sign * r > 0 else q.ls * p - q.ld
+        name, note = f"collapsed-{side}", ""
+        if gap == 0:
+            name, note = "pitchfork", f"the learned pair ends here: {_algebraic(q.ls)}"
+        eigenvalues = pair(p * q.ld / q.to, p * gap / q.to)
+        sheet = "w2 > 0" if sign > 0 else "w2 < 0"
+        points.append(_point(q, name, collapsed, eigenvalues, across=[0.0], sheet=sheet, note=note))
+    return points
+
+
+def _tied(q: _Letters, pair: _Pair) -> _Rest:
+    """The leaf c = 0, w1 = w2, of the full flow (R7): w = −r is no fixed point, for there w2 ≠ r."""
+    origin = _point(q, "origin", _origin, pair(0, q.eta)) if q.eta else _balanced_origin(q, pair)
+    return [origin, *_levels(q, pair, lambda q, p: p)]
+
+
+def _fixed_target(q: _Letters, on_leaf: bool) -> _Rest:
+    """The planar flow with θ constant (R13); at η > 0, e = ±η √(τo τp) away from the origin."""
+
+    def origin(q: _Letters) -> _Triple:
+        return 0 * q.ls, 0 * q.ls, q.th
+
+    def across(w1: Any, w2: Any) -> list[Any]:
+        return [-q.ls * (w2**2 / q.to + w1**2 / q.tp)]
+
+    pull, k = abs(q.th * q.ld), sqrt(q.to * q.tp)
+    excess = pull**2 - q.eta**2 * q.to * q.tp
+    growth = excess / (k * (pull + q.eta * k)) if excess else 0  # |θ λd|/√(τo τp) − η, of the right sign
+    note = "" if excess else _algebraic(q.ls)
+    at_origin = _point(q, "origin", origin, [growth, -q.eta - pull / k], note=note)
+    points = []
+    if q.eta:
+        for sign in (1, -1):
+            towards = sign * q.th * q.ld > 0
+
+            def decayed(q: _Letters, sign: int = sign) -> _Triple:
+                w2 = q.root((sign * q.th * q.ld - q.eta * q.root(q.to * q.tp)) / (q.ls * q.balance))
+                return sign * q.balance * w2, w2, q.th
+
+            if q.ls * (excess if towards else -1) > 0:
+                eigenvalues = [-2 * q.eta, -2 * q.ls * decayed(q)[1] ** 2 / q.to]
+                points += _both(
+                    _point(q, "learned" if towards else "opposed", decayed, eigenvalues), -1, -1, 1
+                )
+            if q.ls == 0 and excess == 0 and towards:
+
+                def line(q: _Letters, a: Any, sign: int = sign) -> _Triple:
+                    return a, sign * a / q.balance, q.th
+
+                return [_line(q, "learned", line, lambda a: [-2 * q.eta])]
+        return [at_origin, *points]
+    if on_leaf:
+        if q.ls and (q.c or pull):
+
+            def learned(q: _Letters, wide: bool = q.c >= 0) -> _Triple:
+                spread = q.root(q.c**2 + 4 * q.to * q.tp * (q.th * q.r) ** 2)
+                large = q.root((spread + (q.c if wide else -q.c)) / (2 * (q.to if wide else q.tp)))
+                return (large, q.th * q.r / large, q.th) if wide else (q.th * q.r / large, large, q.th)
+
+            w1, w2, _ = learned(q)
+            name, sheet = "learned" if w1 else "collapsed", "w1 > 0" if q.c >= 0 else "w2 > 0"
+            points = _both(_point(q, name, learned, across(w1, w2), across=[0.0], sheet=sheet), -1, -1, 1)
+        return [*([at_origin] if q.c == 0 else []), *points]
+    if pull == 0:
+        return [
+            _line(q, "learned", lambda q, a: (a, 0 * a, q.th), lambda a: across(a, 0), [0]),
+            _line(q, "collapsed", lambda q, p: (0 * p, p, q.th), lambda p: across(0, p), [0]),
+        ]
+    if q.ls == 0:
+        return [at_origin]
+
+    def hyperbola(q: _Letters, a: Any) -> _Triple:
+        return a, q.th * q.r / a, q.th
+
+    return [
+        at_origin,
+        _line(q, "hyperbola", hyperbola, lambda a: across(*hyperbola(q, a)[:2]), [0], broken=True),
+    ]
+
+
+def _no_predictor(q: _Letters, pair: _Pair) -> _Rest:
+    """Only the origin, or where λd = λs + η τo the line w1 = θ (R11)."""
+    gap = (q.ls - q.ld) / q.to + q.eta
+    if gap == 0:
+        trace = -(q.ld / q.to + 1 / q.tt)
+        return [_line(q, "learned", lambda q, a: (a, 1 + 0 * a, a), lambda a: [trace])]
+    return [_point(q, "origin", lambda q: (0 * q.ls, 1 + 0 * q.ls, 0 * q.ls), pair(q.ld / q.to, gap))]
+
+
+def _no_stop_gradient(q: _Letters) -> _Rest:
+    """Where dw1/dt = −(λs w2² − 2λd w2 + λs + η τo) w1/τo and dw2/dt vanish (R12)."""
+
+    def level(q: _Letters, sign: int) -> Any:
+        return _quadratic(q.ls, 2 * q.ld, q.ls + q.eta * q.to, sign, q.root)
+
+    signs = _signs(q.ls, 2 * q.ld, q.ls + q.eta * q.to)
+    if q.eta == 0:
+        collapsed = _line(
+            q,
+            "collapsed",
+            _collapsed_line,
+            lambda p: [-(q.ls * p**2 - 2 * q.ld * p + q.ls) / q.to],
+            [level(q, sign) for sign in signs],
+        )
+        if abs(q.ld) != abs(q.ls):
+            return [collapsed]
+        return [_line(q, "learned", _learned_line, lambda a: [-q.ls * a**2 / q.tp], [0]), collapsed]
+    if q.ld == 0 and q.ls == -q.eta * q.to:
+        return [
+            _line(
+                q, "learned", _learned_line, lambda a: [-q.ls * a**2 / q.tp - q.eta], [-q.balance, q.balance]
+            )
+        ]
+    points = [_point(q, "origin", _origin, [-q.ls / q.to - q.eta, -q.eta])]
+    for sign in signs:
+
+        def at(q: _Letters, sign: int = sign) -> _Triple:
+            w2 = level(q, sign)
+            w1 = q.root(q.eta * q.tp * w2 / (q.ld - q.ls * w2))
+            return w1, w2, w1
+
+        gap = -sign * sqrt(q.ld**2 - q.ls * (q.ls + q.eta * q.to))  # λd − λs w2
+        if level(q, sign) * gap > 0:
+            w1 = at(q)[0]
+            trace = -q.ls * w1**2 / q.tp - q.eta
+            root = sqrt(trace**2 + 16 * (w1 * gap) ** 2 / (q.to * q.tp))
+            point = _point(q, "lower" if sign < 0 else "upper", at, [(trace + root) / 2, (trace - root) / 2])
+            points += _both(point, -1, 1, -1)
+    return [*points]
+
+
+def _fast_predictor(q: _Letters) -> _Rest:
+    """Every w1 at η = 0, where e = 0 (R21); w2 = θ r/w1 is taken as 0 at w1 = 0."""
+    if q.eta:
+        return [_point(q, "origin", _origin, [-q.eta, -1 / q.tt])]
+    if q.r == 0:
+        return [_line(q, "learned", _learned_line, lambda a: [-1 / q.tt])]
+    note = "belongs to the learned line: the predictor is taken as 0 at w1 = 0"
+    return [
+        _line(q, "learned", _learned_line, lambda a: [-1 / q.tt], [0], broken=True),
+        _point(q, "origin", _origin, [0, -1 / q.tt], note=note),
+    ]
+
+
+def _direct(
+    q: _Letters, pair: _Pair, sqrt_s: Callable[[_Letters, Any], Any], elasticity: Callable[[Any], Any]
+) -> _Rest:
+    """The planar flow with w2 = p(s), s = λs w1², given √s as a function of p (R22)."""
+    if q.eta == 0 and q.ls <= 0:
+        return [_line(q, "learned", lambda q, a: (a, 0 * a, a), lambda a: [-1 / q.tt])]
+    note = "" if q.eta else _algebraic(1 if q.ld <= 0 else -1)
+    points = [_point(q, "origin", _origin, pair(0, q.eta), note=note)]
+    if q.ls > 0 and q.ld > 0:
+        for point in _levels(q, pair, lambda q, p: sqrt_s(q, p) / q.root(q.ls), elasticity):
+            points += _both(point, -1, 1, -1)
+    return [*points]
+
+
+def _rest(variant: str, q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
+    match variant:
+        case "full" | "symmetric-predictor":
+            return _gradient_flow(q, pair, on_leaf)
+        case "no-ema":  # the limit τt → 0, in which −γ is left of the pair
+            return _gradient_flow(q, lambda beta, gamma: [-gamma], on_leaf)
+        case "tied":
+            return _tied(q, pair)
+        case "fixed-target":
+            return _fixed_target(q, on_leaf)
+        case "no-predictor":
+            return _no_predictor(q, pair)
+        case "no-stop-gradient":
+            return _no_stop_gradient(q)
+        case "fast-predictor":
+            return _fast_predictor(q)
+        case "directset":  # p = s
+            return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
+    # directpred: p = √s + s/10
+    return _direct(
+        q, pair, lambda q, p: 2 * p / (1 + q.root(1 + 2 * p / 5)), lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5))
+    )
+
+
+def fixed_points(
+    system: ModeSystem,
+    variant: str | VectorField = "full",
+    *,
+    invariant: float | None = None,
+    target: float | None = None,
+) -> FixedPoints:
+    """All fixed points of one mode.
+
+    Full flow at η = 0: the lines (a, r, a) and (0, p, 0) (R5), or with an invariant the points on the leaf
+    τo w1² − τp w2² = c (R6). At η > 0: the origin and w2 = p±, w1 = θ = ± sqrt(τp/τo) w2 (R15).
+
+    Parameters
+    ----------
+    system
+        One mode; any finite λs and λd, negative ones too (R26).
+    variant
+        Name of a one-mode variant, or its field, a value of `dynamics.mode_fields.MODE_FIELDS`.
+    invariant
+        c, for the variants in `LEAVES` at η = 0: isolates points on one leaf, where stability is then judged.
+    target
+        θ, for fixed-target, which must have it, and for no other variant.
+
+    Returns
+    -------
+    FixedPoints
+        Complete. What exists is decided exactly, for the simplest fractions that round to the numbers given.
+
+    Raises
+    ------
+    ValueError
+        Not one mode; an unknown variant; an invariant or target that is missing, not finite or does not
+        apply; λs = 0 where every state is at rest (λd = η = 0) or for the fast predictor.
+
+    Notes
+    -----
+    Sources: R5–R7, R11–R13, R15, R21, R22; for λs <= 0 derived from the fields.
+
+    Examples
+    --------
+    >>> found = fixed_points(ModeSystem(1.0, 0.5), invariant=-0.09)
+    >>> [(point.name, point.online, point.predictor, point.stability) for point in found.points][1:3]
+    [('learned-mirror', -0.4, 0.5, 'stable'), ('collapsed-positive', 0.0, 0.3, 'saddle')]
+    """
+    name = variant if isinstance(variant, str) else variant.name
+    if name not in MODE_FIELDS or variant not in (name, MODE_FIELDS[name]):
+        raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, or its field, got {variant!r}")
+    if system.n_modes != 1:
+        raise ValueError(f"`system` must have one mode, got {system.n_modes}")
+    _check_options(system, name, invariant, target)
+    rates = (system.tau_online, system.tau_predictor, system.tau_target, system.weight_decay)
+    numbers = (system.lambda_s, system.lambda_d, *rates, invariant or 0.0, target or 0.0)
+    letters: list[Any] = [_fraction(float(np.squeeze(number))) for number in numbers]
+    q = _Letters(*letters)
+
+    def pair(beta: Any, gamma: Any) -> list[complex]:
+        return list(np.ravel(leaf_eigenvalues(float(beta), float(gamma), system)))
+
+    rest = _rest(name, q, pair, invariant is not None)
+    points = tuple(item for item in rest if isinstance(item, FixedPoint))
+    return FixedPoints(name, points, tuple(item for item in rest if isinstance(item, FixedPointLine)))
+
+
+def _check_options(system: ModeSystem, variant: str, invariant: float | None, target: float | None) -> None:
+    MODE_FIELDS[variant].require(system.state(), system)
+    decays = bool(np.any(np.not_equal(system.weight_decay, 0.0)))
+    for option, value in (("invariant", invariant), ("target", target)):
+        if value is not None and not isfinite(value):
+            raise ValueError(f"`{option}` must be finite, got {value}")
+    if (target is None) == (variant == "fixed-target"):
+        raise ValueError(
+            "`target` must be given for the variant fixed-target and for no other,"
+            f" got {'none' if target is None else target} with {variant}"
+        )
+    if invariant is not None and (variant not in LEAVES or decays):
+        raise ValueError(
+            f"`invariant` must go with weight decay 0 and one of the variants {', '.join(LEAVES)},"
+            f" got {invariant} with {variant} and weight decay {system.weight_decay}"
+        )
+    if system.lambda_s[0] != 0 or variant in ("no-predictor", "directpred", "directset"):
+        return
+    pull = system.lambda_d[0] * (1.0 if target is None else target)
+    if variant == "fast-predictor" or (pull == 0 and not decays):
+        raise ValueError(
+            "`lambda_s` must not be 0 for the fast predictor, nor where the target exerts no force and weight"
+            f" decay is 0, so that every state is at rest; got 0 with {variant}"
+        )
+
+
+# --- the network --------------------------------------------------------------------------------------------
+
+
+class CanonicalFixedPoint(NamedTuple):
+    """A decoupled fixed point: row i holds mode `modes[i]` at `levels[i]`; modes by descending ratio (R9)."""
+
+    modes: tuple[int, ...]
+    levels: tuple[str, ...]
+    state: MatrixState
+
+
+def canonical_fixed_points(
+    system: MatrixSystem,
+    n2: int,
+    *,
+    rank: int | None = None,
+    amplitude: float | None = None,
+    limit: int = 100_000,
+) -> Iterator[CanonicalFixedPoint]:
+    """Decoupled fixed points of the full flow: row i of W is w_i u_iᵀ, P = diag(p), Θ = W.
+
+    At η = 0, p_i = r_i for each of the C(m, k) choices of k of the m modes that can be held; at η > 0, p_i is
+    p− or p+ (R15), 2ᵏ C(m, k) ways. The first k rows hold them in their order, the others have w_i = p_i = 0.
+
+    Parameters
+    ----------
+    system
+        With commuting Σs and Σd.
+    n2
+        Feature dimension, >= 1.
+    rank
+        k; left out, every k from 0 to the smaller of n2 and m, ascending.
+    amplitude
+        |w_i| > 0 of learned rows at η = 0; left out, balanced: C = 0, |w_i| = sqrt(τp/τo) |r_i|.
+    limit
+        Most points that will be listed.
+
+    Returns
+    -------
+    Iterator of CanonicalFixedPoint
+        They are made one by one. W → −W, the order of rows, and S of R4 give the others.
+
+    Raises
+    ------
+    ValueError
+        Σs and Σd do not commute, an option is out of range, or there are more points than `limit`.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.ones(3), np.array([0.9, 0.5, 0.2]))
+    >>> [point.modes for point in canonical_fixed_points(system, 2, rank=2)]
+    [(0, 1), (0, 2), (1, 2)]
+    """
+    basis = joint_eigenbasis(system)
+    if n2 < 1 or not (rank is None or 0 <= rank <= n2):
+        raise ValueError(f"`n2` must be >= 1 and `rank` from 0 to n2, got {n2} and {rank}")
+    if amplitude is not None and not (system.weight_decay == 0 and 0 < amplitude < inf):
+        raise ValueError(f"`amplitude` must be > 0, finite, and without weight decay, got {amplitude}")
+    rates = {
+        name: getattr(system, name) for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
+    }
+    levels = _mode_levels(ModeSystem(basis.lambda_s, basis.lambda_d, **rates), amplitude)
+    held = [mode for mode, its_levels in enumerate(levels) if its_levels]
+    ranks = range(min(n2, len(held)) + 1) if rank is None else [rank]
+    counts = [1]  # of choices of k modes and their levels: coefficients of the product of 1 + n_levels x
+    for mode in held:
+        counts = [a + len(levels[mode]) * b for a, b in zip([*counts, 0], [0, *counts], strict=True)]
+    count = sum(counts[k] for k in ranks if k < len(counts))
+    if count > limit:
+        raise ValueError(
+            f"`limit` is {limit} fixed points, got {count}: give a `rank` with fewer or a larger `limit`"
+        )
+
+    def points() -> Iterator[CanonicalFixedPoint]:
+        for k in ranks:
+            for modes in combinations(held, k):
+                for choice in product(*(levels[mode] for mode in modes)):
+                    w, p, U = np.zeros(n2), np.zeros(n2), np.zeros((n2, system.n1))
+                    w[:k], p[:k] = [level.online for level in choice], [level.predictor for level in choice]
+                    U[:k] = basis.directions[:, modes].T
+                    names = tuple(level.name for level in choice)
+                    yield CanonicalFixedPoint(modes, names, expand_modes(ModeState(w, p, w), U))
+
+    return points()
+
+
+class _Level(NamedTuple):
+    name: str
+    online: float
+    predictor: float
+
+
+def _mode_levels(modes: ModeSystem, amplitude: float | None) -> list[list[_Level]]:
+    """Where each mode can rest with w1 > 0."""
+    if modes.weight_decay:
+        names, (online, predictor, _), _ = weight_decay_fixed_points(modes)
+        w1 = np.abs(online)
+        w1[1, w1[1] == w1[3]] = np.nan  # p− and p+ have met: one point
+        which = [(names[i], w1[i], predictor[i]) for i in (1, 3)]
+    else:
+        balanced = np.sqrt(modes.tau_predictor / modes.tau_online) * np.abs(modes.ratio)
+        held = balanced if amplitude is None else np.where(np.isnan(modes.ratio), np.nan, amplitude)
+        which = [("learned", held, modes.ratio)]
+    return [
+        [_Level(name, float(w[mode]), float(p[mode])) for name, w, p in which if w[mode] > 0]
+        for mode in range(modes.n_modes)
+    ]
+
+
+class Polished(NamedTuple):
+    """Result of `polish`.
+
+    Parameters
+    ----------
+    state
+        The last state, a fixed point if converged.
+    status
+        "converged", or "stalled": no step made the residual smaller, or `max_steps` were used up.
+    residual_before, residual_after
+        `analysis.stability.fixed_point_residual`.
+    displacement
+        Norm of the whole correction.
+    n_steps
+        Steps taken.
+    """
+
+    state: MatrixState
+    status: Literal["converged", "stalled"]
+    residual_before: float
+    residual_after: float
+    displacement: float
+    n_steps: int
+
+
+def polish(
+    state: MatrixState, system: MatrixSystem, *, tolerance: float = 1e-12, max_steps: int = 50
+) -> Polished:
+    """Carry a state near rest to a fixed point beside it: Levenberg–Marquardt on the full field F.
+
+    Each step δ has the least |F + J δ|² + (|F|/|x|)² |δ|². The fixed points come in manifolds, J is singular,
+    and this tends to the Gauss–Newton step of minimum norm. Convergence is quadratic where |F| grows like the
+    distance from the manifold: not where p or p − r of a collapsed row vanish (R5).
+
+    Parameters
+    ----------
+    state, system
+        The end of a run, at any η >= 0.
+    tolerance
+        `fixed_point_residual` that is small enough, > 0, in the units of the field.
+    max_steps
+        Most steps, >= 1.
+
+    Returns
+    -------
+    Polished
+        With status "stalled" where rounding or a degenerate point keeps the residual above the tolerance.
+
+    Raises
+    ------
+    ValueError
+        `tolerance` or `max_steps` is out of range.
+
+    Notes
+    -----
+    LSMR finds the steps from products with J and its adjoint; memory is that of a few states. Yamashita and
+    Fukushima (2001) prove that this damping converges quadratically.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.ones(2), np.array([0.9, 0.5]))
+    >>> polish(system.state([[0.9, 0.001]], [[0.89]]), system).status
+    'converged'
+    """
+    from scipy.sparse.linalg import lsmr
+
+    if not 0 < tolerance < inf or max_steps < 1:
+        raise ValueError(f"`tolerance` must be > 0 and `max_steps` >= 1, got {tolerance} and {max_steps}")
+    start = system.state(*state)
+    x = pack(start)
+    before = residual = fixed_point_residual(start, system)
+    F = pack(full_field(0.0, start, system))
+    first = float(np.linalg.norm(F))
+    n_steps = 0
+    while residual > tolerance and np.any(F) and n_steps < max_steps:
+        size = float(np.linalg.norm(F))
+        accuracy = 1e-2 * size / first  # of the step: enough to stay quadratic
+        jacobian = jacobian_operator(unpack(x, start), system)
+        step = lsmr(
+            jacobian,
+            -F,
+            damp=size / np.linalg.norm(x),
+            atol=accuracy,
+            btol=accuracy,
+            conlim=0,
+            maxiter=10 * x.size,
+        )[0]
+        moved = pack(full_field(0.0, unpack(x + step, start), system))
+        if not np.linalg.norm(moved) < size:
+            break
+        x, F, n_steps = x + step, moved, n_steps + 1
+        residual = fixed_point_residual(unpack(x, start), system)
+    status: Literal["converged", "stalled"] = "converged" if residual <= tolerance else "stalled"
+    displacement = float(np.linalg.norm(x - pack(start)))
+    return Polished(unpack(x, start), status, before, residual, displacement, n_steps)

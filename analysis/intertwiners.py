@@ -85,7 +85,11 @@ def _staircase(N: np.ndarray, threshold: float, depth: int) -> _Staircase:
     Q, cut = np.eye(len(N), dtype=N.dtype), N.copy()
     done, sizes = 0, [len(N)]
     while done < len(N) and len(sizes) <= depth:
-        _, sigma, Vh = np.linalg.svd(cut[done:, done:])
+        rest = cut[done:, done:]
+        if np.linalg.norm(rest) <= threshold:
+            sigma, Vh = np.zeros(len(rest)), np.eye(len(rest))
+        else:
+            _, sigma, Vh = np.linalg.svd(rest)
         size = int(np.count_nonzero(sigma <= threshold))
         if not 0 < size <= sizes[-1]:
             break
@@ -116,7 +120,7 @@ def _chain_basis(N: _Staircase, K: _Staircase) -> np.ndarray:
             lengths.append(k)
             for _ in range(k):
                 chains.append(g)
-                g = K.N @ g
+                g = K.N.T @ g
     dual = np.linalg.inv(np.transpose(chains)) @ K.Q.conj().T
     images = [N.Q]
     for _ in K.sizes[1:]:

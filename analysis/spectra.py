@@ -22,8 +22,8 @@ def nearest_match(values: np.ndarray, candidates: np.ndarray) -> np.ndarray:
 def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarray:
     """Eigenvalues of P(t), each followed through time.
 
-    With P v_i = μ_i v_i, |v_i| = 1 at one time and P′ at the next, eigenvalues μ′ are given to the paths so that
-    Σ_i |μ′_π(i) − v_iᴴ P′ v_i|² is least over all permutations π: nearest match to what the old eigenvectors see.
+    With P v_i = μ_i v_i, |v_i| = 1 at one time and P′ at the next, the eigenvalues μ′ of P′ are given to the
+    paths such that Σ_i |μ′_π(i) − v_iᴴ P′ v_i|² is least: the nearest match to what the old eigenvectors see.
 
     Parameters
     ----------
@@ -33,10 +33,11 @@ def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarra
     Returns
     -------
     array (T, n2), complex
-        One column a path, in the order of descending real part at the end. Paths of eigenvectors that stand still
-        are followed through crossings however far apart the times are; otherwise the gap between eigenvalues
-        must exceed the change of P between two times. Where two real eigenvalues meet and leave as a complex
-        pair, or the reverse, which is which has no answer, and the paths are continuous either way.
+        One column a path, by descending real part at the end. Paths whose eigenvectors stand still are
+        followed through crossings however far apart the times are; others as long as the gaps between
+        eigenvalues exceed the change of P from one time to the next. Where two real eigenvalues meet and
+        leave as a complex pair, or the reverse, which is which has no answer; the paths are continuous
+        either way.
 
     Notes
     -----

@@ -10,7 +10,7 @@ as the point allows, down to one block for all unknowns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -35,13 +35,10 @@ MAX_RIGHTMOST = 128
 """Eigenvalues that are not negative that "iterative" looks for before it gives up counting."""
 
 ZERO = 1e-10
-"""Real parts count as zero below this times the spectral radius: rounding of eigenvalues of condition up to 10⁵."""
-
-ROUNDING = float(np.sqrt(np.finfo(float).eps))
-"""Singular values count as zero below this times the largest."""
+"""What counts as zero, relative to the largest of its kind: rounding of eigenvalues of condition up to 10⁵."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stability:
     """Spectrum of the Jacobian of the full flow at a fixed point.
 
@@ -56,7 +53,7 @@ class Stability:
     largest_block
         Size of the largest dense eigenproblem that was solved; 0 for "iterative".
     eigenvalues
-        Descending real part: all n_unknowns of them, or for "iterative" the rightmost without forced zeros.
+        Descending real part: all n_unknowns of them, or for "iterative" the rightmost, without n2² zeros at η = 0.
     n_positive, n_zero, n_negative
         How many eigenvalues have a real part above, within and below `zero_tolerance` of 0; None where an
         iterative search ended before it reached the negative ones.
@@ -68,7 +65,7 @@ class Stability:
     zero_tolerance
         Width of zero that was used.
     zero_spread
-        Largest modulus that a forced zero had before it was set to 0: the accuracy reached.
+        Largest modulus that a forced zero had before it was set to 0: the accuracy reached. NaN for "iterative".
     """
 
     residual: float
@@ -330,11 +327,7 @@ def _adapt(state: MatrixState, system: MatrixSystem, tolerance: float) -> _Adapt
                 modes = np.sort(modes)
                 Vt = np.linalg.svd(W @ directions[:, modes])[2]
                 directions[:, modes] = directions[:, modes] @ _nearest_identity(Vt.T)
-        rates = {
-            name: getattr(system, name)
-            for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
-        }
-        system = MatrixSystem(basis.lambda_s, basis.lambda_d, **rates)
+        system = replace(system, sigma_s=basis.lambda_s, sigma_d=basis.lambda_d)
     W = _cleaned(W @ directions, tolerance)
 
     columns = W[:, np.any(W != 0, axis=0)]
@@ -515,13 +508,13 @@ def _forced_zeros(form: _Adapted, tolerance: float) -> int | None:
     P = form.P
     n2 = P.shape[0]
     size = np.hypot(lambda_s, lambda_d)
-    dead = size <= ROUNDING * np.max(size, initial=0.0)
+    dead = size <= ZERO * np.max(size, initial=0.0)
     count = n2 * n2 + n2 * int(np.sum(dead))
     s, d, W = lambda_s[~dead] / size[~dead], lambda_d[~dead] / size[~dead], W[:, ~dead]
     if not s.size:
         return count
     resonances = np.linalg.svd(d[:, None, None] * np.eye(n2) - s[:, None, None] * P, compute_uv=False)
-    nullity = np.sum(resonances <= ROUNDING * (1 + np.linalg.norm(P, 2)), axis=1)
+    nullity = np.sum(resonances <= max(ZERO, tolerance) * (1 + np.linalg.norm(P, 2)), axis=1)
     scale = np.max(np.abs(W), initial=0.0)
     for modes in _runs(np.arctan2(d, s)[:, None], COMMUTING):
         if nullity[modes[0]]:
@@ -583,7 +576,7 @@ def _rotations(form: _Adapted) -> int:
     gram = (generators.T @ generators).tocsr()
     gram.eliminate_zeros()
     squares = _block_spectrum(gram, _components(gram)).real
-    return int(np.sum(squares > ROUNDING * np.max(squares)))
+    return int(np.sum(squares > squares.size * np.finfo(float).eps * np.max(squares)))
 
 
 # --- the spectrum -----------------------------------------------------------------------------------------------
@@ -737,9 +730,9 @@ def _rightmost(multiply: Callable[[np.ndarray], np.ndarray], n: int, *, cut: flo
     """
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigs
 
-    V, found, complete = np.empty((n, 0)), np.empty(0), False
+    V, found = np.empty((n, 0)), np.empty(0)
     start = np.random.default_rng(0).standard_normal(n)
-    while V.shape[1] <= limit and not complete:
+    for _ in range(limit + 1):  # a pass that does not end the search finds one at least
         reach = 2 * np.max(np.abs(found), initial=0.0)
         deflated = LinearOperator(
             (n, n), matvec=lambda v, V=V, reach=reach: multiply(v) - reach * (V @ (V.T @ v)), dtype=np.float64
@@ -749,17 +742,17 @@ def _rightmost(multiply: Callable[[np.ndarray], np.ndarray], n: int, *, cut: flo
                 deflated, k=min(6, n - 2), ncv=min(n, 64), which="LR", v0=start, maxiter=500
             )
         except ArpackError:
-            return _Rightmost(found, False)
+            break
         kept = vectors[:, values.real >= cut]
-        complete = not kept.size
-        if complete:
-            found = np.concatenate([found, values])
-        else:
-            fresh = np.hstack([kept.real, kept.imag])
-            U, size, _ = np.linalg.svd(fresh - V @ (V.T @ fresh), full_matrices=False)
-            V = np.linalg.qr(np.hstack([V, U[:, size > ROUNDING * size[0]]]))[0]
-            found = np.linalg.eigvals(V.T @ np.stack([multiply(v) for v in V.T], axis=1))
-    return _Rightmost(found, complete)
+        if not kept.size:
+            return _Rightmost(np.concatenate([found, values]), True)
+        fresh = np.hstack([kept.real, kept.imag])
+        U, size, _ = np.linalg.svd(fresh - V @ (V.T @ fresh), full_matrices=False)
+        V = np.linalg.qr(np.hstack([V, U[:, size > 1e-8 * size[0]]]))[0]  # what is left out comes back
+        found = np.linalg.eigvals(V.T @ np.stack([multiply(v) for v in V.T], axis=1))
+        if found.size > limit:
+            break
+    return _Rightmost(found, False)
 
 
 def _iterative(
@@ -864,7 +857,9 @@ def pair_conditions(
     w = np.where(holder >= 0, form.amplitude[holder], 0.0)
     support, push = w**2 * ls / system.tau_predictor, p * (ld - p * ls) / system.tau_online
     size = support + np.abs(p) * (np.abs(ld) + np.abs(p) * ls) / system.tau_online
-    sign = np.where(np.abs(support - push) <= ROUNDING * size, 0, np.sign(support - push)).astype(int)
+    sign = np.where(
+        np.abs(support - push) <= max(ZERO, rest.noise) * size, 0, np.sign(support - push)
+    ).astype(int)
     pairs = []
     for i, j in np.argwhere(np.broadcast_to((ls > 0) | (ld != 0), sign.shape)).tolist():
         k = int(sign[i, j])
@@ -898,7 +893,7 @@ def moving_parts(field: VectorField, system: ModeSystem) -> tuple[str, ...]:
     return tuple(
         name
         for name in ModeState._fields
-        if np.any(np.abs(getattr(velocity, name)) > ROUNDING)
+        if np.any(np.abs(getattr(velocity, name)) > ZERO)
         and np.all(getattr(kept, name) == getattr(probe, name))
     )
 

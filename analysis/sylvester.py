@@ -171,10 +171,10 @@ class _Shared(NamedTuple):
 
 
 def _shared_clusters(
-    P: np.ndarray, M: np.ndarray, tolerance: float
+    P: np.ndarray, M: np.ndarray, uncertainty_P: float, uncertainty_M: float
 ) -> tuple[list[_Shared], list[Cluster], list[Cluster], np.ndarray]:
     """Return what pairs of clusters share, the clusters of P and of Mᴴ, and the distances of the other pairs."""
-    left, right = (invariant_clusters(A, tolerance * _norm(A)) for A in (P, M.conj().T))
+    left, right = invariant_clusters(P, uncertainty_P), invariant_clusters(M.conj().T, uncertainty_M)
     distance = _cluster_distances(left, [c._replace(eigenvalues=c.eigenvalues.conj()) for c in right])
     shared = []
     for i, j in np.argwhere(distance <= np.add.outer([c.reach for c in left], [c.reach for c in right])):
@@ -264,15 +264,16 @@ def sylvester_solutions(
     """
     P, M, R, B = _problem(predictor, ratio_matrix)
     tolerance = _tolerance(tolerance, P, M)
-    shared, left, right, distance = _shared_clusters(P, R, tolerance)
+    norm_P, norm_R = _norm(P), _norm(R)
+    shared, left, right, distance = _shared_clusters(P, R, tolerance * norm_P, tolerance * norm_R)
     values = np.concatenate([np.zeros(0), *(Phi.eigenvalues for _, _, Phi, _ in shared)])
     values = values[np.lexsort((-values.imag, -values.real))]
     if basis:
         theta = _orthonormal_basis(shared, B, (values.size, len(P), len(M)), P.dtype)
-        residuals = np.linalg.norm(P @ theta - theta @ M, axis=(1, 2)) / ((_norm(P) + _norm(M)) or 1.0)
+        residuals = np.linalg.norm(P @ theta - theta @ M, axis=(1, 2)) / ((norm_P + _norm(M)) or 1.0)
     else:
         theta = None
-        residuals = np.array([pair.residual for pair in shared]) / ((_norm(P) + _norm(R)) or 1.0)
+        residuals = np.array([pair.residual for pair in shared]) / ((norm_P + norm_R) or 1.0)
     method = (
         f"Schur forms: {len(left)} clusters of eigenvalues of P, {len(right)} of M, {len(shared)} pairs share"
     )
@@ -368,15 +369,14 @@ def solve_sylvester(
     (T, Q), (S, Z) = (scipy.linalg.schur(A.astype(dtype)) for A in (P, M))
     trsyl = lapack.ztrsyl if np.iscomplexobj(T) else lapack.dtrsyl
 
-    def solve(X: np.ndarray, form: str = "N") -> tuple[np.ndarray, float]:
-        Y, scale, _ = trsyl(T, S, X, trana=form, tranb=form, isgn=-1)
-        return Y, scale
-
     # the third solve has left behind all but the smallest singular values
-    X = np.random.default_rng(0).standard_normal(C.shape).astype(dtype)
+    X, separation = np.random.default_rng(0).standard_normal(C.shape).astype(dtype), 0.0
     for form in "NCN":
-        Y, scale = solve(X, form)
-        separation = scale * np.linalg.norm(X) / np.linalg.norm(Y)
+        Y, scale, replaced = trsyl(T, S, X, trana=form, tranb=form, isgn=-1)
+        if replaced:  # a pivot that was zero
+            separation = 0.0
+            break
+        separation = float(scale * np.linalg.norm(X) / np.linalg.norm(Y))
         X = Y / np.linalg.norm(Y)
     if separation <= tolerance * (_norm(P) + _norm(M)):
         values_P, values_M = schur_eigenvalues(T, Q), schur_eigenvalues(S, Z)
@@ -387,7 +387,7 @@ def solve_sylvester(
             f" and {values_M[j]:.6g} of M are {distance[i, j]:.3g} apart, and sep(P, M) = {separation:.3g};"
             " see sylvester_solutions for what solves P θ = θ M"
         )
-    Y, scale = solve(Q.conj().T @ C @ Z)
+    Y, scale, _ = trsyl(T, S, Q.conj().T @ C @ Z, isgn=-1)
     return Q @ Y @ Z.conj().T / scale
 
 
@@ -426,9 +426,9 @@ def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
         raise ValueError("`features_s` and `features_d` must be real, got complex numbers")
     rounding = 4 * len(F_s) * np.finfo(float).eps * np.max(np.abs(F_s))
     asymmetry = np.max(np.abs(F_s - F_s.T))
-    if asymmetry > rounding:
-        raise ValueError(f"`features_s` must be symmetric, got an asymmetry of {asymmetry:.3g}")
-    s, Q = np.linalg.eigh(F_s)
+    if asymmetry > 1e-10 * np.max(np.abs(F_s)):
+        raise ValueError(f"`features_s` must be symmetric to ten digits, got an asymmetry of {asymmetry:.3g}")
+    s, Q = np.linalg.eigh((F_s + F_s.T) / 2)
     if s[0] < -rounding:
         raise ValueError(f"`features_s` must be positive definite, got an eigenvalue {s[0]:.3g}")
     if s[0] <= rounding:

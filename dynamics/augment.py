@@ -256,20 +256,15 @@ class Crop(Augmentation):
         n, h, w, _ = images.shape
         side = rng.uniform(self.f, 1, (n, 1))
         top, left = rng.uniform(0, 1, (2, n, 1)) * (1 - side)
-        rows = h * top + side * (np.arange(h) + 0.5) - 0.5
-        columns = w * left + side * (np.arange(w) + 0.5) - 0.5
-        stretched = _interpolate(images, rows[:, :, None, None], axis=1)
-        return _interpolate(stretched, columns[:, None, :, None], axis=2)
+        R = _interpolation(h * top + side * (np.arange(h) + 0.5) - 0.5, h)
+        C = _interpolation(w * left + side * (np.arange(w) + 0.5) - 0.5, w)
+        stretched = (R @ images.reshape(n, h, -1)).reshape(images.shape)
+        return C[:, np.newaxis] @ stretched
 
 
-def _interpolate(images: np.ndarray, at: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis at the pixel coordinates `at`, held constant past the ends."""
-    last = images.shape[axis] - 1
-    at = np.clip(at, 0, last)
-    below = np.floor(at).astype(np.intp)
-    above = np.minimum(below + 1, last)
-    low, high = np.take_along_axis(images, below, axis), np.take_along_axis(images, above, axis)
-    return low + (at - below) * (high - low)
+def _interpolation(at: np.ndarray, size: int) -> np.ndarray:
+    """Weights (…, size) of the pixels in the linear interpolation at coordinates (…), constant past the ends."""
+    return np.maximum(0, 1 - np.abs(np.clip(at, 0, size - 1)[..., np.newaxis] - np.arange(size)))
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ def standardised(
 
     mean, deviation = _mean_and_deviation(batches(0))
     # a mean of n equal numbers is right to n eps
-    if (center or scale) and deviation <= n * np.finfo(float).eps * np.sqrt(np.mean(mean**2)):
+    if (center or scale) and deviation <= n * np.finfo(float).eps * np.max(np.abs(mean)):
         raise ValueError(f"images must differ from one another, got {n} that are the same to rounding")
     notes = []
     if center:

@@ -11,7 +11,7 @@ from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
 _LOG_RANGE = 600.0
-"""e^−600 of the way is left: what remains is zero for any purpose, and e^600 does not overflow."""
+"""The longest y: with e^−600 of the way left one has arrived, and e^600 does not overflow."""
 
 
 class EmaGrowth(NamedTuple):
@@ -172,7 +172,8 @@ def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
         z = [1 + (h + a q(0)²) S]/[1 + (a p(0)² − h) S].
 
     It is R13's u = w1 w2 = (p² − q²)/(4 sqrt(τo τp)), in variables that need no case for c > 0, = 0, < 0 and
-    carry the signs of both weights. It is evaluated as sums of positive terms.
+    carry the signs of both weights. Both sides of the fraction are evaluated times 1 + e^{−2δt}, as sums of
+    positive terms.
 
     Parameters
     ----------
@@ -217,13 +218,13 @@ def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     delta = np.hypot(h, ac)
     safe = np.where(delta == 0, 1.0, delta)
     decayed = np.exp(-2 * delta * t)
-    S = np.where(delta == 0, 2 * t, -np.expm1(-2 * delta * t) / safe)
+    rise = np.where(delta == 0, 2 * t, -np.expm1(-2 * delta * t) / safe)
     # 1 ± h/δ; the smaller one from δ² − h² = (a c)², for h/δ may be 1 to rounding
     large = 1 + np.abs(h) / safe
     small = np.where(delta == 0, 1.0, (ac / safe) * (ac / (safe + np.abs(h))))
     plus, minus = np.where(h >= 0, large, small), np.where(h >= 0, small, large)
-    numerator = plus + minus * decayed + a * q0**2 * S
-    denominator = minus + plus * decayed + a * p0**2 * S
+    numerator = plus + minus * decayed + a * q0**2 * rise
+    denominator = minus + plus * decayed + a * p0**2 * rise
     # p = 0 and q = 0 are invariant lines, on which the other term may underflow
     p = p0 * np.sqrt(numerator / np.where(p0 == 0, 1.0, denominator))
     q = q0 * np.sqrt(denominator / np.where(q0 == 0, 1.0, numerator))
@@ -240,17 +241,18 @@ class _NoEmaPath:
 
     The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit,
     the time and m = w² + c = τo w1²/τp are all known to relative accuracy. It starts from w(0) and from
-    v(0) = sqrt(m(0)), since w(0)² + c would cancel where w1 is small.
+    v(0) = sqrt(m(0)), since w(0)² + c would cancel where w1 is small; it is at rest when m(0) underflows.
     """
 
     def __init__(self, w0: float, v0: float, r: float):
         self.w0, self.m0, self.r = w0, v0**2, r
         self.c = (v0 - w0) * (v0 + w0)
         self.k = float(np.sqrt(max(-self.c, 0.0)))
-        self.at_rest = v0 == 0 or w0 == r
+        self.at_rest = self.m0 == 0 or w0 == r
         self.limit = r if self.c > 0 else -self.k if w0 < 0 else max(r, self.k)
         self.gap0 = w0 - r if self.limit == r else self.m0 / (w0 + self.limit)
 
+    @np.errstate(over="ignore")
     def at(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the time, F(w) − F(w(0)) of R14 over r² + c, and w and m then."""
         w0, m0, r, c, k, limit = self.w0, self.m0, self.r, self.c, self.k, self.limit
@@ -279,11 +281,10 @@ class _NoEmaPath:
         """Return y at time t by bisection of the increasing t(y): the last float64 that is not late."""
         # floats >= 0 are ordered as their bits: halving those keeps relative accuracy down to the smallest y
         low, high = np.zeros(t.shape, np.int64), np.full(t.shape, np.float64(_LOG_RANGE).view(np.int64))
-        with np.errstate(over="ignore"):
-            while np.any(high - low > 1):
-                middle = low + (high - low) // 2
-                early = self.at(middle.view(np.float64))[0] <= t
-                low, high = np.where(early, middle, low), np.where(early, high, middle)
+        while np.any(high - low > 1):
+            middle = low + (high - low) // 2
+            early = self.at(middle.view(np.float64))[0] <= t
+            low, high = np.where(early, middle, low), np.where(early, high, middle)
         return low.view(np.float64)
 
 
@@ -342,7 +343,7 @@ def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndar
     asked = np.broadcast_to(asked, np.broadcast_shapes(asked.shape, (len(paths),)))
     times = np.empty(asked.shape)
     # outside the path the logarithms have no real value: those times are NaN
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         for i, path in enumerate(paths):
             w = asked[..., i]
             if path.at_rest:
@@ -370,7 +371,8 @@ def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
     Returns
     -------
     ModeState
-        Shape ts.shape + (n_modes,). w2 to a few roundings; w1 to relative accuracy also while it collapses.
+        Shape ts.shape + (n_modes,). w2 to a few roundings; w1 to relative accuracy also while it collapses,
+        down to some 1e-130 of its start, where it is held.
 
     Raises
     ------

@@ -265,10 +265,13 @@ def natural_time(system: System) -> float:
 
 
 def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
-    """Largest entry of the part that a component belongs to: encoder (W and Θ together) or predictor."""
+    """Largest entry of the encoder, W and Θ together, for its components; of all for those of the predictor.
+
+    The encoder moves by multiplication with the predictor, but the predictor is pushed by the encoder alone.
+    """
     W, P, Th = unpack(y, like)
-    encoder, predictor = max(np.max(np.abs(W)), np.max(np.abs(Th))), np.max(np.abs(P))
-    sizes = (encoder, predictor, encoder)
+    encoder = max(np.max(np.abs(W)), np.max(np.abs(Th)))
+    sizes = (encoder, max(encoder, np.max(np.abs(P))), encoder)
     return np.concatenate([np.full(np.size(part), size) for part, size in zip(like, sizes, strict=True)])
 
 
@@ -309,7 +312,9 @@ def _checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, n
             raise ValueError("give `t_end` or `ts`, not both")
         asked = np.asarray(ts, dtype=np.float64)
         if asked.ndim != 1 or asked.size < 2 or not np.all(np.isfinite(asked)) or np.any(np.diff(asked) <= 0):
-            raise ValueError("`ts` must be at least two increasing finite times, the first one the start")
+            raise ValueError(
+                f"`ts` must be at least two increasing finite times, the first one the start, got {asked}"
+            )
         return float(asked[0]), float(asked[-1]), asked
     if t_end is not None and not (np.isfinite(t_end) and t_end > 0):
         raise ValueError(f"`t_end` must be finite and > 0, got {t_end}")

@@ -516,7 +516,8 @@ def _symmetric(name: str, value: Any) -> np.ndarray:
 def _orthonormal(name: str, value: Any, n_columns: int | None = None) -> np.ndarray:
     U = real_numbers(name, value)
     if U.ndim != 2 or not 0 < U.shape[1] <= U.shape[0] or n_columns not in (None, U.shape[1]):
-        raise ValueError(f"`{name}` must have {n_columns or 'some'} orthonormal columns, got shape {U.shape}")
+        wanted = n_columns or "one or more"
+        raise ValueError(f"`{name}` must have {wanted} orthonormal columns, got shape {U.shape}")
     check_finite(name, U)
     departure = np.max(np.abs(U.T @ U - np.eye(U.shape[1])))
     if departure > 2 * SLACK:  # |δ(uᵀv)| <= 2 SLACK ‖u‖ ‖v‖ when each entry is off by SLACK of itself
@@ -560,9 +561,7 @@ def _check_order(sigma_s: np.ndarray, sigma_d: np.ndarray) -> None:
         from scipy.linalg import eigvalsh
 
         largest = eigvalsh(sigma_d, sigma_s)[-1]
-        raise ValueError(
-            f"`sigma_d` must be at most `sigma_s`, got an eigenvalue {largest:.7g} > 1 of Σd Σs⁻¹"
-        )
+        raise ValueError(f"`sigma_d` must be at most `sigma_s`, got a ratio of {largest:.7g} > 1")
 
 
 def _support(sigma_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -575,7 +574,8 @@ def _support(sigma_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, vectors = np.linalg.eigh(sigma_s)
         # sums and eigenvalues in float64 err by n eps, entries of float32 by eps/2, and what rounding has put
         # below zero it may as well have put above
-        float32 = np.array_equal(sigma_s, sigma_s.astype(np.float32))
+        with np.errstate(over="ignore"):
+            float32 = np.array_equal(sigma_s, sigma_s.astype(np.float32))
         eps = max(n * float(np.finfo(np.float64).eps), float32 * float(np.finfo(np.float32).eps))
         rounding = max(eps * norm, -2 * values[0])
     least = np.min(values)
@@ -593,7 +593,5 @@ def _restrict(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> np
     # at most (Cauchy-Schwarz), above the diagonal and below
     dropped = max(np.trace(sigma_s) - np.trace(basis.T @ sigma_s @ basis), 0.0)
     if outside > SLACK * norm + 2 * np.sqrt(dropped * norm):
-        raise ValueError(
-            f"`sigma_d` must vanish where `sigma_s` does, got a part of norm {outside:.3g} there"
-        )
+        raise ValueError(f"`sigma_d` must vanish where `sigma_s` does, got norm {outside:.3g} there")
     return (inside + inside.T) / 2

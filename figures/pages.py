@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,28 +22,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 4  # modes that have a column each; more are overlaid
+_WIDTHS = (3.5, 5.2, 6.4, 7.2)  # of pages of as many columns, in inches
 _LETTERS = 12.5  # of the title, an inch
 _HEIGHTS = (2.6, 1.0)  # of weights and drift, relative
 _SAMPLES = 401
-_RUNAWAY = 1e3  # a linear axis that reaches this far shows nothing else
+_DRIFT_DECADES, _SINGULAR_DECADES = 6, 3  # that are shown below the largest value
+_RUNAWAY = 1e3
 
 
 def figure_mode_simulation(simulation: ModeSimulation) -> Figure:
     """Weights of every mode over time, with the predicted end, above the drift of the invariant.
 
-    Up to four modes have a column each; more are overlaid, one column a weight, in the colour of their fate.
-    Variants that do not conserve c = τo w1² − τp w2² (R2) have no drift.
+    Up to four modes have a column each; more are overlaid, a column for each weight, coloured by fate.
+    Variants that do not conserve c = τo w1² − τp w2² (R2) have no drift. The title says what became of the
+    modes, whether it was predicted, and how the run ended.
 
     Examples
     --------
-    >>> from analysis.fates import Fate
-from analysis.simulation import simulate_modes
+    >>> from analysis.simulation import simulate_modes
     >>> from dynamics.mode_fields import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(1.0, 0.5)
     >>> page = figure_mode_simulation(simulate_modes(system.state(), system, full_mode_field))
-    >>> [ax.get_ylabel() for ax in page.axes]
-    ['weight', '$|c(t) - c(0)|$']
+    >>> page.get_suptitle().split(";")[0]
+    'Learned, as predicted'
     """
     with style():
         return _columns(simulation) if simulation.system.n_modes <= _COLUMNS else _overlay(simulation)
@@ -52,13 +54,14 @@ from analysis.simulation import simulate_modes
 def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
     """Eigenvalues of the predictor approaching the spectrum of M, beside singular values of the encoder.
 
-    Each eigenvalue has the colour of its row's fate and is joined at the end to the ratio that it came to (R18).
-    Dashed floors are what the singular values cannot fall below (R8), for variants that conserve the balance.
+    Each eigenvalue has the colour of its row's fate and is joined at the end to the ratio that it came to
+    (R18), or to its own value where it came to none. Singular values have no rows: the largest take the
+    colour of the rows that learned, the smallest of those that collapsed. Dashed floors are what they
+    cannot fall below (R8), for variants that conserve the balance.
 
     Examples
     --------
-    >>> from analysis.fates import Fate
-from analysis.simulation import simulate_matrices
+    >>> from analysis.simulation import simulate_matrices
     >>> from dynamics.fields import full_field
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
@@ -76,11 +79,13 @@ def _columns(simulation: ModeSimulation) -> Figure:
     system, prediction, n = simulation.system, simulation.prediction, simulation.system.n_modes
     shown = simulation.trajectory.resampled(_SAMPLES)
     n_rows = 1 + _is_balanced(simulation)
-    figure = _page((3.5, 5.2, 6.4, 7.2)[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
-    axes = figure.subplots(n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows])
+    figure = _page(_WIDTHS[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
+    axes = figure.subplots(
+        n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows]
+    )
     for k, ax in enumerate(axes[0]):
         fate, predicted = str(simulation.fate[k]), str(prediction.fate[k])
-        beside = f", predicted {predicted}" if predicted not in ("", fate) else ""
+        beside = f",\npredicted {predicted}" if predicted not in ("", fate) else ""
         ax.set_title(f"{_ratio_text(system.ratio[k])}: {fate}{beside}", color=FATES[fate])
         panels.draw_weights(ax, shown.ts, shown.states, k)
         panels.draw_end_point(ax, prediction, k)
@@ -92,11 +97,13 @@ def _columns(simulation: ModeSimulation) -> Figure:
         drift = _drift(simulation)
         for k, ax in enumerate(axes[1]):
             panels.draw_drift(ax, simulation.trajectory.ts, drift[:, [k]], simulation.fate[[k]])
+        panels.scale_log(axes[1, 0], drift, _DRIFT_DECADES)
         _label_drift(axes[1], simulation)
     drawn, _ = axes[0, 0].get_legend_handles_labels()
     handles = [*drawn[:3], _dashes("predicted end"), *drawn[3:]]
-    by_rows = handles[0::3] + handles[1::3] + handles[2::3]  # a legend fills its columns one after the other
-    figure.legend(handles=by_rows if n == 1 else handles, loc="outside lower center", ncols=3 if n == 1 else 5)
+    if n == 1:  # too narrow for one row; a legend of three columns fills them one after the other
+        handles = handles[0::3] + handles[1::3] + handles[2::3]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if n == 1 else 5)
     return figure
 
 
@@ -124,7 +131,9 @@ def _overlay(simulation: ModeSimulation) -> Figure:
             ax.tick_params(labelleft=False)
     if n_rows == 2:
         ax = figure.add_subplot(grid[1, :])
-        panels.draw_drift(ax, simulation.trajectory.ts, _drift(simulation), fates)
+        drift = _drift(simulation)
+        panels.draw_drift(ax, simulation.trajectory.ts, drift, fates)
+        panels.scale_log(ax, drift, _DRIFT_DECADES)
         panels.scale_time(ax, shown.ts, natural_time(system))
         _label_drift([ax], simulation)
     mark = Line2D([], [], linestyle="none", marker="o", fillstyle="none", color=MUTED, label="predicted end")
@@ -142,26 +151,27 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
 
     paths = predictor_eigenvalue_paths(trajectory)
     match = nearest_match(paths[-1], rows.predictor_eigenvalue)
+    fates = rows.fate[match]
     labels = [
-        f"$r_{{{mode + 1}}} = {ratio:.3f}$" if fate == Fate.LEARNED else f"${end.real:.3f}$"
-        for mode, ratio, fate, end in zip(rows.mode[match], rows.ratio[match], rows.fate[match], paths[-1])
+        f"$r_{{{rows.mode[row] + 1}}} = {rows.ratio[row]:.3f}$" if fate == Fate.LEARNED else f"${end:.3f}$"
+        for row, fate, end in zip(match, fates, paths[-1].real, strict=True)
     ]
     left.set_title("Predictor: eigenvalues of $P$" + (" (real parts)" if np.any(paths.imag) else ""))
     panels.draw_spectrum(left, simulation.ratios, n2)
-    panels.draw_paths(left, ts, paths.real, rows.fate[match])
+    panels.draw_paths(left, ts, paths.real, fates)
     _keep_in_sight(left, [paths.real])
     strip = left.inset_axes((1.0, 0.0, 0.36, 1.0), ylim=left.get_ylim(), yscale=left.get_yscale())
-    panels.draw_matches(strip, paths[-1].real, labels, rows.fate[match])
+    panels.draw_matches(strip, paths[-1].real, labels, fates)
 
     values = online_singular_value_paths(trajectory)
     descending = sorted(map(str, rows.fate), key=(Fate.LEARNED, Fate.UNDECIDED, Fate.COLLAPSED).index)
     right.set_title("Encoder: singular values of $W$")
     panels.draw_paths(right, ts, values, descending[: values.shape[1]])
-    panels.scale_log(right, values)
+    panels.scale_log(right, values, _SINGULAR_DECADES)
     handles = [*_fate_handles(rows.fate), Line2D([], [], color=MUTED, linewidth=0.7, label="spectrum of $M$")]
     if simulation.rank_floor:
-        floors = eigenvalue_floor(trajectory.initial, simulation.system, ts - ts[0])[:, : simulation.rank_floor]
-        panels.draw_floors(right, ts, np.sqrt(floors))
+        floors = np.sqrt(eigenvalue_floor(trajectory.initial, simulation.system, ts - ts[0]))
+        panels.draw_floors(right, ts, floors[:, : simulation.rank_floor])
         handles.append(_dashes("floor (R8)"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
@@ -180,12 +190,17 @@ def _dashes(label: str) -> Line2D:
 
 def _fate_handles(fates: Iterable[str]) -> list[Line2D]:
     counts = Counter(map(str, fates))
-    return [Line2D([], [], color=FATES[fate], label=f"{counts[fate]} {fate}") for fate in FATES if counts[fate]]
+    return [
+        Line2D([], [], color=FATES[fate], label=f"{counts[fate]} {fate}") for fate in FATES if counts[fate]
+    ]
 
 
-def _keep_in_sight(ax: Axes, values: Any) -> None:
-    if max(float(np.max(np.abs(part))) for part in values) > _RUNAWAY:
+def _keep_in_sight(ax: Axes, values: Sequence[np.ndarray]) -> None:
+    """Make the vertical axis logarithmic if values run away: a linear one would show nothing else."""
+    flat = np.concatenate([np.ravel(part) for part in values])
+    if np.max(np.abs(flat)) > _RUNAWAY:
         ax.set_yscale("symlog", linthresh=1.0)
+        ax.set_ylim(2 * min(np.min(flat), -1.0), 2 * max(np.max(flat), 1.0))
 
 
 def _is_balanced(simulation: ModeSimulation) -> bool:

@@ -1,8 +1,8 @@
-"""Panels: each draws given numbers on one given Axes and returns it. Nothing is computed, no setting is touched."""
+"""Panels: each draws given numbers on one given Axes and returns it; no setting is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _LONG = 100  # natural times that a linear axis shows well; beyond, it would hide the start
 _SMOOTH = 0.9 / np.log(10)  # length of the linear part in decades, with which a symlog axis has no kink
 _DECADES = 4  # of which all have a label; axes that span more label some
-_SINKING = 1e-3  # of the largest value: what falls below it leaves the picture
 _CROWD = 16  # lines that can be told apart, and labels that fit one above the other
 _GAP = 0.06  # between labels, as a fraction of the panel's height
 
@@ -37,24 +36,25 @@ def scale_time(ax: Axes, ts: np.ndarray, natural: float) -> Axes:
     return ax
 
 
-def scale_log(ax: Axes, values: np.ndarray) -> Axes:
-    """Logarithmic vertical axis of whole decades that holds the largest values, and those not far below."""
+def scale_log(ax: Axes, values: np.ndarray, decades: int) -> Axes:
+    """Logarithmic vertical axis of whole decades; what is `decades` below the largest value leaves it."""
     from matplotlib.ticker import NullFormatter
 
-    ax.set_yscale("log")
     positive = values[values > 0]
-    if positive.size:
-        largest = np.max(positive)
-        smallest = max(np.min(positive), _SINKING * largest)
-        bottom, top = np.floor(np.log10(smallest)), np.ceil(np.log10(largest))
-        ax.set_ylim(10.0**bottom, 10.0 ** max(top, bottom + 1))
+    if positive.size == 0:
+        return ax
+    largest = np.max(positive)
+    smallest = max(np.min(positive), largest / 10.0**decades)
+    bottom, top = np.floor(np.log10(smallest)), np.ceil(np.log10(largest))
+    ax.set_yscale("log")
+    ax.set_ylim(10.0**bottom, 10.0 ** max(top, bottom + 1))
     ax.yaxis.set_minor_formatter(NullFormatter())
     return ax
 
 
 def draw_weights(ax: Axes, ts: np.ndarray, states: Any, mode: int) -> Axes:
-    """Weights of one mode over time, w1 (online), w2 (predictor), θ (target), from a `ModeState` (T, n_modes)."""
-    # weights that coincide, as θ and w1 do at rest and w1 and w2 on the leaf c = 0, lie in each other, all seen
+    """Weights of one mode over time, w1, w2 and θ, from a `ModeState` of shape (T, n_modes)."""
+    # of different widths, so that all are seen where they coincide: w1 = θ at rest, w1 = w2 on the leaf c = 0
     for (part, label, colour), width, zorder in zip(WEIGHTS, (1.9, 0.9, 3.4), (2.1, 2.2, 2.0), strict=True):
         ax.plot(ts, getattr(states, part)[:, mode], color=colour, linewidth=width, label=label, zorder=zorder)
     return ax
@@ -67,7 +67,7 @@ def draw_end_point(ax: Axes, end: Any, mode: int) -> Axes:
         value = getattr(end, part)[mode]
         if np.isfinite(value):
             dashes = (offset, (4, 11))
-            ax.axhline(value, color=colour, linewidth=1.0, linestyle=dashes, zorder=1.5, gid=f"end-{part}")
+            ax.axhline(value, color=colour, linewidth=1.0, linestyle=dashes, zorder=1.5)
     return ax
 
 
@@ -78,7 +78,7 @@ def draw_ratio(ax: Axes, ratio: float) -> Axes:
     return ax
 
 
-def draw_paths(ax: Axes, ts: np.ndarray, values: np.ndarray, fates: Sequence[str]) -> Axes:
+def draw_paths(ax: Axes, ts: np.ndarray, values: np.ndarray, fates: Iterable[str]) -> Axes:
     """Columns of `values`, shape (T, n), over time, each in the colour of its fate."""
     width = 1.3 if values.shape[1] <= _CROWD else 0.7
     for column, fate in zip(values.T, fates, strict=True):
@@ -87,17 +87,16 @@ def draw_paths(ax: Axes, ts: np.ndarray, values: np.ndarray, fates: Sequence[str
     return ax
 
 
-def draw_drift(ax: Axes, ts: np.ndarray, drift: np.ndarray, fates: Sequence[str]) -> Axes:
-    """Departure from the balance law, shape (T, n), over time on a logarithmic axis, where zeros have no place."""
-    ax.set_yscale("log")
+def draw_drift(ax: Axes, ts: np.ndarray, drift: np.ndarray, fates: Iterable[str]) -> Axes:
+    """Departure from the balance law, shape (T, n), over time; zeros have no place on a logarithmic axis."""
     if np.any(drift > 0):
         return draw_paths(ax, ts, np.where(drift > 0, drift, np.nan), fates)
     ax.text(0.5, 0.5, "exactly 0 throughout", transform=ax.transAxes, ha="center", va="center", color=MUTED)
     return ax
 
 
-def draw_end_marks(ax: Axes, t: float, values: np.ndarray, fates: Sequence[str]) -> Axes:
-    """Predicted ends, shape (n,), as open circles at time t in the colour of the predicted fate; none where NaN."""
+def draw_end_marks(ax: Axes, t: float, values: np.ndarray, fates: Iterable[str]) -> Axes:
+    """Predicted ends, shape (n,), as open circles at time t, coloured by predicted fate; none where NaN."""
     for value, fate in zip(values, fates, strict=True):
         if np.isfinite(value):
             ax.plot(t, value, "o", color=FATES[fate], fillstyle="none", markersize=5, clip_on=False)
@@ -111,13 +110,13 @@ def draw_spectrum(ax: Axes, ratios: np.ndarray, n_top: int) -> Axes:
     return ax
 
 
-def draw_matches(ax: Axes, values: np.ndarray, labels: Sequence[str], fates: Sequence[str]) -> Axes:
-    """Values as dots at their height, joined to labels that give way to each other; the limits must be set.
+def draw_matches(ax: Axes, values: np.ndarray, labels: Sequence[str], fates: Iterable[str]) -> Axes:
+    """Values as dots at their height, the largest joined to labels that give way to each other.
 
     Parameters
     ----------
     ax
-        A strip; its frame is taken away.
+        A strip, its vertical limits set; its frame is taken away.
     values
         Shape (n,), real.
     labels, fates
@@ -125,24 +124,19 @@ def draw_matches(ax: Axes, values: np.ndarray, labels: Sequence[str], fates: Seq
     """
     from scipy.optimize import isotonic_regression
 
-    heights = ax.transAxes.inverted().transform(ax.transData.transform(np.column_stack([0 * values, values])))[:, 1]
-    order = np.argsort(heights)
-    spacing = _GAP * np.arange(len(order))
-    nearest = isotonic_regression(heights[order] - spacing).x  # of those that keep their distance
-    label_heights = np.clip(nearest, 0.0, max(0.0, 1.0 - spacing[-1])) + spacing
-    for i, height in zip(order, label_heights, strict=True):
-        colour = FATES[fates[i]]
-        ax.plot(0, values[i], "o", color=colour, markersize=3.5, clip_on=False)
-        if len(order) <= _CROWD:
-            ax.plot(
-                [0.05, 0.2],
-                [heights[i], height],
-                transform=ax.transAxes,
-                color=colour,
-                linewidth=0.6,
-                clip_on=False,
-            )
-            ax.text(0.24, height, labels[i], transform=ax.transAxes, color=colour, va="center_baseline")
+    at = ax.transData.transform(np.column_stack([np.zeros_like(values), values]))
+    heights = ax.transAxes.inverted().transform(at)[:, 1]
+    colours = [FATES[fate] for fate in fates]
+    for value, colour in zip(values, colours, strict=True):
+        ax.plot(0, value, "o", color=colour, markersize=3.5, clip_on=False)
+    labelled = np.argsort(heights)[-_CROWD:]
+    spacing = _GAP * np.arange(len(labelled))
+    nearest = isotonic_regression(heights[labelled] - spacing).x  # of those that keep their distance
+    placed = np.clip(nearest, 0.0, 1.0 - spacing[-1]) + spacing
+    for i, height in zip(labelled, placed, strict=True):
+        inside = {"color": colours[i], "transform": ax.transAxes}
+        ax.plot([0.05, 0.2], [heights[i], height], linewidth=0.6, clip_on=False, **inside)
+        ax.text(0.24, height, labels[i], va="center_baseline", **inside)
     ax.set_xlim(0, 1)
     ax.set_axis_off()
     return ax

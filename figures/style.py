@@ -1,4 +1,4 @@
-"""How pictures look and how they are saved: one style, colours that follow identity, equal bytes for equal input."""
+"""How pictures look and are saved: one style, colours that follow identity, equal bytes for equal input."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WEIGHTS = (
     ("predictor", "$w_2$ predictor", "#c8500a"),
     ("target", r"$\theta$ target", "#4fb0e8"),
 )
-"""Field, label and colour of each weight: the encoder in dark blue, the average that follows it in light blue."""
+"""Field, label and colour of each weight: the encoder dark blue, the average that follows it light blue."""
 
-FATES = {"learned": "#00916b", "collapsed": "#a8327e", "undecided": "#8a8a8a"}
+FATES = {"learned": "#009e73", "collapsed": "#661a6b", "undecided": "#c08600"}
 """Colours of what became of a mode or row."""
 
 INK, MUTED, FAINT = "#333333", "#767676", "#d9d9d9"

@@ -153,17 +153,27 @@ def test_a_scrambled_subspace_is_orthonormal_repeatable_and_chosen_by_its_seed()
 
 @pytest.mark.parametrize("augmentation", EXACT, ids=str)
 def test_draws_have_the_moments_of_the_closed_form(augmentation: ExactAugmentation) -> None:
-    rng = np.random.default_rng(3)
-    image = rng.standard_normal(SHAPE)
-    views = augmentation.sample(rng, np.broadcast_to(image, (2, 10_000, *SHAPE)).reshape(-1, *SHAPE))
-    first, second = views.reshape(2, 10_000, D)
-    x = image.ravel()
-    sigma_s, sigma_d = augmentation.propagate(np.outer(x, x), np.outer(x, x), SHAPE)
+    rng, n = np.random.default_rng(3), 10_000
+    images = rng.standard_normal((2, *SHAPE)) * np.reshape([1, 3], (2, 1, 1, 1))
+    views = augmentation.sample(rng, np.broadcast_to(images, (n, *images.shape)).reshape(-1, *SHAPE))
+    first, second = views.reshape(2, n, D)
+    X = images.reshape(2, D)
+    sigma_s, sigma_d = augmentation.propagate(X.T @ X / 2, X.T @ X / 2, SHAPE)
     for one, other, sigma in ((first, first, sigma_s), (first, second, sigma_d)):
         products = one[:, :, None] * other[:, None, :]
         error = products.std(0) / np.sqrt(len(products))
         # 24² entries in each of 20 comparisons: a deviation of 6.5 standard errors has probability 1e-6 in all
         assert np.all(np.abs(products.mean(0) - sigma) <= 6.5 * error + ROUNDING)
+
+
+@pytest.mark.parametrize("augmentation", [*EXACT, Crop(0.5)], ids=str)
+def test_a_view_is_linear_in_its_own_image_and_blind_to_the_others(augmentation: Augmentation) -> None:
+    images = np.random.default_rng(5).standard_normal((3, *SHAPE))
+    larger = images * np.reshape([1, 2, 1], (3, 1, 1, 1))
+    views, larger_views = (augmentation.sample(np.random.default_rng(6), each) for each in (images, larger))
+    added = larger_views - views
+    assert_allclose(added[[0, 2]], 0, atol=0)
+    assert_allclose(added[1], images[1] if isinstance(augmentation, Noise) else views[1], atol=ROUNDING)
 
 
 def test_flat_samples_can_be_scrambled_amplified_and_made_noisy() -> None:
@@ -236,10 +246,11 @@ IMAGES = np.random.default_rng(9).standard_normal((40, *SHAPE))
 def test_an_exact_chain_is_propagated_from_the_correlation_of_the_samples() -> None:
     X = IMAGES.reshape(40, D)
     pair = (X.T @ X / 40, X.T @ X / 40)
-    for augmentation in (Shift(1), Noise(0.2), Flip()):
+    chain = (Noise(0.2), Erase(0.3), Scramble(2))  # no two of them commute
+    for augmentation in chain:
         pair = augmentation.propagate(*pair, SHAPE)
     batches = standardised(IMAGES, center=False, scale=False)
-    ((sigma_s, sigma_d),) = view_moments(batches, [Shift(1), Noise(0.2), Flip()])
+    ((sigma_s, sigma_d),) = view_moments(batches, chain)
     assert_allclose((sigma_s, sigma_d), pair, atol=ROUNDING)
 
 

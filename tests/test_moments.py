@@ -13,14 +13,7 @@ from numpy.testing import assert_allclose
 
 from dynamics.augment import Augmentation, Crop, Erase, Flip, Noise, Shift
 from dynamics.datasets import load
-from dynamics.moments import (
-    SLACK,
-    Moments,
-    byol_prime_moments,
-    load_moments,
-    raft_moments,
-    save_moments,
-)
+from dynamics.moments import SLACK, Moments, byol_prime_moments, load_moments, raft_moments, save_moments
 
 
 def orthogonal(n: int, seed: int) -> np.ndarray:
@@ -109,6 +102,14 @@ def test_matrices_printed_with_six_digits_are_accepted(digits: int) -> None:
         texts = [np.char.mod(f"%.{digits}g", V @ sigma @ V.T) for sigma in (sigma_s, other)]
         moments = Moments.from_matrices(*[text.astype(float) for text in texts])
         assert np.all((moments.ratios >= 0) & (moments.ratios <= 1))
+        assert moments.dropped_directions == 5
+
+
+def test_a_small_direction_that_float32_loses_may_be_correlated_with_a_large_one() -> None:
+    Q, root = orthogonal(3, 5), np.diag(np.sqrt([1.0, 1.0, 3e-8]))
+    sigma_s = Q @ root**2 @ Q.T
+    sigma_d = Q @ root @ np.array([[0.5, 0, 0.5], [0, 0.5, 0], [0.5, 0, 0.5]]) @ root @ Q.T
+    assert Moments(sigma_s.astype(np.float32), sigma_d.astype(np.float32)).dropped_directions == 1
 
 
 def test_small_eigenvalues_of_double_precision_are_kept() -> None:
@@ -123,6 +124,8 @@ def test_eigenvalues_of_any_size_are_kept() -> None:
         assert moments.dropped_directions == 0
         assert_allclose(moments.ratios, [0.5, 0.2], rtol=1e-14)
         assert moments.commutator == 0
+        full = scale * np.array([[2.0, 1.0], [1.0, 2.0]])
+        assert_allclose(Moments(full, 0.5 * full).ratios, 0.5, rtol=1e-14)
 
 
 # --- modes ------------------------------------------------------------------------------------------------------
@@ -153,9 +156,8 @@ def test_the_commutator_is_zero_when_modes_decouple_and_as_defined_otherwise() -
     assert aligned.commutator < 1e-15 * 25
     sigma_s, sigma_d = pair(5, 8)
     C = sigma_s @ sigma_d
-    assert_allclose(
-        Moments(sigma_s, sigma_d).commutator, np.linalg.norm(C - C.T) / np.linalg.norm(C), rtol=1e-13
-    )
+    expected = np.linalg.norm(C - C.T) / np.linalg.norm(C)
+    assert_allclose(Moments(sigma_s, sigma_d).commutator, expected, rtol=1e-13)
     assert Moments(sigma_s, np.zeros((5, 5))).commutator == 0
 
 
@@ -181,19 +183,19 @@ I2 = np.eye(2)
         (np.diag([1, -0.5]), I2, "`sigma_s` must be positive semidefinite, got a smallest eigenvalue of -0.5"),
         (3 * I2, [[1, 2], [2, 1]], "`sigma_d` must be positive semidefinite, got a smallest eigenvalue of -1"),
         (I2, [[0.5, 0.6], [0.6, 0.5]], "`sigma_d` must be positive semidefinite, got a .* eigenvalue of -0.1"),
-        (np.diag([1, 2]), np.diag([1.25, 1]), "`sigma_d` must be at most `sigma_s`, got an eigenvalue 1.25 > 1"),
-        ([[2, 1], [1, 2]], [[2, 0], [0, 1]], "must be at most `sigma_s`, got an eigenvalue 1.57735 > 1"),
-        (np.diag([1, 1e-9]), np.diag([0.5, 1e-7]), "`sigma_d` must be at most `sigma_s`, got an eigenvalue 100 > 1"),
+        (np.diag([1, 2]), np.diag([1.25, 1]), "`sigma_d` must be at most `sigma_s`, got a ratio of 1.25 > 1"),
+        ([[2, 1], [1, 2]], [[2, 0], [0, 1]], "must be at most `sigma_s`, got a ratio of 1.57735 > 1"),
+        (np.diag([1, 1e-9]), np.diag([0.5, 1e-7]), "`sigma_d` must be at most `sigma_s`, got a ratio of 100 > 1"),
         (np.zeros((2, 2)), np.zeros((2, 2)), "`sigma_s` must not be zero: there is nothing to learn from"),
         (
             np.diag([1, 0]),
             np.diag([0.5, 0.2]),
-            "`sigma_d` must vanish where `sigma_s` does, got a part of norm 0.2 there",
+            "`sigma_d` must vanish where `sigma_s` does, got norm 0.2 there",
         ),
         (
             np.diag([1, 0]),
             [[0.5, 1e-3], [1e-3, 2e-6]],
-            "`sigma_d` must vanish where `sigma_s` does, got a part of norm 0.00141 there",
+            "`sigma_d` must vanish where `sigma_s` does, got norm 0.00141 there",
         ),
     ],
 )  # fmt: skip
@@ -344,9 +346,9 @@ def test_bad_correlations_of_additive_noise_are_refused(sigma_x: Any, other: Any
     ("basis", "message"),
     [
         (np.ones((2, 1)), "`basis` must have orthonormal columns, got UᵀU that is off I by 1"),
-        (np.ones(2), r"`basis` must have some orthonormal columns, got shape \(2,\)"),
-        (np.ones((2, 3)), r"`basis` must have some orthonormal columns, got shape \(2, 3\)"),
-        (np.ones((2, 0)), r"`basis` must have some orthonormal columns, got shape \(2, 0\)"),
+        (np.ones(2), r"`basis` must have one or more orthonormal columns, got shape \(2,\)"),
+        (np.ones((2, 3)), r"`basis` must have one or more orthonormal columns, got shape \(2, 3\)"),
+        (np.ones((2, 0)), r"`basis` must have one or more orthonormal columns, got shape \(2, 0\)"),
         (np.eye(3), r"`basis` must have 2 rows like `sigma_x`, got shape \(3, 3\)"),
     ],
 )
@@ -481,9 +483,8 @@ def test_a_memory_map_will_do(tmp_path: Path) -> None:
     images = np.random.default_rng(23).integers(0, 256, (20, 4, 4), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = load(str(tmp_path / "images.npy")).images
-    assert np.array_equal(
-        Moments.from_data(mapped, [Shift(1)]).sigma_s, Moments.from_data(images, [Shift(1)]).sigma_s
-    )
+    one, other = (Moments.from_data(each, [Shift(1)]).sigma_s for each in (mapped, images))
+    assert np.array_equal(one, other)
 
 
 def test_an_augmentation_that_leaves_nothing_is_refused() -> None:
@@ -590,5 +591,5 @@ def test_bad_moments_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must be an .npz archive of plain numeric arrays: "):
         load_moments(path)
     np.savez(path, sigma_s=np.eye(2), sigma_d=2 * np.eye(2))
-    with pytest.raises(ValueError, match="`sigma_d` must be at most `sigma_s`, got an eigenvalue 2 > 1"):
+    with pytest.raises(ValueError, match="`sigma_d` must be at most `sigma_s`, got a ratio of 2 > 1"):
         load_moments(path)

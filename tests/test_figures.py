@@ -1,0 +1,576 @@
+"""Figures: what the artists hold, who owns the settings, and the bytes that are written. No pixel is compared."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import hypothesis.strategies as st
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+from numpy.testing import assert_allclose, assert_array_equal
+
+from analysis.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
+from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
+from dynamics.fields import full_field, no_predictor_field
+from dynamics.integrate import Status, Trajectory, natural_time
+from dynamics.invariants import balance_drift, eigenvalue_floor
+from dynamics.mode_fields import full_mode_field, no_predictor_mode_field
+from dynamics.states import MatrixState
+from dynamics.system import MatrixSystem, ModeSystem
+from figures import panels
+from figures.pages import figure_matrix_simulation, figure_mode_simulation
+from figures.style import FATES, PICTURES, WEIGHTS, save, style
+
+COLOURS = {part: colour for part, _, colour in WEIGHTS}
+
+
+def modes(n: int, field=full_mode_field, t_end: float | None = None, **rates: float) -> ModeSimulation:
+    """Modes of which every third collapses: its predictor starts so large and negative that c < 0."""
+    ratio = np.linspace(0.8, 0.2, n)
+    system = ModeSystem(np.ones(n), ratio, **rates)
+    predictor = np.where(np.arange(n) % 3 == 1, -0.6, 0.2)
+    return simulate_modes(system.state(0.3, predictor, -0.1), system, field, t_end)
+
+
+def matrices(field=full_field, t_end: float | None = None, **rates: float) -> MatrixSimulation:
+    """Four rows on ten inputs with moments that do not commute; the last row starts as one that collapses."""
+    rng = np.random.default_rng(3)
+    basis = np.linalg.qr(rng.standard_normal((10, 10)))[0]
+    signal = (basis * np.linspace(1.0, 0.05, 10)) @ basis.T
+    signal = (signal + signal.T) / 2
+    system = MatrixSystem(signal + np.diag(np.linspace(0.1, 0.5, 10)), signal, **rates)
+    W = 0.1 * rng.standard_normal((4, 10))
+    P = np.diag([0.1, 0.12, 0.15, -0.8]) + 0.02 * rng.standard_normal((4, 4))
+    return simulate_matrices(system.state(W, P), system, field, t_end)
+
+
+@pytest.fixture(scope="module")
+def learned() -> ModeSimulation:
+    return modes(1)
+
+
+@pytest.fixture(scope="module")
+def three() -> ModeSimulation:
+    return modes(3)
+
+
+@pytest.fixture(scope="module")
+def network() -> MatrixSimulation:
+    return matrices()
+
+
+def lines(ax: Axes, colour: str, style: str | None = "-") -> list[Line2D]:
+    """Curves of a colour; `style` None finds the dashed ones."""
+    found = [line for line in ax.lines if to_hex(line.get_color()) == colour]
+    return [line for line in found if (line.get_linestyle() == "-") == (style == "-")]
+
+
+def only(items: list[Line2D]) -> Line2D:
+    assert len(items) == 1
+    return items[0]
+
+
+def svg(figure: Figure, folder: Path) -> bytes:
+    save(figure, folder / "page.svg")
+    return (folder / "page.svg").read_bytes()
+
+
+# --- eigenvalue paths ---------------------------------------------------------------------------------------
+
+
+def run_of(P: np.ndarray) -> Trajectory[MatrixState]:
+    zeros = np.zeros((len(P), P.shape[1], 2))
+    ts = np.arange(float(len(P)))
+    return Trajectory(ts, MatrixState(zeros, P, zeros), Status.STEADY, "none", 0, 0, 0, np.nan)
+
+
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_the_nearest_match_is_the_best_of_all_permutations(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, candidates = rng.standard_normal((2, n)) + 1j * rng.standard_normal((2, n))
+
+    def cost(order: tuple[int, ...]) -> float:
+        return float(np.sum(np.abs(values - candidates[list(order)]) ** 2))
+
+    best = min(itertools.permutations(range(n)), key=cost)
+    assert_array_equal(nearest_match(values, candidates), best)
+
+
+def test_paths_are_the_best_of_all_permutations_at_every_time() -> None:
+    rng = np.random.default_rng(0)
+    P = np.cumsum(0.1 * rng.standard_normal((30, 4, 4)), axis=0)
+    paths = predictor_eigenvalue_paths(run_of(P))
+    for before, after, old, new in zip(P[:-1], P[1:], paths[:-1], paths[1:], strict=True):
+        values, vectors = np.linalg.eig(before)
+        # what the old eigenvectors see, in the order of the paths
+        seen = np.array([v.conj() @ after @ v for v in vectors.T])[nearest_match(old, values)]
+        costs = {o: np.sum(np.abs(new[list(o)] - seen) ** 2) for o in itertools.permutations(range(4))}
+        assert min(costs, key=lambda order: costs[order]) == (0, 1, 2, 3)
+
+
+def test_paths_hold_all_eigenvalues_and_end_in_descending_order(network: MatrixSimulation) -> None:
+    paths = predictor_eigenvalue_paths(network.trajectory)
+    for path, P in zip(paths, network.trajectory.states.predictor, strict=True):
+        assert_allclose(np.sort_complex(path), np.sort_complex(np.linalg.eigvals(P).astype(complex)))
+    assert np.all(np.diff(paths[-1].real) <= 0)
+
+
+def test_paths_follow_eigenvectors_through_crossings() -> None:
+    # three straight lines that cross pairwise between two of nine times: matching values alone would bounce
+    ts = np.linspace(0.0, 1.0, 9)
+    exact = np.stack([1 - 2 * ts, -1 + 2.2 * ts, 0.3 + 0 * ts], axis=1)
+    S = np.random.default_rng(1).standard_normal((3, 3))
+    P = S @ (exact[:, :, None] * np.linalg.inv(S))
+    expected = exact[:, np.argsort(-exact[-1])]
+    # eigenvalues of S D S⁻¹ are good to rounding times the condition number of S
+    accuracy = 100 * np.finfo(float).eps * np.linalg.cond(S)
+    assert_allclose(predictor_eigenvalue_paths(run_of(P)), expected, rtol=0, atol=accuracy)
+
+
+def test_paths_follow_turning_eigenvectors_when_times_are_dense() -> None:
+    ts = np.linspace(0.0, 1.0, 400)
+    exact = np.stack([1 - 2 * ts, -1 + 2.2 * ts], axis=1)
+    turn = np.array([[[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in 2 * ts])
+    P = turn @ (exact[:, :, None] * turn.mT)
+    assert_allclose(predictor_eigenvalue_paths(run_of(P)).real, exact[:, ::-1], rtol=0, atol=1e-13)
+
+
+def test_singular_values_are_roots_of_the_gram_spectrum(network: MatrixSimulation) -> None:
+    W = network.trajectory.states.online
+    squares = np.linalg.eigvalsh(W @ W.mT)[:, ::-1]
+    # squaring loses half of the digits: eigenvalues of W Wᵀ are good to eps times the largest
+    atol = 10 * np.finfo(float).eps * np.max(squares)
+    assert_allclose(online_singular_value_paths(network.trajectory) ** 2, squares, rtol=0, atol=atol)
+
+
+# --- page of modes ------------------------------------------------------------------------------------------
+
+
+def test_weights_are_those_of_the_trajectory(three: ModeSimulation) -> None:
+    axes = figure_mode_simulation(three).axes[:3]
+    for k, ax in enumerate(axes):
+        for part, colour in COLOURS.items():
+            curve = only([line for line in lines(ax, colour) if len(line.get_xdata()) > 2])
+            ts = curve.get_xdata()
+            assert (ts[0], ts[-1]) == (0.0, three.trajectory.t)
+            assert_array_equal(curve.get_ydata(), getattr(three.trajectory(ts), part)[:, k])
+
+
+def test_the_predicted_end_is_dashed_and_the_ratio_is_a_line(three: ModeSimulation) -> None:
+    for k, ax in enumerate(figure_mode_simulation(three).axes[:3]):
+        for part, colour in COLOURS.items():
+            dashed = only(lines(ax, colour, None))
+            assert_array_equal(dashed.get_ydata(), 2 * [getattr(three.prediction, part)[k]])
+        ratio = only([line for line in ax.lines if "lambda_d" in str(line.get_label())])
+        assert_array_equal(ratio.get_ydata(), 2 * [three.system.ratio[k]])
+
+
+def test_an_end_that_is_not_known_is_not_drawn(learned: ModeSimulation) -> None:
+    nan = np.array([np.nan])
+    unsigned = replace(learned, prediction=learned.prediction._replace(online=nan, target=nan))
+    ax = figure_mode_simulation(unsigned).axes[0]
+    assert lines(ax, COLOURS["online"], None) == lines(ax, COLOURS["target"], None) == []
+    assert len(lines(ax, COLOURS["predictor"], None)) == 1
+
+
+def test_titles_have_the_colour_of_the_fate(three: ModeSimulation) -> None:
+    for fate, ax in zip(three.fate, figure_mode_simulation(three).axes, strict=False):
+        title = ax.title if ax.get_title() else ax._left_title
+        assert str(fate) in title.get_text()
+        assert title.get_color() == FATES[fate]
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.02])
+@pytest.mark.parametrize("n", [2, 6])
+def test_the_drift_is_the_departure_from_the_balance_law(n: int, eta: float) -> None:
+    simulation = modes(n, weight_decay=eta)
+    ts = simulation.trajectory.ts
+    w1, w2, _ = simulation.trajectory.states
+    c = w1**2 - w2**2
+    figure = figure_mode_simulation(simulation)
+    drawn = [line for ax in figure.axes if ax.get_yscale() == "log" for line in ax.lines]
+    assert len(drawn) == n
+    for k, line in enumerate(drawn):
+        assert_array_equal(line.get_xdata(), ts)
+        expected = np.abs(c[:, k] - np.exp(-2 * eta * ts) * c[0, k])
+        # the zero at the start has no place on a logarithmic axis
+        assert_array_equal(line.get_ydata(), np.where(expected > 0, expected, np.nan))
+        assert np.nanmax(line.get_ydata()) == simulation.drift[k]
+        assert to_hex(line.get_color()) == FATES[simulation.fate[k]]
+    assert np.all(simulation.drift == balance_drift(ts, simulation.trajectory.states, simulation.system))
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_variants_without_the_balance_law_have_no_drift(n: int) -> None:
+    figure = figure_mode_simulation(modes(n, no_predictor_mode_field))
+    assert [ax.get_yscale() for ax in figure.axes] == ["linear"] * {2: 2, 6: 3}[n]
+
+
+def test_a_drift_of_zero_is_said_in_words() -> None:
+    system = ModeSystem(1.0, 0.5)
+    simulation = simulate_modes(system.state(), system, full_mode_field)
+    assert simulation.drift == 0
+    drift = figure_mode_simulation(simulation).axes[1]
+    assert [text.get_text() for text in drift.texts] == ["exactly 0 throughout"]
+
+
+def test_many_modes_are_overlaid_by_weight_in_the_colour_of_their_fate() -> None:
+    simulation = modes(7)
+    assert set(simulation.fate) == {"learned", "collapsed"}
+    axes = figure_mode_simulation(simulation).axes
+    shown = simulation.trajectory.resampled(401)
+    assert len(axes) == 4
+    for ax, part in zip(axes, COLOURS, strict=False):
+        curves = [line for line in ax.lines if line.get_marker() == "None"]
+        marks = [line for line in ax.lines if line.get_marker() == "o"]
+        assert_array_equal([line.get_ydata() for line in curves], getattr(shown.states, part).T)
+        assert_array_equal([line.get_ydata()[0] for line in marks], getattr(simulation.prediction, part))
+        for drawn in (curves, marks):
+            assert [to_hex(line.get_color()) for line in drawn] == [FATES[f] for f in simulation.fate]
+
+
+@pytest.mark.parametrize(
+    ("simulation", "title"),
+    [
+        (lambda: modes(1), r"Learned, as predicted; steady at t = \d+"),
+        (lambda: modes(1, t_end=1.0), r"Undecided, predicted learned;\nend-time at t = 1"),
+        (lambda: modes(6), r"4 of 6 modes learned, 2 collapsed, as predicted; steady at t = \d+"),
+        (
+            lambda: modes(6, t_end=1.0),
+            r"0 of 6 modes learned, 6 undecided, 0 of 6 predictions met; end-time at t = 1",
+        ),
+        (lambda: modes(2, weight_decay=0.02), r"1 of 2 .*, nothing predicted;\nsteady at t = .*"),
+    ],
+)
+def test_the_title_of_modes_says_what_happened(simulation: Callable[[], ModeSimulation], title: str) -> None:
+    assert re.fullmatch(title, figure_mode_simulation(simulation()).get_suptitle())
+
+
+def test_what_was_predicted_stands_beside_what_was_not_reached() -> None:
+    ax = figure_mode_simulation(modes(1, t_end=1.0)).axes[0]
+    assert ax.get_title(loc="left") == "$r = 0.8$: undecided,\npredicted learned"
+
+
+# --- page of matrices ---------------------------------------------------------------------------------------
+
+
+def spectrum_lines(ax: Axes) -> list[LineCollection]:
+    return [item for item in ax.collections if isinstance(item, LineCollection)]
+
+
+def test_eigenvalue_curves_have_the_colour_of_their_rows_fate(network: MatrixSimulation) -> None:
+    assert sorted(network.rows.fate) == ["collapsed", "learned", "learned", "learned"]
+    left = figure_matrix_simulation(network).axes[0]
+    paths = predictor_eigenvalue_paths(network.trajectory)
+    assert len(left.lines) == 4
+    for line, path in zip(left.lines, paths.T, strict=True):
+        assert_array_equal(line.get_xdata(), network.trajectory.ts)
+        assert_array_equal(line.get_ydata(), path.real)
+        row = np.argmin(np.abs(network.rows.predictor_eigenvalue - path[-1]))
+        assert to_hex(line.get_color()) == FATES[network.rows.fate[row]]
+
+
+def test_horizontals_are_the_spectrum_of_m_with_the_top_emphasised(network: MatrixSimulation) -> None:
+    system = network.system
+    ratios = np.sort(np.linalg.eigvals(system.sigma_d @ np.linalg.inv(system.sigma_s)).real)[::-1]
+    faint, top = spectrum_lines(figure_matrix_simulation(network).axes[0])
+    for drawn, expected in ((top, ratios[:4]), (faint, ratios[4:])):
+        heights = np.array([segment[:, 1] for segment in drawn.get_segments()])
+        # eigenvalues of a matrix of norm one and small condition number, by another method
+        assert_allclose(heights, np.column_stack([expected, expected]), rtol=0, atol=1e-12)
+    assert top.get_linewidth()[0] > faint.get_linewidth()[0]
+
+
+def test_the_strip_joins_final_eigenvalues_to_their_ratios(network: MatrixSimulation) -> None:
+    left = figure_matrix_simulation(network).axes[0]
+    (strip,) = left.child_axes
+    final = predictor_eigenvalue_paths(network.trajectory)[-1].real
+    dots = [line.get_ydata()[0] for line in strip.lines if line.get_marker() == "o"]
+    assert_array_equal(dots, final)
+    texts = sorted(strip.texts, key=lambda text: -text.get_position()[1])
+    shown = [text.get_text() for text in texts]
+    assert shown == [f"$r_{{{i + 1}}} = {network.ratios[i]:.3f}$" for i in range(3)] + [f"${final[3]:.3f}$"]
+    assert [text.get_color() for text in texts] == [FATES["learned"]] * 3 + [FATES["collapsed"]]
+    assert strip.get_ylim() == left.get_ylim()
+
+
+def test_singular_values_stay_above_the_drawn_floors(network: MatrixSimulation) -> None:
+    assert network.rank_floor is not None
+    assert 0 < network.rank_floor < 4
+    right = figure_matrix_simulation(network).axes[1]
+    values = [line for line in right.lines if line.get_linestyle() == "-"]
+    floors = [line for line in right.lines if line.get_linestyle() != "-"]
+    W = network.trajectory.states.online
+    assert_array_equal(np.array([line.get_ydata() for line in values]), np.linalg.svd(W)[1].T)
+    colours = [to_hex(line.get_color()) for line in values]
+    assert colours == [FATES["learned"]] * 3 + [FATES["collapsed"]]
+    assert len(floors) == network.rank_floor
+    bound = np.sqrt(eigenvalue_floor(network.trajectory.initial, network.system))
+    for i, floor in enumerate(floors):
+        assert_array_equal(floor.get_ydata(), np.full(len(W), bound[i]))
+        # R8, within the accuracy of the run
+        assert np.all(values[i].get_ydata() >= floor.get_ydata() - 1e-7)
+
+
+def test_variants_without_the_balance_law_have_no_floor() -> None:
+    figure = figure_matrix_simulation(matrices(no_predictor_field))
+    assert {line.get_linestyle() for line in figure.axes[1].lines} == {"-"}
+    assert "floor" not in str([text.get_text() for text in figure.legends[0].texts])
+
+
+@pytest.mark.parametrize(
+    ("simulation", "title"),
+    [
+        (lambda: matrices(), r"3 of 4 rows learned the top of M's spectrum, 1 collapsed; steady at t = \d+"),
+        (lambda: matrices(t_end=0.01), r"0 of 4 rows learned, 4 undecided; end-time at t = 0\.01"),
+        (lambda: matrices(no_predictor_field), r"0 of 4 rows learned, 4 collapsed; steady at t = .*"),
+    ],
+)
+def test_the_title_of_matrices_says_what_happened(
+    simulation: Callable[[], MatrixSimulation], title: str
+) -> None:
+    assert re.fullmatch(title, figure_matrix_simulation(simulation()).get_suptitle())
+
+
+def test_rows_that_skip_a_mode_did_not_learn_the_top() -> None:
+    system = MatrixSystem(np.eye(3), np.diag([0.9, 0.6, 0.3]))
+    state = system.state([[0.9, 0.0, 0.0], [0.0, 0.0, 0.3]], np.diag([0.9, 0.3]))
+    page = figure_matrix_simulation(simulate_matrices(state, system, full_field, 1.0))
+    assert page.get_suptitle().startswith("2 of 2 rows learned eigenvalues of M;")
+
+
+# --- axes, limits, layout -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("t_end", "scale"), [(199.0, "linear"), (201.0, "symlog")])
+def test_long_runs_have_a_logarithmic_time_axis_without_a_kink(t_end: float, scale: str) -> None:
+    natural = 2.0
+    ax = panels.scale_time(Figure().add_subplot(), np.array([0.0, t_end]), natural)
+    assert ax.get_xscale() == scale
+    assert ax.get_xlim() == (0.0, t_end)
+    transform = ax.xaxis.get_transform()
+    before, at, after = transform.transform(natural + 1e-4 * np.array([-1.0, 0.0, 1.0]))
+    # slopes on both sides agree up to h/2 times the curvature, 1e-4/(2·2) relative
+    assert_allclose(after - at, at - before, rtol=1e-4)
+
+
+@pytest.mark.parametrize("t_end", [300.0, 2e4, 3e6])
+@pytest.mark.parametrize("natural", [0.3, 1.0, 2.9, 9.9])
+def test_labels_of_a_logarithmic_time_axis_keep_their_distance(t_end: float, natural: float) -> None:
+    figure = Figure(figsize=(2.5, 2))
+    if t_end <= 100 * natural:
+        pytest.skip("a linear axis")
+    panels.scale_time(figure.add_subplot(), np.array([0.0, t_end]), natural)
+    assert clashes(figure) == []
+
+
+def test_what_runs_away_stays_in_sight() -> None:
+    system = ModeSystem([-1.0, 1.0], [-0.1, 0.5])
+    simulation = simulate_modes(system.state(0.5, 0.5, 0.1), system, full_mode_field)
+    assert simulation.trajectory.status is Status.DIVERGED
+    ax = figure_mode_simulation(simulation).axes[0]
+    assert ax.get_yscale() == "symlog"
+    assert ax.get_ylim()[1] > np.max(simulation.trajectory.states.online) > 1e3
+
+
+def test_a_run_of_a_single_time_and_one_of_zeros_can_be_drawn() -> None:
+    system = ModeSystem(1.0, 1e3)
+    start = system.state(1e60, 1e60, 1e60)
+    simulation = simulate_modes(start, system, full_mode_field)
+    assert len(simulation.trajectory.ts) == 1
+    assert "diverged at t = 0" in figure_mode_simulation(simulation).get_suptitle()
+    nothing = MatrixSystem(np.eye(3), 0.5 * np.eye(3))
+    at_rest = simulate_matrices(nothing.state(np.zeros((2, 3)), np.eye(2)), nothing, full_field)
+    assert figure_matrix_simulation(at_rest).axes[1].get_yscale() == "linear"
+
+
+def clashes(figure: Figure) -> list[str]:
+    """Texts that leave the page or lie on each other by more than half a point."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    slack = 0.5 * figure.dpi / 72
+    boxes: list[tuple[str, Bbox]] = []
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.texts)]
+    for ax in [*figure.axes, *(child for ax in figure.axes for child in ax.child_axes)]:
+        texts += ax.texts
+        if ax.axison:
+            texts += [ax._left_title, ax.xaxis.label, ax.yaxis.label]
+            for axis in (ax.xaxis, ax.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+                texts += [tick.label1 for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_visible()]
+    for text in texts:
+        if text.get_text():
+            box = text.get_window_extent(canvas.get_renderer())
+            boxes.append((text.get_text(), Bbox([box.min + slack, box.max - slack])))
+    page = figure.bbox
+    found = [a for a, box in boxes if not (page.contains(*box.min) and page.contains(*box.max))]
+    pairs = itertools.combinations(boxes, 2)
+    return found + [f"{a} on {b}" for (a, one), (b, other) in pairs if one.overlaps(other)]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("t_end", [None, 30.0])
+@pytest.mark.parametrize("eta", [0.0, 0.02])
+def test_no_text_of_a_page_of_modes_is_clipped_or_overlaps(n: int, t_end: float | None, eta: float) -> None:
+    assert clashes(figure_mode_simulation(modes(n, t_end=t_end, weight_decay=eta))) == []
+
+
+@pytest.mark.parametrize("t_end", [None, 30.0])
+@pytest.mark.parametrize("field", [full_field, no_predictor_field])
+def test_no_text_of_a_page_of_matrices_is_clipped_or_overlaps(field, t_end: float | None) -> None:
+    assert clashes(figure_matrix_simulation(matrices(field, t_end))) == []
+
+
+def test_labels_of_a_strip_give_way_to_each_other() -> None:
+    figure = Figure(figsize=(1.5, 2.2), layout="constrained")
+    with style():
+        ax = figure.add_subplot(ylim=(0, 1))
+        values = np.concatenate([np.full(12, 0.98), [0.5, 0.51, 0.02, 0.0]])
+        panels.draw_matches(ax, values, [f"{value:.2f}" for value in values], ["learned"] * 16)
+        assert clashes(figure) == []
+
+
+# --- panels, style, files -----------------------------------------------------------------------------------
+
+TS = np.linspace(0.0, 1.0, 5)
+TWO = np.column_stack([TS, 1 + TS])
+DRAWN = ["learned", "collapsed"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: panels.scale_time(ax, 1e4 * TS, 1.0),
+        lambda ax: panels.scale_log(ax, 1 + TS, 3),
+        lambda ax: panels.draw_weights(ax, TS, modes(1).trajectory.resampled(5).states, 0),
+        lambda ax: panels.draw_end_point(ax, modes(1).prediction, 0),
+        lambda ax: panels.draw_ratio(ax, 0.5),
+        lambda ax: panels.draw_paths(ax, TS, TWO, DRAWN),
+        lambda ax: panels.draw_drift(ax, TS, TWO, DRAWN),
+        lambda ax: panels.draw_end_marks(ax, 1.0, TWO[-1], DRAWN),
+        lambda ax: panels.draw_spectrum(ax, TS, 2),
+        lambda ax: panels.draw_matches(ax, TWO[-1], ["a", "b"], DRAWN),
+        lambda ax: panels.draw_floors(ax, TS, TWO),
+    ],
+)
+def test_panels_draw_on_the_given_axes_and_nowhere_else(draw: Callable[[Axes], Axes]) -> None:
+    figure = Figure()
+    given_ax, other = figure.subplots(1, 2)
+    before, untouched = dict(matplotlib.rcParams), [type(child) for child in other.get_children()]
+    assert draw(given_ax) is given_ax
+    assert figure.axes == [given_ax, other]
+    assert given_ax.child_axes == []
+    assert [type(child) for child in other.get_children()] == untouched
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_ratio_that_does_not_exist_is_not_drawn() -> None:
+    assert not panels.draw_ratio(Figure().add_subplot(), np.nan).lines
+
+
+def test_style_never_leaks(three: ModeSimulation, network: MatrixSimulation, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    with pytest.raises(KeyError), style():
+        assert dict(matplotlib.rcParams) != before
+        raise KeyError
+    assert dict(matplotlib.rcParams) == before
+    save(figure_mode_simulation(three), tmp_path / "modes.png")
+    save(figure_matrix_simulation(network), tmp_path / "matrices.svg")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_settings_of_the_user_do_not_reach_a_page(three: ModeSimulation, tmp_path: Path) -> None:
+    expected = svg(figure_mode_simulation(three), tmp_path)
+    own = {"font.size": 30, "axes.grid": True, "svg.fonttype": "path", "svg.hashsalt": None, "lines.linewidth": 9}
+    with matplotlib.rc_context(own):
+        assert svg(figure_mode_simulation(three), tmp_path) == expected
+
+
+@pytest.mark.parametrize("suffix", PICTURES)
+def test_equal_input_gives_equal_bytes(suffix: str, network: MatrixSimulation, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}{suffix}" for name in ("one", "two")]
+    for path in paths:
+        save(figure_matrix_simulation(network), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_text_stays_text_and_no_time_is_written(network: MatrixSimulation, tmp_path: Path) -> None:
+    figure = figure_matrix_simulation(network)
+    text = svg(figure, tmp_path).decode()
+    assert "3 of 4 rows learned the top of M's spectrum, 1 collapsed" in text
+    assert "<dc:date>" not in text
+    save(figure, tmp_path / "page.pdf")
+    pdf = (tmp_path / "page.pdf").read_bytes()
+    assert b"/CreationDate" not in pdf
+    assert b"/FontFile2" in pdf  # an embedded TrueType font, where Matplotlib's default draws glyphs as procedures
+
+
+@pytest.mark.parametrize("name", ["page.jpg", "page", "page.svgz"])
+def test_other_suffixes_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a file name must end in \.png, \.svg, \.pdf, got .*page"):
+        save(Figure(), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    class Broken(Figure):
+        def savefig(self, fname, **options) -> None:
+            Path(fname).write_text("half", encoding="utf-8")
+            raise OSError("no space left")
+
+    path = tmp_path / "page.png"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(OSError, match="no space left"):
+        save(Broken(), path)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pages_need_no_pyplot() -> None:
+    code = "import figures.pages, sys; print('matplotlib.pyplot' in sys.modules)"
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# Machado, Oliveira and Fernandes 2009: what is seen, in linear RGB, when one kind of cone is missing.
+SEEN = {
+    "all": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def cielab(colour: str, seen: np.ndarray) -> np.ndarray:
+    srgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.clip(seen @ np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = to_xyz @ linear / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+@pytest.mark.parametrize("palette", [FATES, COLOURS], ids=["fates", "weights"])
+def test_colours_can_be_told_apart_by_all_eyes(palette: dict[str, str], eyes: str) -> None:
+    for one, other in itertools.combinations(palette.values(), 2):
+        difference = cielab(one, np.array(SEEN[eyes])) - cielab(other, np.array(SEEN[eyes]))
+        # 2.3 is just noticeable side by side; ten times that is a different colour
+        assert np.linalg.norm(difference) > 23

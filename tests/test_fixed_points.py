@@ -1,0 +1,745 @@
+"""Fixed points against the fields: they rest, their spectra are those of the field, and there are no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from math import comb, inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
+from scipy.optimize import least_squares
+
+from analysis.fixed_points import (
+    LEAVES,
+    FixedPoint,
+    FixedPointLine,
+    FixedPoints,
+    canonical_fixed_points,
+    fixed_points,
+    polish,
+)
+from analysis.stability import dense_jacobian, fixed_point_residual, stability
+from dynamics.fields import full_field
+from dynamics.integrate import integrate
+from dynamics.invariants import mode_invariant
+from dynamics.mode_fields import MODE_FIELDS, direct_mode_field, full_mode_field
+from dynamics.mode_fixed_points import (
+    collapsed_line_eigenvalues,
+    learned_line_eigenvalues,
+)
+from dynamics.states import MatrixState, ModeState, pack, random_state, unpack
+from dynamics.system import MatrixSystem, ModeSystem
+
+EPS = np.finfo(float).eps
+ROOT = Path(__file__).resolve().parent.parent
+SYSTEM = ModeSystem(1.0, 0.5)
+VARIANTS = tuple(MODE_FIELDS)
+
+# The parts of the state that span each variant's phase space.
+PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(VARIANTS, ("online", "target"))
+PARTS |= dict.fromkeys(("full", "symmetric-predictor"), ("online", "predictor", "target"))
+PARTS |= dict.fromkeys(("fixed-target", "no-ema", "no-stop-gradient"), ("online", "predictor"))
+
+seeds = st.integers(0, 2**32 - 1)
+variants = st.sampled_from(VARIANTS)
+
+
+def random_case(seed: int, variant: str, **options: Any) -> tuple[ModeSystem, dict[str, float]]:
+    """A system with moments of either sign, below or above every threshold, and the target if one is due."""
+    rng = np.random.default_rng(seed)
+    times = dict(zip(("tau_online", "tau_predictor", "tau_target"), rng.uniform(0.4, 2.5, 3), strict=True))
+    if variant == "tied":
+        times["tau_predictor"] = times["tau_online"]
+    lambda_s = rng.choice([-1, 1, 1]) * rng.uniform(0.3, 2.0)
+    lambda_d = rng.choice([0.0, 1, -1, 1, lambda_s / rng.uniform(0.5, 1.0)]) * rng.uniform(0.5, 1.0)
+    settings = {"weight_decay": float(rng.choice([0.0, 0.02, 0.3])), **times, **options}
+    target = {"target": float(rng.choice([0.0, 0.7, -0.4]))} if variant == "fixed-target" else {}
+    return ModeSystem(lambda_s, lambda_d, **settings), target
+
+
+def as_state(point: FixedPoint) -> ModeState:
+    return SYSTEM.state(point.online, point.predictor, point.target)
+
+
+def size(state: ModeState) -> float:
+    """Bound on the terms of the field: rates times moments are <= 10, and weights enter as cubes at most."""
+    return 10 * max(1.0, *(float(np.abs(part[0])) for part in state)) ** 3
+
+
+def speed(state: ModeState, system: ModeSystem, variant: str) -> float:
+    return float(np.max(np.abs(pack(MODE_FIELDS[variant](0.0, state, system)))))
+
+
+def spectrum(state: ModeState, system: ModeSystem, variant: str) -> np.ndarray:
+    """Eigenvalues of the field by the complex step, over the parts in which the variant moves."""
+    parts, field = PARTS[variant], MODE_FIELDS[variant]
+    jacobian = np.empty((len(parts), len(parts)))
+    for j, moved in enumerate(parts):
+        velocity = field(0.0, state._replace(**{moved: getattr(state, moved) + 1e-100j}), system)
+        jacobian[:, j] = [np.imag(getattr(velocity, name)[0]) / 1e-100 for name in parts]
+    return np.linalg.eigvals(jacobian)
+
+
+def assert_same_spectrum(found: np.ndarray, expected: np.ndarray) -> None:
+    """Compare through the characteristic polynomial, which double eigenvalues leave smooth."""
+    scale = max(1.0, float(np.max(np.abs(expected))))
+    # coefficients are sums of at most three products of at most three: roundings times the cube of the size
+    assert_allclose(np.poly(found), np.poly(expected), rtol=0, atol=500 * EPS * scale**3)
+
+
+# --- what the theory prints ---------------------------------------------------------------------------------
+
+
+def test_lines_of_the_full_flow() -> None:
+    learned, collapsed = fixed_points(SYSTEM).lines
+    assert fixed_points(SYSTEM).points == ()
+    assert (learned.name, learned.direction, learned.at(0.3)) == ("learned", (1, 0, 1), (0.3, 0.5, 0.3))
+    assert (collapsed.name, collapsed.direction, collapsed.at(-0.3)) == ("collapsed", (0, 1, 0), (0, -0.3, 0))
+    assert learned.segments == ((-inf, 0, "attracting"), (0, 0, "degenerate"), (0, inf, "attracting"))
+    assert collapsed.segments == (
+        (-inf, 0, "attracting"),
+        (0, 0, "degenerate"),
+        (0, 0.5, "saddle"),
+        (0.5, 0.5, "degenerate"),
+        (0.5, inf, "attracting"),
+    )
+
+
+def test_points_of_a_leaf() -> None:
+    found = fixed_points(SYSTEM, invariant=-0.09)
+    assert [(p.name, p.online, p.predictor, p.target, p.stability, p.sheet) for p in found.points] == [
+        ("learned", 0.4, 0.5, 0.4, "stable", "w2 > 0"),
+        ("learned-mirror", -0.4, 0.5, -0.4, "stable", "w2 > 0"),
+        ("collapsed-positive", 0.0, 0.3, 0.0, "saddle", "w2 > 0"),
+        ("collapsed-negative", 0.0, -0.3, 0.0, "stable", "w2 < 0"),
+    ]
+    for point, expected in (
+        (found["learned"], learned_line_eigenvalues(0.4, SYSTEM)[0]),
+        (found["collapsed-positive"], collapsed_line_eigenvalues(0.3, SYSTEM)[0]),
+        (found["collapsed-negative"], collapsed_line_eigenvalues(-0.3, SYSTEM)[0]),
+    ):
+        assert_allclose(point.eigenvalues, expected, rtol=0, atol=4 * EPS)
+        assert_allclose(point.leaf_eigenvalues, expected[1:], rtol=0, atol=4 * EPS)
+
+
+def test_leaf_through_zero_predictor() -> None:
+    found = fixed_points(SYSTEM, invariant=0.11)
+    assert [(p.online, p.predictor, p.stability, p.sheet) for p in found.points] == [
+        (0.6, 0.5, "stable", "w1 > 0"),
+        (-0.6, 0.5, "stable", "w1 < 0"),
+    ]
+
+
+def test_degenerate_leaves() -> None:
+    pitchfork, other = fixed_points(SYSTEM, invariant=-0.25).points
+    assert (pitchfork.name, pitchfork.predictor, pitchfork.stability) == ("pitchfork", 0.5, "degenerate")
+    assert "attracts" in pitchfork.note
+    assert (other.predictor, other.stability) == (-0.5, "stable")
+    learned, mirror, origin = fixed_points(SYSTEM, invariant=0.0).points
+    assert (learned.online, learned.predictor, mirror.online) == (0.5, 0.5, -0.5)
+    assert (origin.name, origin.stability) == ("origin", "half-stable")
+
+
+def test_weight_decay() -> None:
+    system = ModeSystem(1.0, 0.5, weight_decay=0.06)
+    found = fixed_points(system)
+    assert [(p.name, p.predictor, p.stability) for p in found.points] == [
+        ("origin", 0.0, "stable"),
+        ("lower", 0.2, "saddle"),
+        ("lower-mirror", 0.2, "saddle"),
+        ("upper", 0.3, "stable"),
+        ("upper-mirror", 0.3, "stable"),
+    ]
+    assert found.lines == ()
+    (merged,) = (
+        p for p in fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.0625)).points if p.name == "saddle-node"
+    )
+    assert (merged.online, merged.predictor, merged.stability) == (0.25, 0.25, "degenerate")
+    assert [p.name for p in fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.0626)).points] == ["origin"]
+
+
+def test_tied_origin_is_half_stable_and_has_no_mirror() -> None:
+    origin, learned = fixed_points(SYSTEM, "tied").points
+    assert_allclose(origin.eigenvalues, [0, -1], rtol=0, atol=0)
+    assert (origin.stability, learned.name, learned.stability) == ("half-stable", "learned", "stable")
+    assert speed(SYSTEM.state(-0.5, -0.5, -0.5), SYSTEM, "tied") > 0.1
+    assert speed(SYSTEM.state(-0.5, 0.5, -0.5), SYSTEM, "full") == 0
+
+
+def test_no_predictor() -> None:
+    (origin,) = fixed_points(SYSTEM, "no-predictor").points
+    assert (origin.online, origin.predictor, origin.stability) == (0.0, 1.0, "stable")
+    (line,) = fixed_points(ModeSystem(1.0, 1.0), "no-predictor").lines
+    assert line.segments == ((-inf, inf, "attracting"),)
+    (origin,) = fixed_points(ModeSystem(1.0, 1.2), "no-predictor").points
+    assert origin.stability == "saddle"
+
+
+def test_fixed_target() -> None:
+    found = fixed_points(SYSTEM, "fixed-target", target=0.3)
+    (origin,), (hyperbola,) = found.points, found.lines
+    assert origin.stability == "saddle"
+    assert_allclose(np.sort(origin.eigenvalues.real), [-0.15, 0.15], rtol=4 * EPS)
+    assert hyperbola.direction is None
+    assert hyperbola.segments == ((-inf, 0, "attracting"), (0, inf, "attracting"))
+    w1, w2, th = hyperbola.at(0.2)
+    assert (w1, th) == (0.2, 0.3)
+    assert_allclose(w1 * w2, 0.15, rtol=2 * EPS)
+
+
+@pytest.mark.parametrize("variant", ["directpred", "directset"])
+def test_direct_predictors_keep_the_thresholds_of_weight_decay(variant: str) -> None:
+    full = {p.name: p.predictor for p in fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.06)).points}
+    direct = fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.06), variant)
+    assert {p.name: p.predictor for p in direct.points} == full
+    assert [p.stability for p in direct.points] == ["stable", "saddle", "saddle", "stable", "stable"]
+
+
+def test_runaway_modes() -> None:
+    # λs < 0: no learned point is stable, and a focus of the collapsed line loses stability at p² = τo/(τt |λs|) = 1
+    learned, collapsed = fixed_points(ModeSystem(-1.0, -2.0)).lines
+    assert {segment.stability for segment in learned.segments} == {"saddle", "degenerate"}
+    assert collapsed.segments == (
+        (-inf, 0, "saddle"),
+        (0, 0, "degenerate"),
+        (0, 1, "attracting"),
+        (1, 1, "degenerate"),
+        (1, 2, "repelling"),
+        (2, 2, "degenerate"),
+        (2, inf, "saddle"),
+    )
+    assert {p.stability for p in fixed_points(ModeSystem(-1.0, 1.0, weight_decay=0.1)).points[1:]} == {
+        "saddle"
+    }
+
+
+# --- every variant, every sign ------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(seed=seeds, variant=variants)
+def test_points_rest_where_the_variant_lives(seed: int, variant: str) -> None:
+    system, target = random_case(seed, variant)
+    for point in fixed_points(system, variant, **target).points:
+        state = as_state(point)
+        assert speed(state, system, variant) <= min(20 * EPS * size(state), 1e-12)
+        kept = MODE_FIELDS[variant].constrain(0.0, state, system)
+        assert_allclose(pack(kept), pack(state), rtol=0, atol=20 * EPS * size(state))
+
+
+@settings(max_examples=150)
+@given(seed=seeds, variant=variants)
+def test_spectra_of_points_are_those_of_the_field(seed: int, variant: str) -> None:
+    system, target = random_case(seed, variant)
+    for point in fixed_points(system, variant, **target).points:
+        if variant == "fast-predictor":
+            continue  # its field has no derivative at w1 = 0
+        assert_same_spectrum(point.eigenvalues, spectrum(as_state(point), system, variant))
+
+
+@settings(max_examples=150)
+@given(seed=seeds, variant=st.sampled_from(LEAVES), invariant=st.floats(-2.0, 2.0))
+def test_points_of_leaves(seed: int, variant: str, invariant: float) -> None:
+    system, target = random_case(seed, variant, weight_decay=0.0)
+    for point in fixed_points(system, variant, invariant=invariant, **target).points:
+        state = as_state(point)
+        assert speed(state, system, variant) <= 20 * EPS * size(state)
+        assert_allclose(mode_invariant(state, system), invariant, rtol=0, atol=100 * EPS * size(state))
+        if target:
+            # one of the two eigenvalues of R13 is the zero across the leaf, save at the origin
+            assert point.eigenvalues.size == 2
+        assert_same_spectrum(point.eigenvalues, spectrum(state, system, variant))
+        weight = {"1": point.online, "2": point.predictor}.get(point.sheet[1:2], 0.0)
+        assert not point.sheet or (weight > 0) == (">" in point.sheet)
+
+
+VERDICTS = {(True, False): "repelling", (False, True): "attracting", (True, True): "saddle"}
+
+
+@settings(max_examples=150)
+@given(seed=seeds, variant=variants, share=st.floats(0.05, 0.95))
+def test_segments_of_lines(seed: int, variant: str, share: float) -> None:
+    system, target = random_case(seed, variant)
+    for line in fixed_points(system, variant, **target).lines:
+        for lo, hi, verdict in line.segments:
+            near, far = max(lo, min(hi, 0) - 3), min(hi, max(lo, 0) + 3)
+            state = SYSTEM.state(*line.at(near + share * (far - near)))
+            assert speed(state, system, variant) <= 20 * EPS * size(state)
+            eigenvalues = spectrum(state, system, variant)
+            along = np.argmin(np.abs(eigenvalues))
+            across = np.delete(eigenvalues, along).real
+            scale = np.max(np.abs(across))
+            # the zero along the line, and on degenerate points a double one, up to the root of rounding
+            assert abs(eigenvalues[along]) <= (1e-7 if verdict == "degenerate" else 1e-9) * max(1.0, scale)
+            if verdict == "degenerate":
+                assert np.min(np.abs(across)) <= 1e-7 * max(1.0, scale)
+            elif np.min(np.abs(across)) > 1e-7 * scale:
+                assert VERDICTS[bool(np.any(across > 0)), bool(np.any(across < 0))] == verdict
+
+
+# --- nothing is missing -------------------------------------------------------------------------------------
+
+
+def line_distance(line: FixedPointLine, place: np.ndarray) -> float:
+    parameter = place[0] if line.parameter == "a" else place[1]
+    if line.name == "hyperbola" and abs(parameter) < 1e-8:
+        return inf
+    return float(np.max(np.abs(np.array(line.at(parameter)) - place)))
+
+
+def distance(found: FixedPoints, place: np.ndarray) -> float:
+    to_points = [float(np.max(np.abs(pack(as_state(p)) - place))) for p in found.points]
+    return min([*to_points, *(line_distance(line, place) for line in found.lines)], default=inf)
+
+
+def roots(
+    system: ModeSystem, variant: str, rng: np.random.Generator, n: int, **fixed: float
+) -> list[np.ndarray]:
+    """Zeros of the field from random starts, by least squares over the parts in which the variant moves."""
+    field, parts = MODE_FIELDS[variant], PARTS[variant]
+    invariant = fixed.pop("invariant", None)
+
+    def state_of(x: np.ndarray) -> ModeState:
+        state = system.state(online=0.1, predictor=0.1, **fixed)
+        moved = state._replace(**{name: x[k : k + 1] for k, name in enumerate(parts)})
+        return field.constrain(0.0, moved, system)
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        state = state_of(x)
+        values = pack(field(0.0, state, system))
+        return values if invariant is None else np.append(values, mode_invariant(state, system) - invariant)
+
+    places = []
+    for start in rng.uniform(-2.0, 2.0, (n, len(parts))):
+        solution = least_squares(residuals, start, xtol=EPS, ftol=EPS, gtol=EPS, max_nfev=400)
+        if np.max(np.abs(solution.fun)) <= 1e-13 and np.max(np.abs(solution.x)) < 1e3:
+            places.append(np.ravel(np.array(state_of(solution.x))))
+    return places
+
+
+# A residual of 1e-13 leaves a triple root, the flattest there is, uncertain by its cube root over a coefficient of
+# the field; these are not below 1e-3.
+ROOT_ACCURACY = 1e-3
+
+
+@settings(max_examples=100)
+@given(seed=seeds, variant=variants)
+def test_all_roots_of_the_field_are_reported(seed: int, variant: str) -> None:
+    system, target = random_case(seed, variant)
+    found = fixed_points(system, variant, **target)
+    for place in roots(system, variant, np.random.default_rng(seed), 15, **target):
+        assert distance(found, place) <= ROOT_ACCURACY
+
+
+@settings(max_examples=50)
+@given(seed=seeds, variant=st.sampled_from(LEAVES), invariant=st.sampled_from([-0.5, 0.0, 0.5]))
+def test_all_roots_on_a_leaf_are_reported(seed: int, variant: str, invariant: float) -> None:
+    system, target = random_case(seed, variant, weight_decay=0.0)
+    found = fixed_points(system, variant, invariant=invariant, **target)
+    for place in roots(system, variant, np.random.default_rng(seed), 15, invariant=invariant, **target):
+        assert distance(found, place) <= ROOT_ACCURACY
+
+
+# λs, λd, η, variant: borders between cases, which no random draw meets.
+BORDERS = [
+    (0.0, 0.5, 0.0, "full"),
+    (0.0, -0.5, 0.1, "full"),
+    (0.0, 0.0, 0.1, "full"),
+    (1.0, 0.0, 0.0, "full"),
+    (1.0, 0.5, 0.0625, "full"),
+    (1.0, 0.5, 0.0625, "tied"),
+    (0.0, 0.5, 0.1, "tied"),
+    (1.0, 0.0, 0.0, "tied"),
+    (0.0, 0.5, 0.1, "no-ema"),
+    (1.0, 1.0, 0.0, "no-stop-gradient"),
+    (1.0, -1.0, 0.0, "no-stop-gradient"),
+    (1.0, 1.5, 0.1, "no-stop-gradient"),
+    (1.0, -1.5, 0.1, "no-stop-gradient"),
+    (-1.0, 1.5, 0.1, "no-stop-gradient"),
+    (0.0, 0.5, 0.1, "no-stop-gradient"),
+    (0.0, 0.5, 0.0, "no-stop-gradient"),
+    (-0.1, 0.0, 0.1, "no-stop-gradient"),
+    (-0.1, 0.4, 0.1, "no-stop-gradient"),
+    (0.0, 0.5, 0.0, "fixed-target"),
+    (0.0, 0.5, 0.2, "fixed-target"),
+    (1.0, 0.5, 0.2, "fixed-target"),
+    (1.0, 0.0, 0.0, "fixed-target"),
+    (1.0, 0.5, 0.0, "no-predictor"),
+    (1.0, 1.1, 0.1, "no-predictor"),
+    (0.0, 0.0, 0.0, "no-predictor"),
+    (1.0, 0.0, 0.0, "fast-predictor"),
+    (0.0, 0.5, 0.0, "directpred"),
+    (0.0, 0.5, 0.1, "directset"),
+    (1.0, 0.0, 0.0, "directset"),
+    (1.0, 0.5, 0.0625, "directpred"),
+]
+
+
+@pytest.mark.parametrize(("lambda_s", "lambda_d", "weight_decay", "variant"), BORDERS)
+def test_borders_are_complete(lambda_s: float, lambda_d: float, weight_decay: float, variant: str) -> None:
+    system = ModeSystem(lambda_s, lambda_d, weight_decay=weight_decay)
+    target = {"target": 0.4} if variant == "fixed-target" else {}
+    found = fixed_points(system, variant, **target)
+    places = roots(system, variant, np.random.default_rng(0), 40, **target)
+    assert places
+    assert all(distance(found, place) <= ROOT_ACCURACY for place in places)
+    for place in [pack(as_state(p)) for p in found.points] + [np.array(line.at(0.7)) for line in found.lines]:
+        assert speed(SYSTEM.state(*place), system, variant) <= 1e-13
+
+
+@settings(max_examples=30)
+@given(seed=seeds, variant=variants)
+def test_trajectories_end_where_rest_is_stable(seed: int, variant: str) -> None:
+    rng = np.random.default_rng(seed)
+    lambda_s = rng.uniform(0.5, 2.0)
+    options = {"target": float(rng.uniform(0.3, 0.6))} if variant == "fixed-target" else {}
+    system = ModeSystem(
+        lambda_s, lambda_s * rng.uniform(0.5, 0.9), weight_decay=float(rng.choice([0.0, 0.03]))
+    )
+    found = fixed_points(system, variant, **options)
+    start = system.state(*rng.uniform(-1.0, 1.0, 2), options.get("target", rng.uniform(-1.0, 1.0)))
+    start = MODE_FIELDS[variant].constrain(0.0, start, system)
+
+    def velocity(t: float, y: np.ndarray) -> np.ndarray:
+        return pack(MODE_FIELDS[variant](t, unpack(y, start), system))
+
+    solution = solve_ivp(velocity, (0.0, 2000.0), pack(start), method="LSODA", rtol=1e-8, atol=1e-10)
+    end = pack(MODE_FIELDS[variant].constrain(0.0, unpack(solution.y[:, -1], start), system))
+    stable = FixedPoints(
+        variant,
+        tuple(p for p in found.points if p.stability in ("stable", "half-stable")),
+        tuple(line for line in found.lines if on_attracting_part(line, end)),
+    )
+    if variant == "fast-predictor" and system.weight_decay:
+        end[1] = 0.0  # w2 → r/(1 − η τt) as w1 → 0 (R21), where the fixed point itself has w2 = 0
+    # tied weights collapse like 1/(λd t) <= 1/(0.25 · 2000)
+    assert distance(stable, end) <= 3e-3
+
+
+def on_attracting_part(line: FixedPointLine, place: np.ndarray) -> bool:
+    parameter = place[0] if line.parameter == "a" else place[1]
+    return any(
+        lo - 3e-3 <= parameter <= hi + 3e-3 for lo, hi, verdict in line.segments if verdict == "attracting"
+    )
+
+
+# --- exact forms --------------------------------------------------------------------------------------------
+
+
+def values(exact: dict[str, str], **numbers: sympy.Expr) -> list[float]:
+    return [float(sympy.sympify(text, locals={}).subs(numbers)) for text in exact.values()]
+
+
+@settings(max_examples=60)
+@given(seed=seeds, variant=variants)
+def test_exact_forms_equal_the_numbers(seed: int, variant: str) -> None:
+    rng = np.random.default_rng(seed)
+    system, target = random_case(seed, variant)
+    rounded = {
+        name: round(getattr(system, name), 2) for name in ("tau_online", "tau_predictor", "tau_target")
+    }
+    system = ModeSystem(
+        round(system.lambda_s[0], 2),
+        round(system.lambda_d[0], 2),
+        weight_decay=system.weight_decay,
+        **rounded,
+    )
+    invariant = {}
+    if variant in LEAVES and system.weight_decay == 0:
+        invariant = {"invariant": float(rng.choice([-0.3, 0.0, 0.2]))}
+    found = fixed_points(system, variant, **target, **invariant)
+    numbers = {name: sympy.Rational(str(value)) for name, value in {**rounded, **target, **invariant}.items()}
+    numbers["weight_decay"] = sympy.Rational(str(system.weight_decay))
+    numbers["lambda_s"] = sympy.Rational(str(system.lambda_s[0]))
+    numbers["lambda_d"] = sympy.Rational(str(system.lambda_d[0]))
+    # the named symbols carry assumptions, which a substitution must meet
+    for point in found.points:
+        place = pack(as_state(point))
+        # SymPy subtracts in 15 digits what the numbers get without cancellation
+        assert_allclose(values(point.exact()), place, rtol=0, atol=1e-12)
+        assert_allclose(values(point.exact(symbolic=True), **numbers), place, rtol=0, atol=1e-12)
+    for line in found.lines:
+        place = np.array(line.at(0.75))
+        parameter = {line.parameter: sympy.Rational(3, 4)}
+        assert_allclose(values(line.exact(), **parameter), place, rtol=0, atol=1e-12)
+        assert_allclose(values(line.exact(symbolic=True), **parameter, **numbers), place, rtol=0, atol=1e-12)
+
+
+def test_exact_forms_read_as_in_the_theory() -> None:
+    system = ModeSystem(1.0, 0.5, weight_decay=0.06)
+    assert fixed_points(system)["upper"].exact() == {"online": "3/10", "predictor": "3/10", "target": "3/10"}
+    lambda_s, lambda_d, eta = sympy.symbols("lambda_s lambda_d weight_decay")
+    tau_online = sympy.Symbol("tau_online")
+    text = fixed_points(system)["lower"].exact(symbolic=True)["predictor"]
+    root = sympy.sqrt(lambda_d**2 - 4 * eta * tau_online * lambda_s)
+    assert sympy.simplify(sympy.sympify(text) - (lambda_d - root) / (2 * lambda_s)) == 0
+    learned = fixed_points(SYSTEM, invariant=1 / 3)["learned"]
+    assert learned.exact()["online"] == "sqrt(21)/6"
+    assert fixed_points(ModeSystem(1.0, 1 / 3)).lines[0].exact()["predictor"] == "1/3"
+
+
+def test_borders_are_decided_exactly_where_floats_round() -> None:
+    # 0.3² − 4 · 0.0225 and −0.1 + 0.1 (0.3/0.3)² are not 0 in floating point
+    names = {p.name for p in fixed_points(ModeSystem(0.7, 0.7, weight_decay=0.175)).points}
+    assert names == {"origin", "saddle-node", "saddle-node-mirror"}
+    third = ModeSystem(0.3, 0.1, tau_predictor=0.7)
+    assert fixed_points(third, invariant=-0.7 / 9).points[0].name == "pitchfork"
+    for nudge, name in ((1 - 1e-12, "learned"), (1 + 1e-12, "collapsed-positive")):
+        assert fixed_points(third, invariant=-0.7 / 9 * nudge).points[0].name == name
+    below = fixed_points(third, invariant=-0.7 / 9 * (1 - 1e-12))["collapsed-positive"]
+    above = fixed_points(third, invariant=-0.7 / 9 * (1 + 1e-12))["collapsed-positive"]
+    assert (below.stability, above.stability) == ("saddle", "stable")
+
+
+def test_small_roots_keep_their_digits() -> None:
+    lower = fixed_points(ModeSystem(1.0, 0.5, weight_decay=1e-12))["lower"]
+    # p− = η τo/λd (1 + η τo λs/λd² + …)
+    assert_allclose(lower.predictor, 2e-12, rtol=1e-11)
+    assert lower.stability == "saddle"
+
+
+# --- half-stable and algebraic ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lambda_d", "side"), [(0.5, 1.0), (-0.5, -1.0)])
+def test_the_half_stable_origin_repels_to_one_side(lambda_d: float, side: float) -> None:
+    system = ModeSystem(1.0, lambda_d)
+    origin = fixed_points(system, "tied")["origin"]
+    assert origin.stability == "half-stable"
+    assert f"repels to w2 {'>' if side > 0 else '<'} 0" in origin.note
+    for sign in (1.0, -1.0):
+        start = system.state(*[0.05 * sign] * 3)
+
+        def velocity(t: float, y: np.ndarray, start: ModeState = start) -> np.ndarray:
+            return pack(MODE_FIELDS["tied"](t, unpack(y, start), system))
+
+        end = solve_ivp(velocity, (0.0, 500.0), pack(start), rtol=1e-8, atol=1e-12).y[0, -1]
+        if sign == side:
+            assert_allclose(end, side * 0.5, atol=1e-6)
+        else:
+            # w' = λd w²: 1/w grows by λd t, here by 250 on 20; the cubic term and the lag are of order w
+            assert_allclose(end, sign / 270, rtol=0.15)
+
+
+@pytest.mark.parametrize("lambda_s", [1.0, -1.0])
+def test_the_note_on_a_pitchfork_is_what_the_flow_does(lambda_s: float) -> None:
+    system = ModeSystem(lambda_s, 0.5 * lambda_s)
+    point = fixed_points(system, invariant=-0.25)["pitchfork"]
+    assert ("attracts" in point.note) == (lambda_s > 0)
+    w1 = 0.05
+    start = system.state(w1, float(np.sqrt(0.25 + w1**2)), w1)
+
+    def velocity(t: float, y: np.ndarray) -> np.ndarray:
+        return pack(full_mode_field(t, unpack(y, start), system))
+
+    end = solve_ivp(velocity, (0.0, 100.0), pack(start), rtol=1e-9, atol=1e-12).y[0, -1]
+    assert (abs(end) < w1) == (lambda_s > 0)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((SYSTEM, "fulll"), {}, "`variant` must be one of full, .*, got 'fulll'"),
+        ((SYSTEM, direct_mode_field("directpred", epsilon=0.3)), {}, "`variant` must be one of"),
+        ((ModeSystem([1.0, 1.0], [0.5, 0.2]),), {}, "`system` must have one mode, got 2"),
+        ((SYSTEM,), {"invariant": np.nan}, "`invariant` must be finite, got nan"),
+        ((SYSTEM, "tied"), {"invariant": 0.1}, "`invariant` must go with weight decay 0 and one of"),
+        (
+            (ModeSystem(1.0, 0.5, weight_decay=0.1),),
+            {"invariant": 0.1},
+            "`invariant` must go with weight decay 0",
+        ),
+        ((SYSTEM, "fixed-target"), {}, "`target` must be given for the variant fixed-target .* got none"),
+        (
+            (SYSTEM,),
+            {"target": 0.3},
+            "`target` must be given for the variant fixed-target .* got 0.3 with full",
+        ),
+        ((ModeSystem(0.0, 0.0),), {}, "`lambda_s` must not be 0"),
+        ((ModeSystem(0.0, 0.5), "fast-predictor"), {}, "`lambda_s` must not be 0"),
+        ((ModeSystem(0.0, 0.5), "fixed-target"), {"target": 0.0}, "`lambda_s` must not be 0"),
+        ((ModeSystem(1.0, 0.5, tau_online=2.0), "tied"), {}, "`tau_online` = `tau_predictor`"),
+    ],
+)
+def test_refusals(arguments: Any, options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fixed_points(*arguments, **options)
+
+
+def test_a_field_names_its_variant() -> None:
+    assert fixed_points(SYSTEM, MODE_FIELDS["tied"]).variant == "tied"
+
+
+def test_numbers_need_neither_sympy_nor_scipy() -> None:
+    code = (
+        "import sys\n"
+        "from analysis.fixed_points import fixed_points\n"
+        "from dynamics.system import ModeSystem\n"
+        "fixed_points(ModeSystem(1.0, 0.5), invariant=-0.09).report(exact=False)\n"
+        "print([name for name in ('sympy', 'scipy', 'jax') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+def test_report_holds_what_the_command_prints() -> None:
+    report = fixed_points(SYSTEM, invariant=-0.09).report()
+    (learned, *_) = report["fixed_points"]
+    assert {"name", "online", "predictor", "target", "eigenvalues", "stability", "exact"} <= learned.keys()
+    assert learned["exact"] == {"online": "2/5", "predictor": "1/2", "target": "2/5"}
+    (learned, _) = fixed_points(SYSTEM).report()["lines"]
+    assert learned["segments"][0] == {"range": [None, 0.0], "stability": "attracting"}
+    json.dumps(report, allow_nan=False)
+
+
+# --- the network --------------------------------------------------------------------------------------------
+
+
+def network(n1: int, seed: int = 0, **rates: float) -> MatrixSystem:
+    """Commuting moments with distinct ratios."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n1, n1)))[0]
+    lambda_s = rng.uniform(0.5, 1.5, n1)
+    lambda_d = lambda_s * np.linspace(0.9, 0.3, n1)
+    return MatrixSystem((Q * lambda_s) @ Q.T, (Q * lambda_d) @ Q.T, **rates)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_canonical_points_rest_and_are_counted(weight_decay: float) -> None:
+    system = network(5, tau_online=1.3, tau_predictor=0.7, weight_decay=weight_decay)
+    levels = 2 if weight_decay else 1
+    for rank in range(4):
+        points = list(canonical_fixed_points(system, 3, rank=rank))
+        assert len(points) == comb(5, rank) * levels**rank
+        assert len({(point.modes, point.levels) for point in points}) == len(points)
+        # products of three matrices of norms about 1 and size 5
+        assert max(fixed_point_residual(point.state, system) for point in points) <= 200 * EPS
+    assert len(list(canonical_fixed_points(system, 3))) == sum(comb(5, k) * levels**k for k in range(4))
+
+
+def test_only_the_top_modes_are_stable_at_balanced_points() -> None:
+    system = network(5, tau_online=1.3, tau_predictor=0.7)
+    verdicts = {
+        point.modes: stability(point.state, system).n_positive
+        for point in canonical_fixed_points(system, 3, rank=3)
+    }
+    assert [modes for modes, n_positive in verdicts.items() if n_positive == 0] == [(0, 1, 2)]
+    C = next(canonical_fixed_points(system, 3, rank=3)).state
+    W, P, _ = C
+    assert_allclose(1.3 * W @ W.T, 0.7 * P.T @ P, rtol=0, atol=50 * EPS)
+
+
+def test_amplitudes_of_canonical_points() -> None:
+    system = network(4)
+    state = next(canonical_fixed_points(system, 2, rank=2, amplitude=0.3)).state
+    assert_allclose(np.linalg.norm(state.online, axis=1), 0.3, rtol=10 * EPS)
+    assert fixed_point_residual(state, system) <= 200 * EPS
+
+
+def test_canonical_points_are_made_one_by_one() -> None:
+    system = network(60)
+    assert next(canonical_fixed_points(system, 10, rank=10, limit=10**11)).modes == tuple(range(10))
+    with pytest.raises(ValueError, match="`limit` must be at least the 75394027566 fixed points"):
+        canonical_fixed_points(system, 10, rank=10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n2": 0}, "`n2` must be >= 1"),
+        ({"n2": 2, "rank": 3}, "`rank` from 0 to n2, got 2 and 3"),
+        ({"n2": 2, "amplitude": 0.0}, "`amplitude` must be > 0"),
+    ],
+)
+def test_canonical_refusals(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        canonical_fixed_points(network(3), **options)
+
+
+def test_saddle_nodes_of_the_network_are_one_point() -> None:
+    system = MatrixSystem(np.ones(1), np.array([0.5]), weight_decay=0.0625)
+    assert len(list(canonical_fixed_points(system, 1, rank=1))) == 1
+
+
+def nudged(state: MatrixState, distance: float, seed: int = 0) -> MatrixState:
+    step = np.random.default_rng(seed).standard_normal(pack(state).size)
+    return unpack(pack(state) + distance * step / np.linalg.norm(step), state)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_polishing_converges_quadratically(weight_decay: float) -> None:
+    system = network(6, weight_decay=weight_decay)
+    state = next(canonical_fixed_points(system, 3, rank=3)).state
+    if not weight_decay:
+        S = np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3))
+        state = MatrixState(S @ state.online, S @ state.predictor @ np.linalg.inv(S), S @ state.online)
+    errors = []
+    near = nudged(state, 1e-2)
+    for n_steps in (1, 2, 3):
+        errors.append(polish(near, system, max_steps=n_steps).residual_after)
+    # error_{k+1} <= K error_k² with one K, as long as rounding is far
+    constants = [errors[1] / errors[0] ** 2, errors[2] / errors[1] ** 2]
+    assert errors[2] > 100 * EPS or errors[2] <= 100 * errors[1] ** 2 + 100 * EPS
+    assert constants[0] < 1e3
+    result = polish(near, system)
+    assert (result.status, result.n_steps <= 6) == ("converged", True)
+    assert result.residual_after <= 1e-12 < result.residual_before
+
+
+def test_polishing_moves_hardly_farther_than_it_must() -> None:
+    system = network(6)
+    state = next(canonical_fixed_points(system, 3, rank=3)).state
+    for distance in (1e-3, 1e-4):
+        near = nudged(state, distance)
+        F = pack(full_field(0.0, near, system))
+        # the shortest way to the manifold, to first order: zeros of J, forced by R4, stand apart from the rest
+        least = np.linalg.norm(np.linalg.pinv(dense_jacobian(state, system), rcond=1e-9) @ F)
+        result = polish(near, system)
+        assert_allclose(result.displacement, least, rtol=30 * distance)
+        assert result.displacement <= distance * (1 + 30 * distance)
+
+
+def test_polishing_the_end_of_a_run() -> None:
+    system = network(8, tau_target=0.5)
+    run = integrate(
+        random_state(8, 3, scale_online=0.4, scale_predictor=0.2, seed=2), system, full_field, 40.0
+    )
+    result = polish(run.final, system)
+    assert result.status == "converged"
+    assert result.residual_before > 1e-6
+    assert stability(result.state, system).residual <= 1e-12
+
+
+def test_a_fixed_point_is_left_alone() -> None:
+    system = network(4)
+    state = next(canonical_fixed_points(system, 2, rank=1)).state
+    result = polish(state, system)
+    assert (result.n_steps, result.displacement, result.status) == (0, 0.0, "converged")
+
+
+def test_polishing_stalls_at_a_degenerate_point() -> None:
+    # a collapsed row with p = 0: the field is quadratically small around it, so steps only halve the distance
+    system = network(4)
+    state = nudged(next(canonical_fixed_points(system, 2, rank=1)).state, 1e-2)
+    result = polish(state, system, max_steps=8)
+    assert (result.status, result.n_steps) == ("stalled", 8)
+    assert result.residual_after < result.residual_before
+
+
+@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": np.nan}, {"max_steps": 0}])
+def test_polish_refusals(options: dict[str, Any]) -> None:
+    system = network(3)
+    with pytest.raises(ValueError, match="`tolerance` must be > 0 and `max_steps` >= 1"):
+        polish(next(canonical_fixed_points(system, 2)).state, system, **options)
