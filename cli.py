@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from dynamics.system import MatrixSystem, ModeSystem
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's own class, wherever this version of typer keeps click
+USAGE_ERROR: Any = typer.BadParameter.__mro__[
+    1
+]  # click's own class, wherever this version of typer keeps click
 
 
 class Dyn(typer.Typer):

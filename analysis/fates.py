@@ -421,7 +421,7 @@ def predict_fates(
     Returns
     -------
     Prediction
-        Empty fate and NaN where λs <= 0 (unless the start is at rest) or no result applies; NaN `online` and
+        Empty fate and NaN where λs <= 0 or no result applies; NaN `online` and
         `target` with known `amplitude` where the sign of w1 is not decided, either for want of `decide_sign` or
         because the start is within `SIGN_ACCURACY` of the stable manifold. A start on that manifold, other than
         the saddle itself, has w1 → 0: the one set, of measure zero, that R6 leaves out.
@@ -447,19 +447,19 @@ def predict_fates(
         raise ValueError(f"`variant` must be one of {', '.join(_CASES)}, got {variant!r}")
     field = MODE_FIELDS[variant]
     field.require(state, system)
-    state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
-    state = field.constrain(0.0, state, system)
-    shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
-    at_rest = np.logical_and.reduce([np.equal(part, 0.0) for part in field(0.0, state, system)])
-    positive = system.lambda_s > 0
+    positive = system.lambda_s > 0  # elsewhere any moments will do
     proper = replace(
         system,
         lambda_s=np.where(positive, system.lambda_s, 1.0),
         lambda_d=np.where(positive, system.lambda_d, 0.0),
     )
+    state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
+    state = field.constrain(0.0, state, proper)
+    shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
+    at_rest = np.logical_and.reduce([np.equal(part, 0.0) for part in field(0.0, state, proper)])
     cases = [
-        _Case(at_rest, "the start is a fixed point", *state),
         _Case(~positive, "λs <= 0, no result applies"),
+        _Case(at_rest, "the start is a fixed point", *state),
         *_CASES[variant](state, proper),
     ]
     prediction = _assemble(cases, shape)

@@ -96,8 +96,8 @@ class _Solution:
             letters = [*others[:2], *times, *others[2:]]
         place = [sympy.Symbol(self.parameter)] if self.parameter else []
         triple = self._at(_Letters(*[*letters, sympy.sqrt]), *place)
-        shown = (str(sympy.radsimp(sympy.sqrtdenest(sympy.sympify(part)))) for part in triple)
-        return dict(zip(ModeState._fields, shown, strict=True))
+        texts = (str(sympy.sqrtdenest(sympy.sympify(part))) for part in triple)
+        return dict(zip(ModeState._fields, texts, strict=True))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -591,7 +591,10 @@ def _rest(variant: str, q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
             return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
     # directpred: p = √s + s/10
     return _direct(
-        q, pair, lambda q, p: 2 * p / (1 + q.root(1 + 2 * p / 5)), lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5))
+        q,
+        pair,
+        lambda q, p: _quadratic(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
+        lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
     )
 
 
@@ -823,9 +826,9 @@ def polish(
 ) -> Polished:
     """Carry a state near rest to a fixed point beside it: Levenberg–Marquardt on the full field F.
 
-    Each step δ has the least |F + J δ|² + (|F|/|x|)² |δ|². The fixed points come in manifolds, J is singular,
-    and this tends to the Gauss–Newton step of minimum norm. Convergence is quadratic where |F| grows like the
-    distance from the manifold: not where p or p − r of a collapsed row vanish (R5).
+    Each step δ has the least |F + J δ|² + μ² |δ|², μ = |F|/|x| or, where that fails, larger. The fixed points come
+    in manifolds, J is singular, and this tends to the Gauss–Newton step of minimum norm. Convergence is quadratic
+    where |F| grows like the distance from the manifold: not where p or p − r of a collapsed row vanish (R5).
 
     Parameters
     ----------
@@ -869,19 +872,16 @@ def polish(
     n_steps = 0
     while residual > tolerance and np.any(F) and n_steps < max_steps:
         size = float(np.linalg.norm(F))
-        accuracy = 1e-2 * size / first  # of the step: enough to stay quadratic
         jacobian = jacobian_operator(unpack(x, start), system)
-        step = lsmr(
-            jacobian,
-            -F,
-            damp=size / np.linalg.norm(x),
-            atol=accuracy,
-            btol=accuracy,
-            conlim=0,
-            maxiter=10 * x.size,
-        )[0]
-        moved = pack(full_field(0.0, unpack(x + step, start), system))
-        if not np.linalg.norm(moved) < size:
+        accuracy = 1e-2 * size / first  # of the step: enough to stay quadratic
+        for damp in size / np.linalg.norm(x) * 4.0 ** np.arange(8):  # far from rest, shorter steps
+            step = lsmr(jacobian, -F, damp=damp, atol=accuracy, btol=accuracy, conlim=0, maxiter=10 * x.size)[
+                0
+            ]
+            moved = pack(full_field(0.0, unpack(x + step, start), system))
+            if np.linalg.norm(moved) < size:
+                break
+        else:
             break
         x, F, n_steps = x + step, moved, n_steps + 1
         residual = fixed_point_residual(unpack(x, start), system)

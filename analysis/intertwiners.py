@@ -120,7 +120,7 @@ def _chain_basis(N: _Staircase, K: _Staircase) -> np.ndarray:
             lengths.append(k)
             for _ in range(k):
                 chains.append(g)
-                g = K.N.T @ g
+                g = K.N @ g
     dual = np.linalg.inv(np.transpose(chains)) @ K.Q.conj().T
     images = [N.Q]
     for _ in K.sizes[1:]:

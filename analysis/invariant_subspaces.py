@@ -92,7 +92,7 @@ def _projector_norms(T: np.ndarray, smallest_gap: float) -> np.ndarray:
 
     # overflow says that the eigenvalue is as good as defective
     with np.errstate(over="ignore", invalid="ignore"):
-        right, left = eigenvectors(T), eigenvectors(T.T[::-1, ::-1])[:, ::-1]
+        right, left = eigenvectors(T), eigenvectors(T.T[::-1, ::-1])
         norms = np.linalg.norm(right, axis=0) * np.linalg.norm(left, axis=0)
     return np.where(np.isfinite(norms), norms, np.inf)
 

@@ -192,23 +192,28 @@ def plain(value: Any) -> Any:
 def observed_fates(trajectory: Trajectory[ModeState], prediction: Prediction) -> np.ndarray:
     """What each mode did, shape (n_modes,): learned, collapsed or undecided.
 
-    At rest a mode has collapsed when its online and target weights are below `COLLAPSED` times its largest weight
-    at the start, and learned otherwise. A run that was stopped before is decided only where theory predicts the
-    end and the state is already close to it (`ON_COURSE`); a diverged run never is.
+    Close to the end that theory predicts (`ON_COURSE`) a mode does what was predicted. Elsewhere a mode at rest
+    has collapsed when its online weight is below `COLLAPSED` times its largest weight at the start, and learned
+    otherwise; a run that was stopped before is undecided, and a diverged run always is.
     """
     w1, w2, th = trajectory.final
     scale = np.maximum.reduce([np.abs(part) for part in trajectory.initial])
-    if trajectory.status is Status.STEADY:
-        collapsed = np.maximum(np.abs(w1), np.abs(th)) <= COLLAPSED * scale
-        return np.where(collapsed, str(Fate.COLLAPSED), str(Fate.LEARNED))
-    undecided = np.full(w1.shape, str(Fate.UNDECIDED))
+    observed = np.full(w1.shape, str(Fate.UNDECIDED))
     if trajectory.status is Status.DIVERGED:
-        return undecided
+        return observed
+    if trajectory.status is Status.STEADY:
+        observed = np.where(np.abs(w1) <= COLLAPSED * scale, str(Fate.COLLAPSED), str(Fate.LEARNED))
+    # of the signs of w1 and θ, which may be unknown, the fate does not depend
+    target = np.where(np.isnan(prediction.target), prediction.amplitude, np.abs(prediction.target))
     away = np.maximum.reduce(
-        [np.abs(np.abs(w1) - prediction.amplitude), np.abs(w2 - prediction.predictor), np.abs(th - w1)]
+        [
+            np.abs(np.abs(w1) - prediction.amplitude),
+            np.abs(w2 - prediction.predictor),
+            np.abs(np.abs(th) - target),
+        ]
     )
     near = away <= ON_COURSE * scale  # False where the prediction is NaN
-    return np.where(near & (prediction.fate != ""), prediction.fate, undecided)
+    return np.where(near & (prediction.fate != ""), prediction.fate, observed)
 
 
 def simulate_modes(

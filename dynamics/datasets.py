@@ -7,14 +7,14 @@ stay on disk until they are sliced, batch by batch.
 from __future__ import annotations
 
 import pickle
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+
+from dynamics.storage import check_file, read_npz
 
 SOURCES = "digits, a .npy or .npz file, cifar10:DIR or stl10:DIR"
 
@@ -117,17 +117,6 @@ def load(source: str, *, split: str = "train") -> Dataset:
         raise ValueError(f"data must be {SOURCES}, got {source!r}")
     images, labels = _read_npy(path) if path.suffix == ".npy" else _pick(read_npz(path), path)
     return Dataset(images, labels, path.name)
-
-
-def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays to an ``.npz`` archive; a file that exists is replaced when the new one is complete."""
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def real_numbers(name: str, value: Any) -> np.ndarray:
@@ -274,46 +263,6 @@ def _mean_and_deviation(batches: Iterator[np.ndarray]) -> tuple[np.ndarray, floa
     return mean, deviation
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an ``.npz`` archive, by name.
-
-    Parameters
-    ----------
-    path
-        The archive; arrays of Python objects are refused, for reading them could run code.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is no archive of plain arrays, or it is damaged.
-
-    Examples
-    --------
-    >>> read_npz(Path("missing.npz"))
-    Traceback (most recent call last):
-    FileNotFoundError: missing.npz does not exist
-    """
-    _check_file(path)
-    try:
-        # np.load would also open a lone array or a pickle
-        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-                raise ValueError("it holds other files too")
-            return arrays
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} must be an .npz archive of plain numeric arrays: {error}") from None
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if not path.is_file():
-        raise ValueError(f"{path} must be a file, got a folder")
-
-
 def _check_split(name: str, split: str, splits: tuple[str, ...]) -> None:
     if split not in splits:
         raise ValueError(f"the split of {name} must be {' or '.join(splits)}, got {split!r}")
@@ -327,7 +276,7 @@ def _digits() -> Dataset:
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, None]:
-    _check_file(path)
+    check_file(path)
     try:
         return np.lib.format.open_memmap(path, mode="r"), None
     except (OSError, EOFError, ValueError) as error:

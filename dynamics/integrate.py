@@ -194,9 +194,18 @@ class _Flow:
             derivative[part].reshape(shape)[...] = value
         return derivative
 
-    def constrained(self, t: float, y: np.ndarray) -> np.ndarray:
-        """Return the state on which the variant lives: parts that it sets do not move in y."""
-        return pack(self._field.constrain(t, self._state(y), self._system))
+    def moving(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Which components move by themselves, shape (n,): not those that the variant sets from the others."""
+
+        def constrained(y: np.ndarray) -> np.ndarray:
+            return pack(self._field.constrain(t, self._state(y), self._system))
+
+        found, here = np.empty(y.shape, dtype=bool), constrained(y)
+        for part, _ in self._views:
+            nudged = y.copy()
+            nudged[part] += 1.0
+            found[part] = not np.array_equal(constrained(nudged)[part], here[part])
+        return found
 
     def _state(self, y: np.ndarray) -> Any:
         return self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
@@ -279,11 +288,19 @@ class _Rest(Generic[State]):
     """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel."""
 
     def __init__(
-        self, fun: _Flow, like: State, end_point: State | None, t_bound: float, rtol: float, atol: np.ndarray
+        self,
+        fun: _Flow,
+        like: State,
+        end_point: State | None,
+        t0: float,
+        t_bound: float,
+        rtol: float,
+        atol: np.ndarray,
     ):
         self.like: State = like
         self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
-        end = None if end_point is None else pack(end_point)
+        self.moving = fun.moving(t0, pack(like))
+        end = None if end_point is None else pack(end_point)[self.moving]
         self.end = end if end is not None and np.all(np.isfinite(end)) else None
         self.distance = np.nan
         self._look_again: float | None = None
@@ -291,7 +308,7 @@ class _Rest(Generic[State]):
     def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> bool:
         tolerance = 10 * (self.atol + self.rtol * _part_sizes(y, self.like))
         if self.end is not None:
-            way = self.end - self.fun.constrained(t, y)
+            way, tolerance = self.end - y[self.moving], tolerance[self.moving]
         else:
             # travel() costs many evaluations: look again only when the speed has fallen far enough to matter
             speed = float(np.max(np.abs(self.fun(t, y))))
@@ -461,7 +478,7 @@ def integrate(
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
     sizes = _part_sizes(y0, start)
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t_bound, rtol, atols)
+    rest = _Rest(fun, start, end_point, t0, t_bound, rtol, atols)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []

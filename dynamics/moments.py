@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dynamics.augment import Augmentation, scrambled, view_moments
-from dynamics.datasets import check_finite, read_npz, real_numbers, standardised, write_npz
+from dynamics.datasets import check_finite, real_numbers, standardised
+from dynamics.storage import read_npz, write_npz
 
 # A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
 # and Σ by up to 5e-6 ‖Σ‖_F. Matrices that went through float32 (6e-8) or were summed in float64 lie well within.

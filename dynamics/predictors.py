@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -50,7 +49,9 @@ def optimal_mode_predictor(state: ModeState, system: ModeSystem) -> Any:
     return xp.where(w1 == 0, 0.0, th * system.lambda_d / safe)
 
 
-def directpred_spectrum(s: Any, *, epsilon: float = 0.1, exponent: float = 0.5, normalise: bool = False) -> Any:
+def directpred_spectrum(
+    s: Any, *, epsilon: float = 0.1, exponent: float = 0.5, normalise: bool = False
+) -> Any:
     """Eigenvalues that DirectPred and DirectSet give the predictor (R22).
 
     p_j = s_j^α + ε max_j s_j, or with `normalise`, p_j = (s_j/max_j s_j)^α + ε.

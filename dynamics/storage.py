@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +105,58 @@ def checked_target(path: Path) -> Path:
     return path
 
 
+def check_file(path: Path) -> None:
+    """Refuse a path that is not an existing file.
+
+    >>> check_file(Path("missing.npz"))
+    Traceback (most recent call last):
+    FileNotFoundError: missing.npz does not exist
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise ValueError(f"{path} must be a file, got a folder")
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz`` archive, by name.
+
+    Parameters
+    ----------
+    path
+        The archive; arrays of Python objects are refused, for reading them could run code.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is no archive of plain arrays, or it is damaged.
+
+    Examples
+    --------
+    >>> read_npz(Path("missing.npz"))
+    Traceback (most recent call last):
+    FileNotFoundError: missing.npz does not exist
+    """
+    check_file(path)
+    try:
+        # np.load would also open a lone array or a pickle
+        with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise ValueError("it holds other files too")
+            return arrays
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} must be an .npz archive of plain numeric arrays: {error}") from None
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an ``.npz`` archive; a file that exists is replaced when the new one is complete."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
 def load_state(path: str | Path) -> MatrixState:
     """Read a matrix state from an ``.npz`` archive with `online`, `predictor` and, if not equal to online, `target`.
 
@@ -113,8 +167,6 @@ def load_state(path: str | Path) -> MatrixState:
     ValueError
         A file that is no such archive, missing arrays, or shapes that do not fit.
     """
-    from dynamics.datasets import read_npz
-
     arrays = read_npz(Path(path))
     missing = [name for name in ("online", "predictor") if name not in arrays]
     if missing:

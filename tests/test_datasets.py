@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.datasets import Dataset, load, read_npz, standardised
+from dynamics.datasets import Dataset, load, standardised
+from dynamics.storage import read_npz
 
 RNG = np.random.default_rng(0)
 

@@ -353,9 +353,11 @@ def test_complex_predictor_eigenvalues_of_collapsed_rows(a: float, b: float, r: 
     beta, alpha, gamma = 1 / tau + a * a + b * b, (a * a + b * b - a * r) / tau, b * r / tau
     margin = beta**2 * alpha - gamma**2
     assume(abs(margin) > 1e-6)
-    result = stability(system.state(np.zeros((2, 1)), [[a, -b], [b, a]]), system)
-    assert (result.verdict == "stable") == (margin > 0)
-    assert result.n_positive == (0 if margin > 0 else 2)
+    state = system.state(np.zeros((2, 1)), [[a, -b], [b, a]])
+    for method in ("blocks", "iterative"):
+        result = stability(state, system, method=method)
+        assert (result.verdict == "stable") == (margin > 0)
+        assert result.n_positive == (0 if margin > 0 else 2)
 
 
 # --- R10
