@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -233,12 +233,18 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
-    """Where results go."""
+class ReportOptions:
+    """How results are shown."""
 
     seed: Annotated[int, _option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
     json: Annotated[bool, _option("--json", panel=OUTPUT, help="Print one JSON object.")] = False
     quiet: Annotated[bool, _option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")] = False
+
+
+@dataclass(frozen=True)
+class OutputOptions(ReportOptions):
+    """How results are shown, and where they are saved."""
+
     out: Annotated[
         Path | None, _option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc.")
     ] = None
@@ -257,7 +263,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
         for parameter in inspect.signature(function).parameters.values():
             kind = hints[parameter.name]
             if not is_dataclass(kind):
-                parameters.append(parameter.replace(annotation=kind))
+                parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
                 continue
             assert isinstance(kind, type)
             groups[parameter.name] = kind
@@ -306,7 +312,7 @@ def _given(options: SystemOptions) -> str:
     return used[0]
 
 
-def read_moments(options: SystemOptions, output: OutputOptions) -> Moments:
+def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
     from dynamics.moments import Moments, load_moments
 
@@ -400,7 +406,7 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
 
 
 @contextmanager
-def progress(label: str, output: OutputOptions) -> Iterator[Callable[[float, float], None] | None]:
+def progress(label: str, output: ReportOptions) -> Iterator[Callable[[float, float], None] | None]:
     """Show a progress bar on standard error, if that is a terminal and the user wants it."""
     if output.quiet or not sys.stderr.isatty():
         yield None
@@ -415,7 +421,7 @@ def progress(label: str, output: OutputOptions) -> Iterator[Callable[[float, flo
 
 
 @contextmanager
-def ticker(label: str, output: OutputOptions) -> Iterator[Callable[[float, float], None] | None]:
+def ticker(label: str, output: ReportOptions) -> Iterator[Callable[[float, float], None] | None]:
     """Show how far an open-ended run has come, on standard error, if that is a terminal."""
     if output.quiet or not sys.stderr.isatty():
         yield None
@@ -426,7 +432,7 @@ def ticker(label: str, output: OutputOptions) -> Iterator[Callable[[float, float
         yield lambda t, end: status.update(f"{label}: t = {t:.4g}")
 
 
-def note(text: str, output: OutputOptions) -> None:
+def note(text: str, output: ReportOptions) -> None:
     """Say something beside the result, on standard error."""
     if not output.quiet:
         sys.stderr.write(text + "\n")
@@ -653,6 +659,210 @@ def _print_matrices(report: dict[str, Any]) -> None:
     )
     columns = ["row", "predictor eigenvalue", "ratio of M", "mode of M", "amplitude", "fate"]
     print_table(columns, rows, caption)
+
+
+# --------------------------------------------------------------------------------- fixed-points, stability, sylvester
+
+
+@command(
+    "fixed-points",
+    help="Where can one mode rest, and is rest stable: complete and exact, for every variant.",
+    epilog="Example: dyn fixed-points --lambda-s 1 --lambda-d 0.5 --invariant -0.09",
+)
+def fixed_points(
+    system: SystemOptions,
+    output: ReportOptions,
+    invariant: Annotated[
+        float | None,
+        _number("--invariant", panel=SYSTEM, help="Stay on the leaf τo w1² − τp w2² = C: isolated points."),
+    ] = None,
+    target: Annotated[
+        float | None, _number("--target", panel=SYSTEM, help="θ of the variant fixed-target (1).")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Show exact forms in the table, too.")] = False,
+) -> None:
+    """Print isolated fixed points, and lines of them with the stability of each segment."""
+    from analysis.fixed_points import fixed_points as theory
+
+    moments = read_moments(system, output)
+    if target is None and system.variant is Variant.FIXED_TARGET:
+        target = 1.0
+    found = theory(mode_system(system, moments), str(system.variant), invariant=invariant, target=target)
+    report = found.report(exact=exact or output.json)
+    if output.json:
+        print_json(report)
+        return
+    if report["fixed_points"]:
+        rows = [
+            [
+                point["name"],
+                _triple(point),
+                ", ".join(_eigenvalue_text(pair) for pair in point["eigenvalues"]),
+                point["stability"],
+                point["sheet"] or "–",
+                *([_exact_text(point)] if exact else []),
+            ]
+            for point in report["fixed_points"]
+        ]
+        columns = [
+            "fixed point",
+            "w1, w2, θ",
+            "eigenvalues",
+            "stability",
+            "sheet",
+            *(["exact"] if exact else []),
+        ]
+        notes = [f"{point['name']}: {point['note']}" for point in report["fixed_points"] if point["note"]]
+        print_table(columns, rows, "\n".join(notes))
+    if report["lines"]:
+        rows = [
+            [
+                line["name"],
+                _segment_text(line["parameter"], *segment["range"]),
+                segment["stability"],
+                *([_exact_text(line)] if exact else []),
+            ]
+            for line in report["lines"]
+            for segment in line["segments"]
+        ]
+        print_table(["line", "where", "stability", *(["exact"] if exact else [])], rows)
+
+
+def _eigenvalue_text(pair: Sequence[float]) -> str:
+    real, imaginary = pair
+    return f"{real:.7g}" + (f" {imaginary:+.4g}i" if imaginary else "")
+
+
+def _exact_text(entry: dict[str, Any]) -> str:
+    return ", ".join(entry["exact"][name] for name in ("online", "predictor", "target"))
+
+
+def _segment_text(parameter: str, lo: float | None, hi: float | None) -> str:
+    name = {"a": "w1", "p": "w2"}[parameter]
+    if lo is not None and lo == hi:
+        return f"{name} = {lo:.7g}"
+    below = "" if lo is None else f"{lo:.7g} < "
+    above = "" if hi is None else f" < {hi:.7g}"
+    return f"{below}{name}{above}"
+
+
+@command(
+    "stability",
+    help="Is this state of the full system stable: the spectrum of the flow's Jacobian at a fixed point.",
+    epilog="Example: dyn stability --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --state point.npz",
+)
+def stability(
+    system: SystemOptions,
+    output: ReportOptions,
+    state: Annotated[Path, typer.Option("--state", help="FILE.npz with online, predictor and target.")],
+    method: Annotated[
+        str, typer.Option("--method", help="auto, blocks, dense or iterative (auto).", show_default=False)
+    ] = "auto",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance",
+            parser=number,
+            metavar="NUMBER",
+            help="What counts as rest (1e-6).",
+            show_default=False,
+        ),
+    ] = 1e-6,
+    eigenvalues: Annotated[bool, typer.Option("--eigenvalues", help="Print every eigenvalue.")] = False,
+) -> None:
+    """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
+    from analysis import stability as theory
+    from analysis.simulation import plain
+
+    if system.variant is not Variant.FULL:
+        raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
+    moments = read_moments(system, output)
+    full = matrix_system(system, moments)
+    start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed))
+    result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
+    conditions = []
+    if theory.decoupled_form(start, full, tolerance=tolerance) is not None:
+        conditions = theory.pair_conditions(start, full, tolerance=tolerance)
+    counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
+    report: dict[str, Any] = {
+        "residual": result.residual,
+        "n_unknowns": result.n_unknowns,
+        "method": result.method,
+        "verdict": result.verdict,
+        "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
+        "n_zero_forced": result.n_zero_forced,
+        "conditions": [condition._asdict() for condition in conditions],
+    }
+    pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
+    if eigenvalues:
+        report["eigenvalues"] = pairs
+    if output.json:
+        print_json(plain(report))
+        return
+    rows = [
+        ["verdict", result.verdict or "not known"],
+        ["unknowns", str(result.n_unknowns)],
+        ["method", result.method],
+        ["residual", f"{result.residual:.1e}"],
+        ["positive / zero / negative", " / ".join("?" if n is None else str(n) for n in counts.values())],
+        ["zeros forced by the fixed points around", str(result.n_zero_forced)],
+        ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
+    ]
+    decisive = [condition.sentence for condition in conditions if condition.verdict != "stable"]
+    print_table(["spectrum", ""], rows, "\n".join(decisive))
+    if eigenvalues:
+        print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+@command(
+    "sylvester",
+    help="Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
+    epilog="Example: dyn sylvester --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --predictor point.npz",
+)
+def sylvester(
+    system: SystemOptions,
+    output: ReportOptions,
+    predictor: Annotated[Path, typer.Option("--predictor", help="FILE.npz with predictor, or FILE.npy.")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            parser=number,
+            metavar="NUMBER",
+            help="Relative perturbation up to which eigenvalues count as shared.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print nullity, shared eigenvalues and the gap to the next pair."""
+    from analysis.simulation import plain
+    from analysis.sylvester import sylvester_solutions
+    from dynamics.storage import load_predictor
+
+    moments = read_moments(system, output)
+    P = load_predictor(predictor)
+    found = sylvester_solutions(P, matrix_system(system, moments), tolerance=tolerance)
+    report: dict[str, Any] = {
+        "nullity": found.nullity,
+        "shared_eigenvalues": [[value.real, value.imag] for value in found.shared_eigenvalues.tolist()],
+        "gap": found.gap,
+        "residual": found.residual,
+        "method": found.method,
+        "tolerance": found.tolerance,
+    }
+    if output.json:
+        print_json(plain(report))
+        return
+    shared = ", ".join(_eigenvalue_text(pair) for pair in report["shared_eigenvalues"])
+    rows = [
+        ["nullity", str(found.nullity)],
+        ["shared eigenvalues", shared or "none"],
+        ["gap to the next pair", f"{found.gap:.3g}"],
+        ["residual", f"{found.residual:.1e}"],
+        ["tolerance", f"{found.tolerance:.1e}"],
+        ["method", found.method],
+    ]
+    print_table(["P θ = θ M", ""], rows)
 
 
 # ------------------------------------------------------------------------------------------------------------- info

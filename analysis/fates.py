@@ -404,7 +404,8 @@ def predict_fates(
 
     For η > 0 the prediction is made where it is certain: η > η* = λd²/(4 τo λs); within the box below the saddle p-;
     on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or both above the
-    saddle; and for fixed-target, no-predictor, no-stop-gradient (|λd| <= λs) and fast-predictor, always.
+    saddle; for no-predictor as above with λs + η τo for λs; for fixed-target, no-stop-gradient (|λd| <= λs) and
+    fast-predictor always.
 
     Parameters
     ----------
@@ -421,10 +422,10 @@ def predict_fates(
     Returns
     -------
     Prediction
-        Empty fate and NaN where λs <= 0 or no result applies; NaN `online` and
-        `target` with known `amplitude` where the sign of w1 is not decided, either for want of `decide_sign` or
-        because the start is within `SIGN_ACCURACY` of the stable manifold. A start on that manifold, other than
-        the saddle itself, has w1 → 0: the one set, of measure zero, that R6 leaves out.
+        Empty fate and NaN where λs <= 0 or no result applies; NaN `online` and `target` with known `amplitude`
+        where the sign of w1 is not decided, either for want of `decide_sign` or because the start is within
+        `SIGN_ACCURACY` of the stable manifold. A start on that manifold, other than the saddle itself, has w1 → 0:
+        the one set, of measure zero, that R6 leaves out.
 
     Raises
     ------

@@ -38,6 +38,9 @@ _ACROSS: dict[str, LineStability] = {
 }
 
 
+_SMALLEST, _LARGEST = 1e-30, 1e30  # so that products of nine numbers are still floating-point numbers
+
+
 class _Letters(NamedTuple):
     """The paper's letters, c the invariant among them: Fractions, SymPy numbers or SymPy symbols."""
 
@@ -630,7 +633,7 @@ def fixed_points(
     ------
     ValueError
         Not one mode; an unknown variant; an invariant or target that is missing, not finite or does not
-        apply; λs = 0 where every state is at rest (λd = η = 0) or for the fast predictor.
+        apply; a number out of range; λs = 0 where every state is at rest (λd = η = 0), or for fast-predictor.
 
     Notes
     -----
@@ -648,9 +651,13 @@ def fixed_points(
     if system.n_modes != 1:
         raise ValueError(f"`system` must have one mode, got {system.n_modes}")
     _check_options(system, name, invariant, target)
-    rates = (system.tau_online, system.tau_predictor, system.tau_target, system.weight_decay)
-    numbers = (system.lambda_s, system.lambda_d, *rates, invariant or 0.0, target or 0.0)
-    letters: list[Any] = [_fraction(float(np.squeeze(number))) for number in numbers]
+    names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
+    numbers = {option: float(np.squeeze(getattr(system, option))) for option in names}
+    numbers |= {"invariant": invariant or 0.0, "target": target or 0.0}
+    for option, number in numbers.items():
+        if number and not _SMALLEST <= abs(number) <= _LARGEST:
+            raise ValueError(f"`{option}` must be 0 or of a size from 1e-30 to 1e30, got {number}")
+    letters: list[Any] = [_fraction(number) for number in numbers.values()]
     q = _Letters(*letters)
 
     def pair(beta: Any, gamma: Any) -> list[complex]:
@@ -757,7 +764,7 @@ def canonical_fixed_points(
     count = sum(counts[k] for k in ranks if k < len(counts))
     if count > limit:
         raise ValueError(
-            f"`limit` is {limit} fixed points, got {count}: give a `rank` with fewer or a larger `limit`"
+            f"`limit` must be at least the {count} fixed points there are, or `rank` less, got {limit}"
         )
 
     def points() -> Iterator[CanonicalFixedPoint]:
@@ -826,9 +833,9 @@ def polish(
 ) -> Polished:
     """Carry a state near rest to a fixed point beside it: Levenberg–Marquardt on the full field F.
 
-    Each step δ has the least |F + J δ|² + μ² |δ|², μ = |F|/|x| or, where that fails, larger. The fixed points come
-    in manifolds, J is singular, and this tends to the Gauss–Newton step of minimum norm. Convergence is quadratic
-    where |F| grows like the distance from the manifold: not where p or p − r of a collapsed row vanish (R5).
+    Each step δ has the least |F + J δ|² + μ² |δ|², μ = |F|/|x| or, where that fails, larger. The fixed points
+    come in manifolds, J is singular, and this tends to the Gauss–Newton step of minimum norm. Convergence is
+    quadratic where |F| grows like the distance from them: not where p or p − r of a collapsed row is 0 (R5).
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Cluster(NamedTuple):
     radius
         ρ >= uncertainty·‖Π‖: how far T can move when A moves by `uncertainty`.
     departure
-        ν >= sqrt(‖T‖² − Σ|λ|²), Frobenius norm: departure of T from normality.
+        ν = sqrt(‖T‖² − Σ|λ|²), Frobenius norm: departure of T from normality; 0 for simple eigenvalues.
     separated
         Whether 4 uncertainty·‖Π‖ <= sep(T, rest), so that no such perturbation mixes in other eigenvalues.
     invariant_subspace
@@ -48,7 +48,7 @@ class Cluster(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """How far an eigenvalue of T can move when T moves by ρ (Henrici 1962): t/m <= ρ or t^m <= m ρ ν^(m − 1)."""
+        """How far t an eigenvalue of T can move when T moves by ρ (Henrici 1962): t <= m ρ or tᵐ <= m ρ νᵐ⁻¹."""
         m, shift = self.size, self.size * self.radius
         return max(shift, shift ** (1 / m) * self.departure ** (1 - 1 / m))
 
@@ -92,7 +92,7 @@ def _projector_norms(T: np.ndarray, smallest_gap: float) -> np.ndarray:
 
     # overflow says that the eigenvalue is as good as defective
     with np.errstate(over="ignore", invalid="ignore"):
-        right, left = eigenvectors(T), eigenvectors(T.T[::-1, ::-1])
+        right, left = eigenvectors(T), eigenvectors(T.T[::-1, ::-1])[:, ::-1]
         norms = np.linalg.norm(right, axis=0) * np.linalg.norm(left, axis=0)
     return np.where(np.isfinite(norms), norms, np.inf)
 
@@ -159,9 +159,7 @@ def invariant_clusters(A: np.ndarray, uncertainty: float) -> list[Cluster]:
                 T_m, Q_m, *_ = _reorder(T, Q, members, condition=False)
                 return Q_m[:, :m].copy(), T_m[:m, :m].copy()
 
-            norm = float(np.max(norms[members]))
-            departure = np.ptp(values.imag) * np.sqrt(max(norm**2 - 1, 0.0))  # of λ and its conjugate
-            return Cluster(values, uncertainty * m * norm, departure, True, invariant_subspace)
+            return Cluster(values, uncertainty * np.sum(norms[members]), 0.0, True, invariant_subspace)
         T_m, Q_m, values, inverse_norm, sep = _reorder(T, Q, members, condition=True)
         form, values = (Q_m[:, :m].copy(), T_m[:m, :m].copy()), values[:m]
         departure = float(np.sqrt(max(np.sum(np.abs(form[1]) ** 2) - np.sum(np.abs(values) ** 2), 0.0)))

@@ -58,7 +58,7 @@ def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarra
     paths = eigenvalues.astype(complex)
     V = eigenvectors[0]
     for k in range(1, len(P)):
-        seen = paths[k - 1]
+        seen = np.sum(V.conj() * (P[k] @ V), axis=0)
         order = nearest_match(seen, eigenvalues[k])
         paths[k], V = eigenvalues[k, order], eigenvectors[k][:, order]
     return paths[:, np.argsort(-paths[-1].real, kind="stable")]

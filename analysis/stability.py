@@ -415,6 +415,7 @@ class _Rest(NamedTuple):
 
 
 def _require_fixed_point(state: MatrixState, system: MatrixSystem, tolerance: float) -> _Rest:
+    """Check that a state is at rest within `tolerance`, or raise a ValueError that names its residual."""
     if not (np.isfinite(tolerance) and 0 < tolerance < 1):
         raise ValueError(f"`tolerance` must be above 0 and below 1, got {tolerance}")
     state = system.state(*state)
@@ -499,6 +500,7 @@ def forced_zeros(state: MatrixState, system: MatrixSystem, *, tolerance: float =
 
 
 def _forced_zeros(form: _Adapted, tolerance: float) -> int | None:
+    """Count the tangents of the fixed points in adapted coordinates: see `forced_zeros`."""
     if form.system.weight_decay > 0:
         return _rotations(form)
     pencil = _pencil(form)
@@ -843,7 +845,7 @@ def pair_conditions(
     if system.weight_decay > 0:
         raise ValueError(f"the pairs of R10 are those of `weight_decay` = 0, got {system.weight_decay}")
     rest = _require_fixed_point(state, system, tolerance)
-    form = decoupled_form(rest.state, system, tolerance=rest.noise)
+    form = decoupled_form(rest.state, system, tolerance=tolerance)
     if form is None:
         raise ValueError(
             "the fixed point must be decoupled: commuting Σs and Σd, a symmetric predictor and rows of `online` along"

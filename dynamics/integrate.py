@@ -277,11 +277,14 @@ def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
     """Largest entry of the encoder, W and Θ together, for its components; of all for those of the predictor.
 
     The encoder moves by multiplication with the predictor, but the predictor is pushed by the encoder alone.
+    Modes are sized one by one: each has a fate of its own.
     """
-    W, P, Th = unpack(y, like)
-    encoder = max(np.max(np.abs(W)), np.max(np.abs(Th)))
-    sizes = (encoder, max(encoder, np.max(np.abs(P))), encoder)
-    return np.concatenate([np.full(np.size(part), size) for part, size in zip(like, sizes, strict=True)])
+    W, P, Th = (np.abs(part) for part in unpack(y, like))
+    if isinstance(like, ModeState):
+        encoder = np.maximum(W, Th)
+        return np.concatenate([encoder, np.maximum(encoder, P), encoder])
+    encoder = max(np.max(W), np.max(Th))
+    return np.repeat([encoder, max(encoder, np.max(P)), encoder], [W.size, P.size, Th.size])
 
 
 class _Rest(Generic[State]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,8 @@ BALANCED_VARIANTS = frozenset({"full", "fixed-target", "proportional-ema", "no-e
 """Matrix variants whose balance matrix obeys C(t) = e^{−2ηt} C(0) (R2).
 
 They are the gradient flows of W and P behind a stop-gradient, whatever the target does. Not so the symmetric
-predictor: dC/dt = −2ηC + ½[P, E Wᵀ − W Eᵀ], and a commutator leaves only the trace τo‖W‖² − τp‖P‖² to obey the
-law. Nor the fast predictor, which conserves W Wᵀ instead (R21).
+predictor: dC/dt = −2ηC + ½[P, E Wᵀ − W Eᵀ], and a commutator leaves only the trace τo‖W‖² − τp‖P‖² to obey
+the law. Nor the fast predictor, which conserves W Wᵀ instead (R21).
 """
 
 BALANCED_MODE_VARIANTS = BALANCED_VARIANTS | {"tied", "symmetric-predictor"}
@@ -81,18 +81,12 @@ def balance_matrix(state: MatrixState, system: MatrixSystem) -> Any:
     return system.tau_online * (W @ W.mT) - system.tau_predictor * (P.mT @ P)
 
 
-@overload
-def balance_drift(ts: np.ndarray, states: ModeState, system: ModeSystem) -> np.ndarray: ...
-@overload
-def balance_drift(ts: np.ndarray, states: MatrixState, system: MatrixSystem) -> float: ...
-def balance_drift(
-    ts: np.ndarray, states: ModeState | MatrixState, system: ModeSystem | MatrixSystem
-) -> np.ndarray | float:
+def balance_drift(ts: np.ndarray, states: ModeState | MatrixState, system: ModeSystem | MatrixSystem) -> Any:
     """Largest departure of a trajectory from the balance law, max over t of ‖C(t) − e^{−2η(t − t0)} C(t0)‖.
 
     Absolute, in the units of c: it compares directly with c itself, with the threshold −τp r² that decides a
-    fate (R6), and with the eigenvalues of C, none of which it can have moved by more (R8). Relative to C(t0) it
-    would be infinite on the balanced leaf C = 0, where tied and decayed weights live.
+    fate (R6), and with the eigenvalues of C, none of which it can have moved by more (R8). Relative to C(t0)
+    it would be infinite on the balanced leaf C = 0, where tied and decayed weights live.
 
     Parameters
     ----------

@@ -78,11 +78,12 @@ def spectrum(system: MatrixSystem) -> np.ndarray:
     array([0.5, 0.2])
     """
     sigma_s, sigma_d = system.sigma_s, system.sigma_d
-    if sigma_s.ndim == 1:
-        if np.any(sigma_s == 0):
-            raise np.linalg.LinAlgError("Σs is singular, reduce it to its support first")
+    values, V = (sigma_s, None) if sigma_s.ndim == 1 else np.linalg.eigh(sigma_s)
+    rounding = 0.0 if V is None else len(values) * np.finfo(float).eps * np.max(np.abs(values))
+    if np.min(np.abs(values)) <= rounding:
+        raise np.linalg.LinAlgError("Σs is singular, reduce it to its support first")
+    if V is None:
         return np.sort(sigma_d / sigma_s)[::-1]
-    values, V = np.linalg.eigh(sigma_s)
     if values[0] > 0:
         root = V / np.sqrt(values)
         return np.linalg.eigvalsh(root.T @ sigma_d @ root)[::-1]

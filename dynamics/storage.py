@@ -185,6 +185,36 @@ def load_state(path: str | Path) -> MatrixState:
     return MatrixState(*parts)
 
 
+def load_predictor(path: str | Path) -> np.ndarray:
+    """Read a predictor (n2, n2) from a ``.npy`` file, or from `predictor` in an ``.npz`` archive.
+
+    Arrays with time first give the last one.
+
+    Raises
+    ------
+    ValueError
+        A file that is neither, a missing array, or one that is no matrix of numbers.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        check_file(path)
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{path} must be a .npy file of numbers: {error}") from None
+    else:
+        arrays = read_npz(path)
+        if "predictor" not in arrays:
+            raise ValueError(f"{path} must hold predictor, got {', '.join(arrays) or 'nothing'}")
+        values = arrays["predictor"]
+    last = values[-1] if values.ndim == 3 else values
+    if last.ndim != 2 or last.dtype.kind not in "fiuc":
+        raise ValueError(
+            f"{path}: the predictor must be a matrix, got shape {values.shape} of {values.dtype}"
+        )
+    return last
+
+
 def write_arrays(path: str | Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
     """Write arrays and their description to `path`, in the format of its suffix.
 

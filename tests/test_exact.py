@@ -324,6 +324,7 @@ def printed_time(w: float, w0: float, w1: float, lambda_s: float, r: float) -> f
         (0.5, 0.1, (0.05, 0.2, 0.45, 0.4999)),  # c > 0, learned
         (0.5, -0.2, (-0.3, -0.1, 0.0, 0.2, 0.49)),  # c > 0, through w2 = 0
         (0.3, -0.3 + 1e-6, (-0.1, 0.0, 0.3)),  # c = 6e-7: a long passage beside the saddle
+        (0.37, -0.37 + 3e-8, (-0.1, 0.0, 0.3)),
         (0.5, 1.5, (2.0, 1.45, 1.41422)),  # c < −r², collapse far from r
         (1.5, 1.4, (2.0, 1.0, 0.51)),  # from above, c > 0
         (0.25, 0.25, (0.1, 0.3, 0.49)),  # c = 0
@@ -375,7 +376,8 @@ def test_no_ema_time_is_the_integral_of_the_field(seed: int) -> None:
 @given(seed=seeds)
 def test_no_ema_ends_where_its_leaf_says(seed: int) -> None:
     state, system = random_modes(seed)
-    end = no_ema_solution(1e6, state, system)
+    # long after leaves beside c = −τp r², where the last approach is slow
+    end = no_ema_solution(1e30, state, system)
     c, r, tau_p = mode_invariant(state, system), system.ratio, system.tau_predictor
     collapsed = np.where(state.predictor > 0, c <= -tau_p * r**2, c <= 0)
     leaf = np.sqrt(np.maximum(-c / tau_p, 0))
@@ -429,6 +431,10 @@ def test_no_ema_time_off_the_path() -> None:
     np.testing.assert_array_equal(times[[0, 2, 3, 4]], [np.nan, 0.0, np.inf, np.nan])
     backwards = no_ema_solution(-times[1], system.state(np.sqrt(0.25**2 - 0.05), 0.25), system)
     assert_allclose([backwards.online[0], backwards.predictor[0]], [0.2, 0.3], rtol=1e-14)
+    pair = ModeSystem([1.0, 1.0], [0.5, 0.5])
+    # 0.75² − 1.25² = −1, and the collapsed line ends at w2 = ±1
+    ends = no_ema_time([[1.0, -1.0]], pair.state(0.75, [1.25, -1.25]), pair)
+    np.testing.assert_array_equal(ends, np.inf)
 
 
 @given(weight=st.floats(1e-9, 0.05), fraction=st.floats(0.3, 0.9))

@@ -92,7 +92,7 @@ def one(variant: str = "full", w: Any = (0.1, 0.1, 0.1), *, sign: bool = True, *
     return predict_fates(system.state(*w), system, variant, decide_sign=sign)
 
 
-def the_end(prediction: Prediction) -> tuple[float, float, float]:
+def the_end(prediction: Prediction) -> tuple[float, ...]:
     return tuple(float(part[0]) for part in prediction[1:4])
 
 
@@ -111,7 +111,7 @@ def test_every_start_ends_where_predicted(variant: str, direction: float) -> Non
     if variant in ("full", "no-ema"):
         sure &= far_from_boundaries(start, system)
     # tied weights collapse algebraically from w λd <= 0
-    assert np.sum(sure) > (0.9 * N if variant != "tied" else 0.4 * N * abs(direction))
+    assert np.sum(sure) >= (0.9 * N if variant != "tied" else 0.4 * N * abs(direction))
     # the slowest rates here are about 1e-5 (learned, c near −τp r²) and, from the origin, λd w ~ 1e-6 (R14)
     assert_ends(predicted, flow_end(variant, start, system, 1e8), sure)
 
@@ -220,12 +220,13 @@ def test_where_weights_agree_in_sign_no_manifold_is_needed() -> None:
 
 
 def test_one_call_mixes_starts_in_time_and_modes() -> None:
-    system = ModeSystem([1.0, 2.0], [0.5, -1.0], tau_predictor=[1.0, 3.0])
+    taus = np.array([1.0, 3.0])
+    system = ModeSystem([1.0, 2.0], [0.5, -1.0], tau_predictor=taus)
     rng = np.random.default_rng(4)
     starts = ModeState(*rng.uniform(-1.0, 1.0, (3, 50, 2)))
     together = predict_fates(starts, system, decide_sign=True)
     for k in range(2):
-        alone = ModeSystem(system.lambda_s[k], system.lambda_d[k], tau_predictor=system.tau_predictor[k])  # type: ignore[index]
+        alone = ModeSystem(system.lambda_s[k], system.lambda_d[k], tau_predictor=taus[k])
         for i in range(50):
             single = predict_fates(
                 ModeState(*(part[i, k : k + 1] for part in starts)), alone, decide_sign=True
@@ -290,6 +291,8 @@ def test_edges_of_the_exact_fate(start: Any, fate: str, end: Any, algebraic: boo
         ("no-ema", (-0.2, -0.2, 0.0), {}),
         ("fixed-target", (0.2, 0.2, 0.0), {}),
         ("fixed-target", (0.5, 0.5, 1.0), {"weight_decay": 0.5}),
+        ("tied", (0.5, 0.5, 0.5), {"weight_decay": 0.0625}),  # η* exactly
+        ("directset", (0.7, 0.0, 0.7), {"weight_decay": 0.0625}),
         ("directpred", (0.5, 0.0, 0.5), {"lambda_d": -0.5}),
         ("directset", (0.5, 0.0, 0.5), {"lambda_d": 0.0}),
         ("no-stop-gradient", (0.5, 0.5, 0.0), {"lambda_d": 1.0}),
@@ -355,8 +358,8 @@ def test_with_weight_decay_what_is_predicted_happens(variant: str, direction: fl
         start = start._replace(predictor=start.online)
     predicted = predict_fates(start, system, variant)
     known = predicted.fate != ""
-    assert np.sum(known) > 0.4 * N
     assert np.all(known[closeness > 1])
+    assert np.any(known[closeness < 1])
     # rates are at least a tenth of η >= 3e-4
     assert_ends(predicted, flow_end(variant, start, system, 1e6), known)
     if variant in ("tied", *DIRECT) and (direction > 0 or variant == "tied"):
@@ -380,6 +383,13 @@ def test_the_box_of_certain_collapse_reaches_the_saddle(inside: float) -> None:
     assert bool(abs(end.online[0]) < CLOSE) == (inside < 1)
     predicted = predict_fates(system.state(corner, corner, corner), system)
     assert predicted.fate[0] == (Fate.COLLAPSED if inside < 1 else Fate.LEARNED)
+
+
+def test_a_target_outside_the_box_can_still_teach() -> None:
+    system = ModeSystem(1.0, 0.5, weight_decay=0.04)  # p− = 0.1
+    start = system.state(0.05, 0.06, 5.0)
+    assert flow_end("full", start, system, 1e4).online[0] > 0.1
+    assert predict_fates(start, system).fate[0] == ""
 
 
 @given(seed=seeds)
@@ -511,7 +521,7 @@ def test_reasons_name_the_result_and_fates_are_plain_words() -> None:
 
 def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="`variant` must be one of full, fixed-target, .*got 'proportional-ema'"
+        ValueError, match=r"`variant` must be one of full, fixed-target, .*got 'proportional-ema'"
     ):
         one("proportional-ema")
 

@@ -52,7 +52,7 @@ seeds = st.integers(0, 2**32 - 1)
 variants = st.sampled_from(VARIANTS)
 
 
-def random_case(seed: int, variant: str, **options: Any) -> tuple[ModeSystem, dict[str, float]]:
+def random_case(seed: int, variant: str, **options: Any) -> tuple[ModeSystem, dict[str, Any]]:
     """A system with moments of either sign, below or above every threshold, and the target if one is due."""
     rng = np.random.default_rng(seed)
     times = dict(zip(("tau_online", "tau_predictor", "tau_target"), rng.uniform(0.4, 2.5, 3), strict=True))
@@ -63,6 +63,11 @@ def random_case(seed: int, variant: str, **options: Any) -> tuple[ModeSystem, di
     settings = {"weight_decay": float(rng.choice([0.0, 0.02, 0.3])), **times, **options}
     target = {"target": float(rng.choice([0.0, 0.7, -0.4]))} if variant == "fixed-target" else {}
     return ModeSystem(lambda_s, lambda_d, **settings), target
+
+
+def segments(line: FixedPointLine) -> Any:
+    """Segments to compare with plain tuples."""
+    return line.segments
 
 
 def as_state(point: FixedPoint) -> ModeState:
@@ -101,10 +106,11 @@ def assert_same_spectrum(found: np.ndarray, expected: np.ndarray) -> None:
 def test_lines_of_the_full_flow() -> None:
     learned, collapsed = fixed_points(SYSTEM).lines
     assert fixed_points(SYSTEM).points == ()
-    assert (learned.name, learned.direction, learned.at(0.3)) == ("learned", (1, 0, 1), (0.3, 0.5, 0.3))
-    assert (collapsed.name, collapsed.direction, collapsed.at(-0.3)) == ("collapsed", (0, 1, 0), (0, -0.3, 0))
-    assert learned.segments == ((-inf, 0, "attracting"), (0, 0, "degenerate"), (0, inf, "attracting"))
-    assert collapsed.segments == (
+    assert (learned.name, collapsed.name) == ("learned", "collapsed")
+    assert (learned.direction, learned.at(0.3)) == ((1.0, 0.0, 1.0), (0.3, 0.5, 0.3))
+    assert (collapsed.direction, collapsed.at(-0.3)) == ((0.0, 1.0, 0.0), (0.0, -0.3, 0.0))
+    assert segments(learned) == ((-inf, 0, "attracting"), (0, 0, "degenerate"), (0, inf, "attracting"))
+    assert segments(collapsed) == (
         (-inf, 0, "attracting"),
         (0, 0, "degenerate"),
         (0, 0.5, "saddle"),
@@ -176,7 +182,7 @@ def test_no_predictor() -> None:
     (origin,) = fixed_points(SYSTEM, "no-predictor").points
     assert (origin.online, origin.predictor, origin.stability) == (0.0, 1.0, "stable")
     (line,) = fixed_points(ModeSystem(1.0, 1.0), "no-predictor").lines
-    assert line.segments == ((-inf, inf, "attracting"),)
+    assert segments(line) == ((-inf, inf, "attracting"),)
     (origin,) = fixed_points(ModeSystem(1.0, 1.2), "no-predictor").points
     assert origin.stability == "saddle"
 
@@ -187,7 +193,7 @@ def test_fixed_target() -> None:
     assert origin.stability == "saddle"
     assert_allclose(np.sort(origin.eigenvalues.real), [-0.15, 0.15], rtol=4 * EPS)
     assert hyperbola.direction is None
-    assert hyperbola.segments == ((-inf, 0, "attracting"), (0, inf, "attracting"))
+    assert segments(hyperbola) == ((-inf, 0, "attracting"), (0, inf, "attracting"))
     w1, w2, th = hyperbola.at(0.2)
     assert (w1, th) == (0.2, 0.3)
     assert_allclose(w1 * w2, 0.15, rtol=2 * EPS)
@@ -201,11 +207,30 @@ def test_direct_predictors_keep_the_thresholds_of_weight_decay(variant: str) -> 
     assert [p.stability for p in direct.points] == ["stable", "saddle", "saddle", "stable", "stable"]
 
 
+@pytest.mark.parametrize(("lambda_d", "verb"), [(0.5, "repels"), (0.0, "attracts"), (-0.5, "attracts")])
+def test_origin_of_direct_predictors(lambda_d: float, verb: str) -> None:
+    system = ModeSystem(1.0, lambda_d)
+    origin = fixed_points(system, "directpred")["origin"]
+    assert origin.stability == "degenerate"
+    assert origin.note.startswith(verb)
+    w1 = MODE_FIELDS["directpred"](0.0, system.state(0.01, 0.01, 0.01), system).online[0]
+    assert (w1 > 0) == (verb == "repels")
+
+
+def test_learned_line_of_the_fast_predictor() -> None:
+    broken = fixed_points(SYSTEM, "fast-predictor")
+    assert segments(broken.lines[0]) == ((-inf, 0, "attracting"), (0, inf, "attracting"))
+    assert broken["origin"].predictor == 0
+    whole = fixed_points(ModeSystem(1.0, 0.0), "fast-predictor")
+    assert segments(whole.lines[0]) == ((-inf, inf, "attracting"),)
+    assert whole.points == ()
+
+
 def test_runaway_modes() -> None:
-    # λs < 0: no learned point is stable, and a focus of the collapsed line loses stability at p² = τo/(τt |λs|) = 1
+    # λs < 0: no learned point is stable; a collapsed focus loses stability at p² = τo/(τt |λs|) = 1
     learned, collapsed = fixed_points(ModeSystem(-1.0, -2.0)).lines
     assert {segment.stability for segment in learned.segments} == {"saddle", "degenerate"}
-    assert collapsed.segments == (
+    assert segments(collapsed) == (
         (-inf, 0, "saddle"),
         (0, 0, "degenerate"),
         (0, 1, "attracting"),
@@ -214,9 +239,8 @@ def test_runaway_modes() -> None:
         (2, 2, "degenerate"),
         (2, inf, "saddle"),
     )
-    assert {p.stability for p in fixed_points(ModeSystem(-1.0, 1.0, weight_decay=0.1)).points[1:]} == {
-        "saddle"
-    }
+    decayed = fixed_points(ModeSystem(-1.0, 1.0, weight_decay=0.1)).points
+    assert {point.stability for point in decayed} == {"stable", "saddle"}
 
 
 # --- every variant, every sign ------------------------------------------------------------------------------
@@ -244,7 +268,11 @@ def test_spectra_of_points_are_those_of_the_field(seed: int, variant: str) -> No
 
 
 @settings(max_examples=150)
-@given(seed=seeds, variant=st.sampled_from(LEAVES), invariant=st.floats(-2.0, 2.0))
+@given(
+    seed=seeds,
+    variant=st.sampled_from(LEAVES),
+    invariant=st.floats(-2.0, 2.0).filter(lambda c: abs(c) > 1e-30),
+)
 def test_points_of_leaves(seed: int, variant: str, invariant: float) -> None:
     system, target = random_case(seed, variant, weight_decay=0.0)
     for point in fixed_points(system, variant, invariant=invariant, **target).points:
@@ -335,9 +363,9 @@ def roots(system: ModeSystem, variant: str, rng: np.random.Generator, n: int, **
     return np.stack(state_of(x), axis=-1)[rests & bounded]
 
 
-# A residual of 1e-11 leaves a triple root, the flattest there is, uncertain by its cube root over that of a
-# coefficient of the field, which is not below 0.01.
-ROOT_ACCURACY = 1e-3
+# A residual of 1e-11 leaves a root of fifth order, which DirectSet's origin is at λd = 0, uncertain by its
+# fifth root over that of a coefficient of the field, about 0.1.
+ROOT_ACCURACY = 1e-2
 
 
 @settings(max_examples=200)
@@ -415,7 +443,9 @@ def test_trajectories_end_where_rest_is_stable(seed: int, variant: str) -> None:
         lambda_s, lambda_s * rng.uniform(0.5, 0.9), weight_decay=float(rng.choice([0.0, 0.03]))
     )
     found = fixed_points(system, variant, **options)
-    start = system.state(*rng.uniform(-1.0, 1.0, 2), options.get("target", rng.uniform(-1.0, 1.0)))
+    # DirectSet leaves the origin as slowly as dw1/dt = λs λd w1³
+    w1, w2, th = rng.choice([-1, 1], 3) * rng.uniform(0.1, 1.0, 3)
+    start = system.state(w1, w2, options.get("target", th))
     start = MODE_FIELDS[variant].constrain(0.0, start, system)
 
     def velocity(t: float, y: np.ndarray) -> np.ndarray:
@@ -460,7 +490,7 @@ def test_exact_forms_equal_the_numbers(seed: int, variant: str) -> None:
         weight_decay=system.weight_decay,
         **rounded,
     )
-    invariant = {}
+    invariant: dict[str, Any] = {}
     if variant in LEAVES and system.weight_decay == 0:
         invariant = {"invariant": float(rng.choice([-0.3, 0.0, 0.2]))}
     found = fixed_points(system, variant, **target, **invariant)
@@ -562,6 +592,12 @@ def test_the_note_on_a_pitchfork_is_what_the_flow_does(lambda_s: float) -> None:
         ((SYSTEM, direct_mode_field("directpred", epsilon=0.3)), {}, "`variant` must be one of"),
         ((ModeSystem([1.0, 1.0], [0.5, 0.2]),), {}, "`system` must have one mode, got 2"),
         ((SYSTEM,), {"invariant": np.nan}, "`invariant` must be finite, got nan"),
+        (
+            (SYSTEM,),
+            {"invariant": 5e-324},
+            "`invariant` must be 0 or of a size from 1e-30 to 1e30, got 5e-324",
+        ),
+        ((ModeSystem(1e200, 0.5),), {}, "`lambda_s` must be 0 or of a size"),
         ((SYSTEM, "tied"), {"invariant": 0.1}, "`invariant` must go with weight decay 0 and one of"),
         (
             (ModeSystem(1.0, 0.5, weight_decay=0.1),),
@@ -580,9 +616,22 @@ def test_the_note_on_a_pitchfork_is_what_the_flow_does(lambda_s: float) -> None:
         ((ModeSystem(1.0, 0.5, tau_online=2.0), "tied"), {}, "`tau_online` = `tau_predictor`"),
     ],
 )
-def test_refusals(arguments: Any, options: dict[str, float], message: str) -> None:
+def test_refusals(arguments: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fixed_points(*arguments, **options)
+
+
+@given(st.lists(st.integers(-30, 30), min_size=6, max_size=6), st.booleans(), variants)
+def test_extreme_sizes_are_no_trouble(powers: list[int], decay: bool, variant: str) -> None:
+    s, d, o, p, t, x = (10.0**power for power in powers)
+    system = ModeSystem(
+        s, d, tau_online=o, tau_predictor=o if variant == "tied" else p, tau_target=t, weight_decay=x * decay
+    )
+    options = {"target": x} if variant == "fixed-target" else {}
+    if variant in LEAVES and not decay:
+        options["invariant"] = -x
+    for point in fixed_points(system, variant, **options).points:
+        assert np.all(np.isfinite([point.online, point.predictor, point.target]))
 
 
 def test_a_field_names_its_variant() -> None:
@@ -660,6 +709,8 @@ def test_canonical_points_are_made_one_by_one() -> None:
     assert next(canonical_fixed_points(system, 10, rank=10, limit=10**11)).modes == tuple(range(10))
     with pytest.raises(ValueError, match=f"`limit` must be at least the {comb(60, 10)} fixed points"):
         canonical_fixed_points(system, 10, rank=10)
+    with pytest.raises(ValueError, match=f"the {2**3 * comb(5, 3)} fixed points"):
+        canonical_fixed_points(network(5, weight_decay=0.01), 3, rank=3, limit=2**3 * comb(5, 3) - 1)
 
 
 @pytest.mark.parametrize(
@@ -685,23 +736,24 @@ def nudged(state: MatrixState, distance: float, seed: int = 0) -> MatrixState:
     return unpack(pack(state) + distance * step / np.linalg.norm(step), state)
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
 def test_polishing_converges_quadratically(weight_decay: float) -> None:
     system = network(6, weight_decay=weight_decay)
     state = next(canonical_fixed_points(system, 3, rank=3)).state
     if not weight_decay:
         S = np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3))
         state = MatrixState(S @ state.online, S @ state.predictor @ np.linalg.inv(S), S @ state.online)
-    errors = []
     near = nudged(state, 1e-2)
-    for n_steps in (1, 2, 3):
-        errors.append(polish(near, system, max_steps=n_steps).residual_after)
-    # error_{k+1} <= K error_k² with one K, as long as rounding is far
-    constants = [errors[1] / errors[0] ** 2, errors[2] / errors[1] ** 2]
-    assert errors[2] > 100 * EPS or errors[2] <= 100 * errors[1] ** 2 + 100 * EPS
-    assert constants[0] < 1e3
+    steps = [polish(near, system, max_steps=n_steps).residual_after for n_steps in (1, 2, 3)]
+    singular = np.linalg.svd(dense_jacobian(state, system), compute_uv=False)
+    # a step is of length error/σ, σ the least singular value but for zeros, and leaves what second
+    # derivatives of F, below 10 here, make of its square
+    bound = 10 / np.min(singular[singular > 1e-9]) ** 2
+    assert steps[1] <= bound * steps[0] ** 2
+    assert steps[2] <= bound * steps[1] ** 2
     result = polish(near, system)
-    assert (result.status, result.n_steps <= 6) == ("converged", True)
+    assert result.status == "converged"
+    assert result.n_steps <= 6
     assert result.residual_after <= 1e-12 < result.residual_before
 
 
@@ -711,7 +763,7 @@ def test_polishing_moves_hardly_farther_than_it_must() -> None:
     for distance in (1e-3, 1e-4):
         near = nudged(state, distance)
         F = pack(full_field(0.0, near, system))
-        # the shortest way to the manifold, to first order: zeros of J, forced by R4, stand apart from the rest
+        # the shortest way to the manifold, to first order: zeros of J, forced by R4, are far from the rest
         least = np.linalg.norm(np.linalg.pinv(dense_jacobian(state, system), rcond=1e-9) @ F)
         result = polish(near, system)
         assert_allclose(result.displacement, least, rtol=30 * distance)

@@ -216,6 +216,16 @@ def test_every_status_has_a_sentence_and_two_are_failures() -> None:
     assert [status for status in Status if status.failed] == [Status.DIVERGED, Status.MAX_STEPS]
 
 
+@settings(max_examples=40)
+@given(start=st.tuples(*[st.floats(-3.0, 3.0)] * 3), eta=st.sampled_from([0.0, 0.05]))
+def test_no_start_of_a_bounded_flow_fails(start: tuple[float, float, float], eta: float) -> None:
+    # all floats are tried, the subnormal ones too: each trajectory is bounded (R6, R15)
+    system = ModeSystem(1.0, 0.5, weight_decay=eta)
+    run = integrate(system.state(*start), system, full_mode_field, 5.0)
+    ended(run, run.status)
+    assert not run.status.failed
+
+
 def test_a_start_at_rest_is_steady_at_once() -> None:
     for start in (ONE.state(0.0, 0.0, 0.0), ONE.state(0.7, 0.5, 0.7), ONE.state(0.0, -0.4, 0.0)):
         run = integrate(start, ONE, full_mode_field)

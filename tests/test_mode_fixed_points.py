@@ -52,6 +52,7 @@ def assert_same_spectrum(found: np.ndarray, expected: np.ndarray) -> None:
     assert_allclose(np.poly(found), np.poly(expected), rtol=0, atol=200 * EPS * size**3)
 
 
+@settings(max_examples=40)
 @given(seed=seeds, online=st.floats(-2.0, 2.0))
 def test_learned_line(seed: int, online: float) -> None:
     system = random_system(seed)
@@ -65,6 +66,7 @@ def test_learned_line(seed: int, online: float) -> None:
         assert np.all(found[1:].real < 0)
 
 
+@settings(max_examples=40)
 @given(seed=seeds, predictor=st.floats(-2.0, 2.0))
 def test_collapsed_line(seed: int, predictor: float) -> None:
     system = random_system(seed)
@@ -119,6 +121,7 @@ def test_leaf_eigenvalues_of_any_block(beta: float, gamma: float, tau_t: float) 
 # --- weight decay (R15) -------------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(seed=seeds, fraction=st.floats(1e-6, 0.999))
 def test_weight_decay_points_rest_and_their_spectra(seed: int, fraction: float) -> None:
     eta = fraction * float(saddle_node(random_system(seed))[0])

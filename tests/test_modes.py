@@ -13,7 +13,14 @@ from scipy.optimize import brentq
 from dynamics.fields import FIELDS, VectorField
 from dynamics.integrate import integrate
 from dynamics.mode_fields import MODE_FIELDS
-from dynamics.modes import _WEIGHTS, commutator, expand_modes, joint_eigenbasis, reduce_to_modes
+from dynamics.modes import (
+    _WEIGHTS,
+    commutator,
+    expand_modes,
+    joint_eigenbasis,
+    reduce_to_modes,
+    spectrum,
+)
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -234,6 +241,35 @@ def test_diagonal_moments_are_their_own_basis_sorted_by_ratio() -> None:
     basis = joint_eigenbasis(MatrixSystem(np.array([1.0, 2.0, 0.5]), np.array([0.5, 1.8, 0.1])))
     np.testing.assert_array_equal(basis.directions, np.eye(3)[:, [1, 0, 2]])
     np.testing.assert_array_equal(basis.lambda_s, [2.0, 1.0, 0.5])
+
+
+@given(seed=seeds, n1=st.integers(1, 8), indefinite=st.booleans())
+def test_the_spectrum_is_that_of_the_ratio_of_the_moments(seed: int, n1: int, indefinite: bool) -> None:
+    rng = np.random.default_rng(seed)
+    A, B = rng.standard_normal((2, n1, n1))
+    S = A @ A.T + np.eye(n1)
+    D = B @ B.T
+    if indefinite:  # as in R26, with eigenvectors in common
+        values, Q = np.linalg.eigh(S)
+        S = conjugated(values * rng.choice([-1.0, 1.0], n1), Q)
+        D = conjugated(rng.uniform(0.1, 1.0, n1), Q)
+    expected = np.sort(np.linalg.eigvals(D @ np.linalg.inv(S)).real)[::-1]
+    found = spectrum(MatrixSystem((S + S.T) / 2, (D + D.T) / 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    if indefinite:
+        diagonal = spectrum(MatrixSystem(np.array([-1.0, 2.0]), np.array([0.5, 0.5])))
+        np.testing.assert_array_equal(diagonal, [0.25, -0.5])
+
+
+def test_the_spectrum_of_singular_moments_is_refused() -> None:
+    A = np.random.default_rng(0).standard_normal((6, 4))
+    for sigma in (np.array([1.0, 0.0]), np.ones((2, 2)), A @ A.T):
+        with pytest.raises(np.linalg.LinAlgError, match=r"^Σs is singular, reduce it to its support first$"):
+            spectrum(MatrixSystem(sigma, sigma))
+    # small is not singular
+    np.testing.assert_allclose(
+        spectrum(MatrixSystem(np.array([1.0, 1e-300]), np.array([0.5, 1e-301]))), [0.5, 0.1]
+    )
 
 
 def test_moments_that_vanish_commute() -> None:

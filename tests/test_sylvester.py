@@ -54,6 +54,10 @@ def orthogonal(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.linalg.qr(rng.standard_normal((n, n)))[0]
 
 
+def unitary(n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.linalg.qr(rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n)))[0]
+
+
 def shared(blocks_P: Blocks, blocks_M: Blocks) -> np.ndarray:
     """Shared eigenvalues by the formula of R17, each min(size, size) times a pair of blocks; conjugates count apart."""
     values: list[complex] = []
@@ -113,6 +117,7 @@ def test_planted_jordan_structures_are_found_and_brute_force_agrees(
     # forming X J X⁻¹ has moved both matrices by about condition·n·eps, and solutions by that over sep/‖Π‖
     assert_solves(solutions, P, M, 1e3 * condition * EPS)
     assert farthest(solutions.shared_eigenvalues, wanted) < 1e-9
+    assert np.iscomplexobj(solutions.shared_eigenvalues) == bool(np.any(wanted.imag))
     brute = kronecker_solutions(P, M)
     assert len(brute) == solutions.nullity
     assert solutions.basis is not None
@@ -124,12 +129,8 @@ def test_planted_jordan_structures_are_found_and_brute_force_agrees(
 @given(structures(8), structures(8), st.integers(0, 2**32 - 1))
 def test_complex_matrices(blocks_P: Blocks, blocks_M: Blocks, seed: int) -> None:
     rng = np.random.default_rng(seed)
-
-    def unitary(n: int) -> np.ndarray:
-        return np.linalg.qr(rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n)))[0]
-
     P, M = jordan(blocks_P) * (1 + 0.5j), jordan(blocks_M) * (1 + 0.5j)
-    U, V = unitary(len(P)), unitary(len(M))
+    U, V = unitary(len(P), rng), unitary(len(M), rng)
     P, M = U @ P @ U.conj().T, V @ M @ V.conj().T
     solutions = sylvester_solutions(P, M)
     assert farthest(solutions.shared_eigenvalues, shared(blocks_P, blocks_M) * (1 + 0.5j)) < 1e-9
@@ -160,6 +161,7 @@ def test_transposition_and_change_of_basis_change_nothing(
         ([(0.5, 1)] * 20, [(0.5, 3)] * 8),
         ([(0.5, 3)] * 8, [(0.5, 1)] * 20),
         ([(0.5, 4), (0.5, 3), (0.5, 2), (0.5, 1)] * 2, [(0.5, 2)] * 7 + [(0.5, 4)]),
+        ([(0.5, 4)] * 9 + [(0.9, 2)], [(0.5, 4)] * 9 + [(0.9, 2)]),
         ([(0.5j, 2), (0.5j, 1)] * 4, [(0.5j, 3), (0.5j, 2)] * 2),
     ],
 )
@@ -180,13 +182,32 @@ def test_clusters_too_large_for_a_dense_decomposition(
     assert counted.residual <= 1e4 * EPS
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weak_links_in_chains_amplify_perturbations_and_are_allowed_for(seed: int) -> None:
+    # in a chain with links 1, 1, 0.1 a perturbation grows tenfold from one kernel to the next
+    rng = np.random.default_rng(seed)
+    chain = 0.5 * np.eye(4) + np.diag([1.0, 1.0, 0.1], 1)
+
+    def perturbed() -> np.ndarray:
+        Q, E = orthogonal(36, rng), rng.standard_normal((36, 36))
+        return Q @ np.kron(np.eye(9), chain) @ Q.T + 1e-10 * E / np.linalg.norm(E, 2)
+
+    P, M = perturbed(), perturbed()
+    solutions = sylvester_solutions(P, M, tolerance=2e-10)
+    assert solutions.nullity == 9 * 9 * 4
+    assert_solves(solutions, P, M, 1e-8)
+
+
 def test_where_only_one_side_has_a_single_eigenvalue_either_side_will_do() -> None:
     # 20 eigenvalues in steps of 1e-8 are one cluster at tolerance 1e-8, and not one eigenvalue
     ladder, single = np.diag(0.5 + 1e-8 * np.arange(20)), 0.5 * np.eye(20)
-    for P, M in ((ladder, single), (single, ladder)):
-        solutions = sylvester_solutions(P, M, tolerance=1e-8)
-        assert solutions.nullity >= 20
-        assert_solves(solutions, P, M, 3e-8)
+    for factor, U in ((1.0, np.eye(20)), (1 + 2j, unitary(20, np.random.default_rng(0)))):
+        for A, B in ((ladder, single), (single, ladder)):
+            P, M = factor * U @ A @ U.conj().T, factor * U.T @ B @ U.conj()
+            solutions = sylvester_solutions(P, M, tolerance=1e-8)
+            assert solutions.nullity >= 20
+            assert_allclose(solutions.shared_eigenvalues, 0.5 * factor, atol=1e-6)
+            assert_solves(solutions, P, M, 3e-8)
 
 
 def test_identity_holds_every_encoder() -> None:
@@ -223,8 +244,7 @@ def test_memory_is_that_of_matrices_not_of_the_operator() -> None:
 # --- near-misses --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("distance", [1e-6, 1e-10])
-@pytest.mark.parametrize("condition", [1.0, 10.0])
+@pytest.mark.parametrize(("distance", "condition"), [(1e-6, 1.0), (1e-6, 10.0), (1e-10, 10.0), (1e-12, 1.0)])
 def test_a_near_miss_is_not_shared_and_its_distance_is_the_gap(distance: float, condition: float) -> None:
     rng = np.random.default_rng(2)
     P = planted([(0.5, 1), (0.9, 1), (-0.3, 1)], rng, condition)
@@ -267,6 +287,16 @@ def test_clustered_eigenvalues_of_one_matrix_do_not_hide_what_they_share() -> No
     assert solutions.nullity == 2
     assert_allclose(solutions.shared_eigenvalues, [0.9, 0.5], atol=1e-8)
     assert_solves(solutions, P, M, 1e-14)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_ill_conditioned_eigenvalue_is_shared_as_far_as_it_is_known(seed: int) -> None:
+    # ‖Π‖ = 1e3: rounding of P, eps‖P‖, moves its eigenvalues a thousand times as much
+    Q = orthogonal(2, np.random.default_rng(seed))
+    P = Q @ np.array([[0.5, 100.0], [0.0, 0.6]]) @ Q.T
+    solutions = sylvester_solutions(P, [[0.5]])
+    assert solutions.nullity == 1
+    assert_solves(solutions, P, np.array([[0.5]]), 1e3 * EPS)
 
 
 @settings(max_examples=25)
@@ -398,6 +428,17 @@ def test_a_complex_inhomogeneous_equation() -> None:
     assert_allclose(solve_sylvester(1j * P, M, 1j * P @ theta - theta @ M), theta, rtol=1e-10)
 
 
+def test_the_inhomogeneous_equation_is_refused_by_its_separation() -> None:
+    rng = np.random.default_rng(10)
+    P, M = rng.standard_normal((8, 8)), rng.standard_normal((8, 8))
+    M += (np.linalg.eigvals(P).real.max() - np.linalg.eigvals(M).real.max() + 1e-6) * np.eye(8)
+    operator = np.kron(np.eye(8), P) - np.kron(M.T, np.eye(8))
+    sep = np.linalg.svd(operator, compute_uv=False)[-1] / (np.linalg.norm(P, 2) + np.linalg.norm(M, 2))
+    solve_sylvester(P, M, np.ones((8, 8)), tolerance=0.9 * sep)
+    with pytest.raises(np.linalg.LinAlgError, match="no single solution"):
+        solve_sylvester(P, M, np.ones((8, 8)), tolerance=1.1 * sep)
+
+
 def test_the_refusal_names_the_closest_eigenvalues() -> None:
     message = r"eigenvalue 0.5\+0j of P and 0.5\+0j of M are 0 apart, and sep\(P, M\) = "
     with pytest.raises(np.linalg.LinAlgError, match=message):
@@ -461,7 +502,8 @@ def test_other_refusals() -> None:
         kronecker_solutions(np.eye(32), np.eye(33))
     with pytest.raises(ValueError, match=r"`right` must have shape \(2, 3\), got \(3, 2\)"):
         solve_sylvester(np.eye(2), 2 * np.eye(3), np.ones((3, 2)))
-    singular = MatrixSystem(np.ones((2, 2)), np.zeros((2, 2)))
+    A = np.random.default_rng(0).standard_normal((4, 3))
+    singular = MatrixSystem(A @ A.T, np.zeros((4, 4)))
     with pytest.raises(np.linalg.LinAlgError, match="needs an invertible `sigma_s`"):
         sylvester_solutions([[0.5]], singular)
     # eigenvalues 1e-6 apart, each side many of them, at a tolerance of 1e-4: neither one value nor few

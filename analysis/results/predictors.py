@@ -1,0 +1,304 @@
+"""Results on predictors that follow the features: R19, R20, R21, R22."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from analysis.alignment import Alignment, align, aligned_field, alignment_rate, feature_commutator
+from analysis.results.registry import AsPrinted, Measurement, Result
+from dynamics.fields import VectorField, error_matrix, fast_predictor_field, full_field
+from dynamics.integrate import integrate
+from dynamics.mode_fields import direct_mode_field, full_mode_field
+from dynamics.mode_fixed_points import saddle_node, weight_decay_fixed_points
+from dynamics.predictors import directpred_predictor, feature_covariance, times
+from dynamics.states import MatrixState, ModeState
+from dynamics.system import MatrixSystem, ModeSystem
+
+EPS = float(np.finfo(np.float64).eps)
+RTOL = 1e-9
+"""Tolerance of the integrations; errors stay within ten times this."""
+
+
+def _orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.linalg.qr(rng.standard_normal((n, n)))[0]
+
+
+def _symbols(letter: str, rows: int, columns: int) -> np.ndarray:
+    import sympy as sp
+
+    return np.array(sp.symbols(f"{letter}0:{rows * columns}", real=True), dtype=object).reshape(rows, columns)
+
+
+def _symbolic_rates() -> dict[str, Any]:
+    import sympy as sp
+
+    names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
+    return dict(zip(names, sp.symbols("tau_o tau_p tau_t eta", positive=True), strict=True))
+
+
+def _vanishes(expressions: Any) -> bool:
+    import sympy as sp
+
+    return all(sp.simplify(sp.expand(entry)) == 0 for entry in np.ravel(np.array(expressions, dtype=object)))
+
+
+# --- R19 ----------------------------------------------------------------------------------------------------
+
+
+def _commutator_derivative(state: MatrixState, d: MatrixState, system: Any) -> Any:
+    """dL/dt for L = F P − P F, by the product rule."""
+    W, P, _ = state
+    F = feature_covariance(W, system)
+    half = times(d.online, system.sigma_s) @ W.T
+    dF = half + half.T
+    return dF @ P + F @ d.predictor - d.predictor @ F - P @ dF
+
+
+def eigenspace_alignment(
+    rng: np.random.Generator,
+    *,
+    field_of: Callable[[Callable[[Any], Any]], VectorField] = aligned_field,
+    rate: Callable[[MatrixState, Any], Any] = alignment_rate,
+    aligned: Callable[..., Alignment] = align,
+) -> Measurement:
+    """R19: dL/dt = −(K L + L K) at a random state, and the bounds along a short run."""
+    n1, n2 = 4, 3
+    system = MatrixSystem(
+        np.full(n1, 1 + rng.uniform(0.1, 1.0)),
+        np.ones(n1),
+        tau_predictor=rng.uniform(0.5, 2.0),
+        weight_decay=rng.uniform(0.0, 0.1),
+    )
+    level, speed = rng.uniform(0.2, 0.9), rng.uniform(0.5, 2.0)
+    field = field_of(lambda t: 1 - (1 - level) * np.exp(-speed * t))
+    P = rng.standard_normal((n2, n2))
+    state = field.constrain(0.0, system.state(rng.standard_normal((n2, n1)), (P + P.T) / 2), system)
+    K, L = rate(state, system), feature_commutator(state, system)
+    measured = _commutator_derivative(state, field(0.0, state, system), system)
+    # the terms of K L and L K, their coefficients at most 2, each a product that rounds by a few n eps of its size
+    F_size, P_size = np.linalg.norm(feature_covariance(state.online, system)), np.linalg.norm(state.predictor)
+    size = 4 * F_size * P_size * (F_size + P_size**2 + P_size + 1)
+    identity = float(np.linalg.norm(measured + K @ L + L @ K))
+    run = integrate(state, system, field, 1.0, rtol=RTOL)
+    alignment = aligned(run, system, field, rtol=RTOL)
+    return Measurement(identity if alignment.holds else np.inf, float(4 * n1 * EPS * size))
+
+
+def prove_eigenspace_alignment() -> bool:
+    """R19 for 2×2 matrices: dL/dt + K L + L K expands to zero."""
+    import sympy as sp
+
+    lambda_s, lambda_d, tau = sp.symbols("lambda_s lambda_d tau", real=True)
+    one = np.array([1, 1], dtype=object)
+    system: Any = SimpleNamespace(sigma_s=lambda_s * one, sigma_d=lambda_d * one, **_symbolic_rates())
+    W = _symbols("w", 2, 2)
+    P = _symbols("p", 1, 3)[0][[[0, 1], [1, 2]]]
+    state = MatrixState(W, P, tau * W)
+    L, K = feature_commutator(state, system), alignment_rate(state, system)
+    derivative = aligned_field(lambda t: tau)(0, state, system)
+    return _vanishes(_commutator_derivative(state, derivative, system) + K @ L + L @ K)
+
+
+# --- R20 ----------------------------------------------------------------------------------------------------
+
+
+def _decoupled(p: Any, s: Any, tau: Any, system: Any) -> tuple[Any, Any, Any]:
+    """dp/dt, ds/dt and dτ/dt of one aligned mode (λd = 1, λs = 1 + σ², τo = 1), as NC writes them."""
+    alpha, beta, eta = 1 / system.tau_predictor, 1 / system.tau_target, system.weight_decay
+    gap = tau - system.lambda_s * p
+    ds = 2 * p * s * gap - 2 * eta * s
+    return alpha * s * gap - eta * p, ds, (beta * (1 - tau) * s - tau * ds / 2) / s
+
+
+def decoupled_dynamics(
+    rng: np.random.Generator,
+    *,
+    field: VectorField = full_field,
+    decoupled: Callable[[Any, Any, Any, Any], tuple[Any, Any, Any]] = _decoupled,
+) -> Measurement:
+    """R20: the matrix flow of an aligned state against the three equations, and the law for s along a run."""
+    n, k = 4, 3
+    lambda_s = 1 + rng.uniform(0.1, 1.0)
+    rates = {
+        "tau_predictor": rng.uniform(0.5, 2.0),
+        "tau_target": rng.uniform(0.5, 2.0),
+        "weight_decay": rng.uniform(0.0, 0.2),
+    }
+    system = MatrixSystem(np.full(n, lambda_s), np.ones(n), **rates)
+    modes = ModeSystem(np.full(k, lambda_s), np.ones(k), **rates)
+    p, s, tau = rng.uniform(-1, 1, k), rng.uniform(0.2, 2.0, k), rng.uniform(0.2, 1.0, k)
+    U, V = _orthogonal(rng, k), _orthogonal(rng, n)[:k]
+    w = np.sqrt(s)
+    state = system.state((U * w) @ V, (U * p) @ U.T, (U * (tau * w)) @ V)
+    dW, dP, dTh = field(0.0, state, system)
+    dw, dth = (U.T @ part @ V.T for part in (dW, dTh))
+    dp, ds, dtau = decoupled(p, s, tau, modes)
+    errors = [
+        U.T @ dP @ U - np.diag(dp),
+        2 * w * dw - np.diag(ds),
+        dth / w - np.diag(tau * np.diag(dw) / w) - np.diag(dtau),
+    ]
+    run = integrate(state, system, field, ts=np.linspace(0.0, 1.0, 5), rtol=RTOL)
+    s_t, p_t = (
+        np.einsum("ji,tjk,ki->ti", U, part, U)
+        for part in (run.states.online @ run.states.online.mT, run.states.predictor)
+    )
+    c = s - system.tau_predictor * p**2
+    decay = np.exp(-2 * system.weight_decay * run.ts)[:, None]
+    errors.append(s_t - system.tau_predictor * p_t**2 - decay * c)
+    # the law holds to the accuracy of the run, 10 RTOL in each of W and P, squared and over √s >= √0.2
+    largest = max(np.max(np.abs(part)) for part in run.states)
+    tolerance = 10 * RTOL * 4 * k * n * (1 + system.tau_predictor) * largest**2
+    return Measurement(float(np.max([np.max(np.abs(error)) for error in errors])), float(tolerance))
+
+
+def prove_decoupled_dynamics() -> bool:
+    """R20: the one-mode field, by the chain rule for s = w1² and τ = θ/w1, and dc/dt = −2ηc."""
+    import sympy as sp
+
+    w1, w2, th, lambda_s = sp.symbols("w1 w2 theta lambda_s", positive=True)
+    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=1, **(_symbolic_rates() | {"tau_online": 1}))
+    dw1, dw2, dth = full_mode_field(0, ModeState(w1, w2, th), system)
+    dp, ds, dtau = _decoupled(w2, w1**2, th / w1, system)
+    c = w1**2 - system.tau_predictor * w2**2
+    dc = 2 * w1 * dw1 - 2 * system.tau_predictor * w2 * dw2
+    return _vanishes(
+        [dw2 - dp, 2 * w1 * dw1 - ds, dth / w1 - th * dw1 / w1**2 - dtau, dc + 2 * system.weight_decay * c]
+    )
+
+
+# --- R21 ----------------------------------------------------------------------------------------------------
+
+
+def fast_predictor(rng: np.random.Generator, *, field: VectorField = fast_predictor_field) -> Measurement:
+    """R21: d(W Wᵀ)/dt at a random state, with Θ = W and with another Θ, and W Wᵀ along a short run."""
+    n1, n2 = 4, 2
+    A, B = rng.standard_normal((2, n1, n1))
+    system = MatrixSystem(A @ A.T / n1 + B @ B.T / n1, A @ A.T / n1, tau_online=rng.uniform(0.5, 2.0))
+    W = _orthogonal(rng, n1)[:n2] * rng.uniform(0.5, 1.5, (n2, 1))
+    changes = []
+    for target in (W, rng.standard_normal((n2, n1))):
+        change = field(0.0, system.state(W, np.eye(n2), target), system).online @ W.T
+        changes.append(np.max(np.abs(change + change.T)))
+    run = integrate(system.state(W, np.eye(n2)), system, field, 1.0, rtol=RTOL)
+    moved = run.states.online @ run.states.online.mT - W @ W.T
+    # 10 RTOL in every entry of W, twice in W Wᵀ; the identity itself holds to rounding, far below
+    tolerance = 10 * RTOL * 2 * n1 * np.max(np.abs(run.states.online)) ** 2
+    return Measurement(float(np.max([*changes, np.max(np.abs(moved))])), float(tolerance))
+
+
+def prove_fast_predictor() -> bool:
+    """R21: τo d(W Wᵀ)/dt = Pᵀ N + Nᵀ P with N = E Wᵀ, which the optimal predictor makes zero."""
+    rates = _symbolic_rates() | {"weight_decay": 0}
+    sigma_s, sigma_d = (_symbols(letter, 1, 3)[0][[[0, 1], [1, 2]]] for letter in "sd")
+    system: Any = SimpleNamespace(sigma_s=sigma_s, sigma_d=sigma_d, **rates)
+    W, P, Th = (_symbols(letter, 2, 2) for letter in "wpt")
+    state = MatrixState(W, P, Th)
+    dW = fast_predictor_field.derivative(0, state, system).online
+    N = error_matrix(state, system) @ W.T
+    balance = N - (Th @ sigma_d @ W.T - P @ feature_covariance(W, system))
+    change = system.tau_online * (dW @ W.T + W @ dW.T) - (P.T @ N + N.T @ P)
+    return _vanishes([balance, change])
+
+
+# --- R22 ----------------------------------------------------------------------------------------------------
+
+
+def direct_predictors(
+    rng: np.random.Generator,
+    *,
+    predictor: Callable[..., Any] = directpred_predictor,
+    field_of: Callable[..., VectorField] = direct_mode_field,
+    threshold: Callable[[ModeSystem], np.ndarray] = saddle_node,
+) -> Measurement:
+    """R22: P = F^½ + ε ‖F‖ I; fixed points and thresholds of P = F^α are those of R15 for a random α."""
+    n, epsilon = 4, rng.uniform(0.01, 0.5)
+    A = rng.standard_normal((n, 2 * n))
+    F = A @ A.T
+    root = predictor(F, epsilon=epsilon) - epsilon * np.linalg.norm(F, 2) * np.eye(n)
+    square = float(np.linalg.norm(root @ root - F) / np.linalg.norm(F))
+
+    # η between 1/(4(1 + σ²)) and 1/4: a mode that augmentation leaves alone, and one that it perturbs
+    alpha, lambda_s = rng.uniform(0.5, 1.5), np.array([1.0, 1 + rng.uniform(1.0, 2.0)])
+    low, high = threshold(ModeSystem(lambda_s, np.ones(2)))[::-1]
+    system = ModeSystem(lambda_s, np.ones(2), weight_decay=low + rng.uniform(0.3, 0.7) * (high - low))
+    field = field_of(epsilon=0.0, exponent=alpha)
+    p = weight_decay_fixed_points(system).points.predictor[[1, 3]]
+    w = np.sqrt(p[:, :1] ** (1 / alpha) / lambda_s[0])
+    pushes = [field(0.0, ModeState(*np.full((3, 2), a)), system).online[0] for a in w[:, 0]]
+    run = integrate(system.state(1.0, 1.0, 1.0), system, field, 200.0, rtol=RTOL)
+    kept, killed = run.final.online
+    # rest to 10 RTOL of weights of size 1; e^{−ηt} of the collapsed mode is smaller than that at t = 200
+    missed = np.abs([kept - w[1, 0], killed, *pushes])
+    held = float(not np.all(np.isnan(p[:, 1])))  # fixed points of the mode that must have none
+    return Measurement(float(np.max([square, held, *missed])), 100 * RTOL)
+
+
+def prove_direct_predictors() -> bool:
+    """R22: at θ = w1, with any predictor p, dw1/dt = w1 (λd p − λs p² − τo η)/τo, the polynomial of R15."""
+    import sympy as sp
+
+    w1, p, lambda_s, lambda_d = sp.symbols("w1 p lambda_s lambda_d", positive=True)
+    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=lambda_d, **_symbolic_rates())
+    dw1, _, dth = direct_mode_field().derivative(0, ModeState(w1, p, w1), system)
+    level = lambda_d * p - lambda_s * p**2 - system.tau_online * system.weight_decay
+    return _vanishes([system.tau_online * dw1 - w1 * level, dth])
+
+
+RESULTS: tuple[Result, ...] = (
+    Result(
+        id="R19",
+        title="eigenspace alignment",
+        statement=(
+            "L = [F, P] obeys dL/dt = −(K L + L K), K = (1 + σ²)(αp F/2 + P²) − τ P + (3/2) η I, F = W Wᵀ. "
+            "While λmin(K) >= λ0, ‖L(t)‖ <= e^{−2 λ0 t} ‖L(0)‖."
+        ),
+        source="NC theorem 3",
+        hypotheses="Σd = I, Σs = (1 + σ²) I, Θ = τ(t) W, symmetric predictor, τo = 1, αp = 1/τp.",
+        as_printed=AsPrinted.YES,
+        trial=eigenspace_alignment,
+        proof=prove_eigenspace_alignment,
+    ),
+    Result(
+        id="R20",
+        title="decoupled dynamics of aligned modes",
+        statement=(
+            "dp/dt = αp s [τ − (1 + σ²) p] − η p; ds/dt = 2 p s [τ − (1 + σ²) p] − 2 η s; "
+            "s dτ/dt = β (1 − τ) s − τ (ds/dt)/2; s = p²/αp + e^{−2ηt} c."
+        ),
+        source="NC, decoupled dynamics of the aligned state",
+        hypotheses="As R19, P and F = W Wᵀ sharing eigenvectors; β = 1/τt.",
+        as_printed=AsPrinted.YES,
+        trial=decoupled_dynamics,
+        proof=prove_decoupled_dynamics,
+    ),
+    Result(
+        id="R21",
+        title="fast predictor conserves the features",
+        statement="With P = W Σd Wᵀ (W Σs Wᵀ)⁻¹ at all times, W Wᵀ is conserved.",
+        source="new",
+        hypotheses="η = 0, W Σs Wᵀ invertible.",
+        as_printed=AsPrinted.NEW,
+        trial=fast_predictor,
+        proof=prove_fast_predictor,
+    ),
+    Result(
+        id="R22",
+        title="DirectPred and DirectSet",
+        statement=(
+            "P = Û diag(p) Ûᵀ with F̂ = Û diag(s) Ûᵀ and p_j = √s_j + ε max s. p = s^α has the fixed points of R15 for "
+            "every α: for η between 1/(4(1 + σ²)) and 1/4 it keeps directions that augmentation leaves alone and "
+            "collapses the others."
+        ),
+        source="NC, DirectPred; thresholds from R15",
+        hypotheses="Fixed points: ε = 0, Θ = W, λd = 1, τo = 1; F̂ is the feature covariance itself.",
+        as_printed=AsPrinted.YES,
+        trial=direct_predictors,
+        proof=prove_direct_predictors,
+    ),
+)
+"""R19, R20, R21 and R22."""

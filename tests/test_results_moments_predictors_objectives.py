@@ -1,0 +1,255 @@
+"""R16–R28 and R30 in the registry: each holds, and each is told apart from a broken version of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.alignment import align, aligned_field, alignment_rate
+from analysis.results import moments, objectives, predictors
+from analysis.results.registry import AsPrinted, Measurement, Result, check, collect
+from analysis.sylvester import sylvester_solutions
+from dynamics.exact import EmaGrowth, ema_growth
+from dynamics.fields import VectorField, fast_predictor_field, full_field
+from dynamics.mode_fields import direct_mode_field
+from dynamics.mode_fixed_points import saddle_node
+from dynamics.modes import spectrum
+from dynamics.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.predictors import directpred_predictor
+from dynamics.states import MatrixState
+from dynamics.system import MatrixSystem
+
+decoupled, ema_step = predictors._decoupled, objectives._ema_step
+RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS])
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+def test_every_result_of_the_group_is_there() -> None:
+    assert list(RESULTS) == [f"R{k}" for k in (*range(16, 29), 30)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_holds(result: Result, seed: int) -> None:
+    assert check(result, n_trials=4, seed=seed).verdict == "holds"
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_what_departs_from_print_says_how(result: Result) -> None:
+    assert bool(result.correction) == (result.as_printed in (AsPrinted.CORRECTED, AsPrinted.REFINED))
+    assert all((result.title, result.statement, result.source, result.hypotheses))
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_is_proved_where_there_is_a_proof(result: Result) -> None:
+    if result.proof is not None:
+        assert result.proof() is True
+    else:
+        assert result.id in ("R18", "R30")
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_one_seed_one_measurement(result: Result) -> None:
+    first, second = (result.trial(np.random.default_rng(7)) for _ in range(2))
+    assert isinstance(first, Measurement)
+    assert first == second
+
+
+# --- mutants ------------------------------------------------------------------------------------------------
+
+
+def field_mutant(field: VectorField, change: Callable[[Any, Any, Any], Any]) -> VectorField:
+    """Return the field with its derivative passed through change(derivative, state, system)."""
+    return replace(
+        field, derivative=lambda t, state, system: change(field.derivative(t, state, system), state, system)
+    )
+
+
+def wrong_target(d: MatrixState, state: MatrixState, system: MatrixSystem) -> MatrixState:
+    """The predictor learns from Θ Σs instead of Θ Σd."""
+    gap = system.sigma_s - system.sigma_d
+    moved = state.target * gap if gap.ndim == 1 else state.target @ gap
+    return d._replace(predictor=d.predictor + moved @ state.online.T / system.tau_predictor)
+
+
+def unsymmetrised(ratio: Callable[[Any], Any]) -> VectorField:
+    field = aligned_field(ratio)
+    return replace(field, derivative=full_field.derivative)
+
+
+def nullity_by_multiplicity(P: np.ndarray, M: np.ndarray) -> Any:
+    """Counts pairs of equal eigenvalues, as if no matrix were defective: Σ size·size for Σ min(size, size)."""
+    found = sylvester_solutions(P, M)
+    away = np.abs(np.subtract.outer(np.linalg.eigvals(P), np.linalg.eigvals(M)))
+    return replace(found, nullity=int(np.sum(away < 1e-3)))
+
+
+def printed_sizes(P: np.ndarray, M: np.ndarray) -> np.ndarray:
+    """RAFT 68 with its factors in the other order, the only way in which the swapped sizes can be multiplied out."""
+    n2, n1 = len(P), len(M)
+    return np.kron(P, np.eye(n1)) - np.kron(np.eye(n2), M.T)
+
+
+def printed_scrambling(sigma_x: Any, basis: Any) -> Moments:
+    """DD F.2: Σs = Σx."""
+    right = Moments.scrambling(sigma_x, basis)
+    broken = object.__new__(Moments)  # Σd ≼ Σs need not hold
+    object.__setattr__(broken, "sigma_s", np.asarray(sigma_x))
+    object.__setattr__(broken, "sigma_d", right.sigma_d)
+    return broken
+
+
+def no_bound(run: Any, system: Any, field: Any, **options: Any) -> Any:
+    return replace(align(run, system, field, **options), holds=False)
+
+
+def slow_ds(p: Any, s: Any, tau: Any, system: Any) -> Any:
+    dp, ds, dtau = decoupled(p, s, tau, system)
+    return dp, ds / 2, dtau
+
+
+def no_ratio_pull(p: Any, s: Any, tau: Any, system: Any) -> Any:
+    dp, ds, _ = decoupled(p, s, tau, system)
+    return dp, ds, (1 - tau) / system.tau_target
+
+
+def printed_ema(w: Any, ema: Any, alpha: Any, eta: Any, gain: Any) -> Any:
+    return ema_step(w, ema, alpha, eta, -gain)
+
+
+def one_sided_contrast(positive: Any, negative: Any) -> Any:
+    """Negative pairs alone: V becomes the covariance of single views."""
+    return -(negative**2).sum(axis=-1).mean() / 2
+
+
+def slowed_predictor(d: MatrixState, state: MatrixState, system: MatrixSystem) -> MatrixState:
+    return d._replace(online=d.online + 0.01 * state.online)
+
+
+def dragged_target(d: Any, state: Any, system: Any) -> Any:
+    return d._replace(target=d.target + state.online)
+
+
+MUTANTS: list[tuple[str, dict[str, Any]]] = [
+    ("R16", {"multiplicative": printed_scrambling}),
+    ("R16", {"additive": lambda x, n: Moments.additive_noise(x, 1.01 * n)}),
+    ("R17", {"solutions": nullity_by_multiplicity}),
+    ("R17", {"operator": printed_sizes}),
+    ("R17", {"operator": lambda P, M: moments.sylvester_operator(P, M.T)}),
+    ("R18", {"field": field_mutant(full_field, wrong_target)}),
+    ("R18", {"ratios": lambda system: spectrum(system) ** 2}),
+    ("R19", {"field_of": unsymmetrised}),
+    ("R19", {"rate": lambda state, system: alignment_rate(state._replace(target=-state.target), system)}),
+    ("R19", {"rate": lambda state, system: alignment_rate(state, replace(system, weight_decay=0.0))}),
+    ("R19", {"rate": lambda state, system: alignment_rate(state, replace(system, tau_predictor=9.0))}),
+    ("R19", {"aligned": no_bound}),
+    ("R20", {"decoupled": slow_ds}),
+    ("R20", {"decoupled": no_ratio_pull}),
+    ("R20", {"field": field_mutant(full_field, wrong_target)}),
+    ("R21", {"field": full_field}),
+    ("R21", {"field": field_mutant(fast_predictor_field, slowed_predictor)}),
+    ("R22", {"predictor": lambda F, epsilon: directpred_predictor(F, epsilon=epsilon, exponent=1.0)}),
+    ("R22", {"predictor": lambda F, epsilon: directpred_predictor(F, epsilon=epsilon, normalise=True)}),
+    ("R22", {"field_of": lambda epsilon, exponent: direct_mode_field(epsilon=0.1, exponent=exponent)}),
+    ("R22", {"threshold": lambda system: 4 * saddle_node(system)}),
+    ("R23", {"factor": lambda alpha, beta: 1 / (alpha + beta)}),
+    ("R23", {"factor": lambda alpha, beta: 1.001 * (1 / alpha + 1 / beta)}),
+    ("R23", {"byol_prime": objectives.raft_loss}),
+    ("R24", {"loss": objectives.raft_loss}),
+    ("R24", {"moments_of": lambda m, a, b: byol_prime_moments(m, a / 2, b)}),
+    ("R24", {"moments_of": raft_moments}),
+    ("R25", {"normalise": lambda z: z}),
+    ("R25", {"raft": objectives.byol_prime_loss}),
+    ("R26", {"loss": objectives.byol_prime_loss}),
+    ("R26", {"moments_of": byol_prime_moments}),
+    ("R27", {"loss": lambda z, target, inner: inner * objectives.tangential_loss(z, target, inner)}),
+    ("R27", {"loss": lambda z, target, inner: ((target - z) ** 2).sum()}),
+    ("R28", {"step": printed_ema}),
+    ("R28", {"growth": lambda a, b, c: EmaGrowth(ema_growth(a, b, c).bound, ema_growth(a, b, c).bound)}),
+    ("R28", {"growth": lambda a, b, c: EmaGrowth(ema_growth(a, b, c).rate, ema_growth(a, b, c).rate / 2)}),
+    ("R30", {"contrastive": one_sided_contrast}),
+    ("R30", {"field": field_mutant(full_field, wrong_target)}),
+    ("R30", {"field": VectorField("still", lambda t, s, system: MatrixState(*(0 * x for x in s)))}),
+]
+
+
+def test_every_result_has_a_mutant() -> None:
+    assert {name for name, _ in MUTANTS} == set(RESULTS)
+
+
+@pytest.mark.parametrize(("name", "subjects"), MUTANTS, ids=[f"{n}-{next(iter(s))}" for n, s in MUTANTS])
+def test_mutant_is_violated(name: str, subjects: dict[str, Any]) -> None:
+    assert check(RESULTS[name], n_trials=3, **subjects).verdict == "violated"
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "attribute", "mutant"),
+    [
+        ("R16", moments, "scrambled", lambda s, d, U: (s, d - U @ (U.T @ d))),
+        ("R17", moments, "sylvester_operator", printed_sizes),
+        ("R19", predictors, "aligned_field", unsymmetrised),
+        ("R20", predictors, "_decoupled", slow_ds),
+        ("R21", predictors, "fast_predictor_field", field_mutant(fast_predictor_field, slowed_predictor)),
+        ("R22", predictors, "direct_mode_field", lambda: field_mutant(direct_mode_field(), dragged_target)),
+        ("R23", objectives, "_factor", lambda alpha, beta: 1 / (alpha + beta)),
+        ("R24", objectives, "byol_prime_moments", raft_moments),
+        ("R25", objectives, "raft_loss", objectives.byol_prime_loss),
+        ("R26", objectives, "raft_moments", byol_prime_moments),
+        ("R27", objectives, "tangential_loss", lambda z, target, inner: ((target - inner * z) ** 2).sum()),
+        ("R28", objectives, "_ema_step", printed_ema),
+    ],
+)
+def test_mutated_proof_fails(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: Any, attribute: str, mutant: Any
+) -> None:
+    monkeypatch.setattr(module, attribute, mutant)
+    proof = RESULTS[name].proof
+    assert proof is not None
+    assert proof() is False
+
+
+# --- what the trials rest on --------------------------------------------------------------------------------
+
+
+def test_the_printed_sylvester_matrix_does_not_fit_its_own_factors() -> None:
+    P, M = np.eye(2), np.eye(3)
+    with pytest.raises(ValueError, match="broadcast"):
+        np.kron(np.eye(2), P) - np.kron(M.T, np.eye(3))
+
+
+def test_the_population_lists_every_pair_of_views_once() -> None:
+    x1, x2, found = objectives._population(np.random.default_rng(0), 3)
+    assert len(x1) == len(x2) == 6 * 3 * 3
+    assert len({(*a, *b) for a, b in zip(x1.tolist(), x2.tolist(), strict=True)}) == len(x1)
+    # sums of 54 products
+    np.testing.assert_allclose(x1.T @ x1 / len(x1), found.sigma_s, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(x2.T @ x1 / len(x1), found.sigma_d, rtol=1e-13, atol=1e-14)
+
+
+def test_tangential_gradient_does_not_turn_round_below_a_right_angle() -> None:
+    z, target = np.array([1.0, 0.0]), np.array([-0.6, 0.8])
+    inner = z @ target
+    slope = objectives._slope(lambda z: objectives.tangential_loss(z, target, inner), z)
+    np.testing.assert_allclose(slope, -2 * (target - inner * z), rtol=1e-14, atol=1e-14)
+    assert objectives.tangential_loss(z, target, inner) < 0
+
+
+def test_optimisers_are_odd_in_weights_and_gradients() -> None:
+    w, g = {"a": np.array([1.0, -2.0])}, {"a": np.array([0.3, 1e-5])}
+    for root in (True, False):
+        one, other = (objectives._Adam(w, rate=0.1, decay=0.01, root=root) for _ in range(2))
+        moved, mirrored = one.step(w, g), other.step({"a": -w["a"]}, {"a": -g["a"]})
+        np.testing.assert_array_equal(moved["a"], -mirrored["a"])
+
+
+def test_adam_takes_the_published_first_step() -> None:
+    w, g = {"a": np.array([1.0])}, {"a": np.array([0.5])}
+    step = objectives._Adam(w, rate=0.1, decay=0.0, root=True).step(w, g)["a"]
+    # bias-corrected m = g and v = g²
+    np.testing.assert_allclose(step, 1 - 0.1 * 0.5 / (0.5 + objectives.ADAM_EPSILON), rtol=1e-14)
