@@ -575,9 +575,10 @@ def _save_simulation(
 
 
 def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
-    from analysis.simulation import ModeSimulation
     from figures.pages import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
+
+    from analysis.simulation import ModeSimulation
 
     if isinstance(simulation, ModeSimulation):
         save(figure_mode_simulation(simulation), path)
@@ -772,6 +773,7 @@ def stability(
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
     from analysis import stability as theory
+    from analysis.pair_conditions import decoupled_form, pair_conditions
     from analysis.simulation import plain
 
     if system.variant is not Variant.FULL:
@@ -781,8 +783,9 @@ def stability(
     start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed))
     result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
     conditions = []
-    if theory.decoupled_form(start, full, tolerance=tolerance) is not None:
-        conditions = theory.pair_conditions(start, full, tolerance=tolerance)
+    r10_applies = full.weight_decay == 0 and system.objective is not Objective.RAFT
+    if r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
+        conditions = pair_conditions(start, full, tolerance=tolerance)
     counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
     report: dict[str, Any] = {
         "residual": result.residual,
@@ -959,8 +962,9 @@ def _augmentation_names() -> dict[str, str]:
 
 
 def _format_names() -> dict[str, str]:
-    from dynamics.storage import SUFFIXES
     from figures.style import PICTURES
+
+    from dynamics.storage import SUFFIXES
 
     return {"--out": ", ".join(SUFFIXES), "--plot": ", ".join(PICTURES)}
 

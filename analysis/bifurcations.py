@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -21,6 +22,7 @@ from dynamics.system import ModeSystem
 
 Method = Literal["auto", "closed form", "continuation"]
 Objective = Literal["byol", "byol-prime", "raft"]
+Kind = Literal["saddle-node", "branch-point", "hopf"]
 
 PARAMETERS = {
     "lambda-s": -np.inf,
@@ -57,7 +59,7 @@ class SpecialPoint(NamedTuple):
         More about it, in words.
     """
 
-    type: Literal["saddle-node", "branch-point", "hopf"]
+    type: Kind
     parameter: str
     value: float
     online: float
@@ -213,16 +215,14 @@ class _Family:
 
 
 def _system(q: _Letters) -> ModeSystem:
-    return ModeSystem(
-        q.ls, q.ld, tau_online=q.to, tau_predictor=q.tp, tau_target=q.tt, weight_decay=q.eta
-    )
+    return ModeSystem(q.ls, q.ld, tau_online=q.to, tau_predictor=q.tp, tau_target=q.tt, weight_decay=q.eta)
 
 
 # --- pseudo-arclength continuation --------------------------------------------------------------------------
 
 
 class _Event(NamedTuple):
-    type: Literal["saddle-node", "branch-point", "hopf"]
+    type: Kind
     z: np.ndarray
     tangent: np.ndarray  # of the path that met it
 
@@ -263,9 +263,8 @@ def _trace(family: _Family, start: np.ndarray, direction: np.ndarray) -> _Path:
     path = _Path([start])
     z, t, h, side = start, direction, LONGEST_STEP / 4, 0.0
     while len(path.points) < MAX_POINTS and h > SHORTEST_STEP:
-        guess = z + h * t
-        new = _newton(lambda y: np.append(family.equations(y), (y - guess) @ t), guess)  # noqa: B023
-        if new is None or np.linalg.norm(new - guess) > h / 2:
+        new = _corrected(family, z + h * t, t)
+        if new is None or np.linalg.norm(new - z - h * t) > h / 2:
             h /= 2
             continue
         cross = _tangent(family, new)
@@ -274,15 +273,168 @@ def _trace(family: _Family, start: np.ndarray, direction: np.ndarray) -> _Path:
             h /= 2
             continue
         if not 0 <= new[2] <= 1:
-            path.points.append(_landing(family, z, new))
-            _check_end(family, path, t)
+            end = _landing(family, z, new)
+            path.points.append(end)
+            path.events += _events_at_end(family, end, t_new)
             return path
-        if (event := _event(family, z, t, side, new, t_new, float(cross @ t_new))) is not None:
-            path.events.append(event)
-            path.points.append(event.z)
-        z, t, h, side = new, t_new, min(1.5 * h, LONGEST_STEP), float(cross @ t_new)
+        side_new = float(cross @ t_new)
+        for kind in _changes(family, z, t, side, new, t_new, side_new):
+            event = _located(family, kind, (z + new) / 2, t)
+            path.complete &= event is not None
+            if event is not None and (kind != "hopf" or family.gains(event.z)[1] > 0):
+                path.events.append(event)
+                path.points.append(event.z)
+        z, t, h, side = new, t_new, min(1.5 * h, LONGEST_STEP), side_new
         path.points.append(z)
         if len(path.points) > 9 and np.linalg.norm(z - start) < h and t @ direction > 0.9:
             return path
     path.complete = False
     return path
+
+
+def _corrected(family: _Family, guess: np.ndarray, t: np.ndarray) -> np.ndarray | None:
+    """Bring a guess to the curve at a right angle to t."""
+    return _newton(lambda z: np.append(family.equations(z), (z - guess) @ t), guess)
+
+
+def _landing(family: _Family, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Where a curve leaves the range."""
+    end = 0.0 if outside[2] < 0 else 1.0
+    guess = inside + (end - inside[2]) / (outside[2] - inside[2]) * (outside - inside)
+    x = _newton(lambda x: family.equations(np.append(x, end)), guess[:2])
+    return np.append(guess[:2] if x is None else x, end)
+
+
+def _changes(
+    family: _Family,
+    z: np.ndarray,
+    t: np.ndarray,
+    side: float,
+    new: np.ndarray,
+    t_new: np.ndarray,
+    side_new: float,
+) -> list[Kind]:
+    """Kinds of special points that a step has passed, by the signs of their test functions."""
+    kinds: list[Kind] = []
+    if side * side_new < 0:
+        kinds.append("branch-point")
+    elif t[2] * t_new[2] < 0:
+        kinds.append("saddle-node")
+    if family.trace(z) * family.trace(new) < 0:
+        kinds.append("hopf")
+    return kinds
+
+
+def _located(family: _Family, kind: Kind, guess: np.ndarray, t: np.ndarray) -> _Event | None:
+    """Solve for a special point: the equations, and what makes it special."""
+    U, _, Vt = np.linalg.svd(family.jacobian(guess)[:, :2])
+
+    def branch_point(u: np.ndarray) -> np.ndarray:
+        z, psi, b = (
+            u[:3],
+            u[3:5],
+            u[5],
+        )  # b ψ unfolds the equations, whose derivative has a left null vector ψ
+        return np.concatenate([family.equations(z) + b * psi, psi @ family.jacobian(z), [psi @ psi - 1]])
+
+    def fold(u: np.ndarray) -> np.ndarray:
+        z, phi = u[:3], u[3:]  # the derivative by w1 and w2 alone has a null vector φ
+        return np.concatenate([family.equations(z), family.jacobian(z)[:, :2] @ phi, [phi @ phi - 1]])
+
+    match kind:
+        case "branch-point":
+            u = _newton(branch_point, np.concatenate([guess, U[:, -1], [0.0]]))
+        case "saddle-node":
+            u = _newton(fold, np.concatenate([guess, Vt[-1]]))
+        case "hopf":
+            u = _newton(lambda z: np.append(family.equations(z), family.trace(z)), guess)
+    if u is None or np.linalg.norm(u[:3] - guess) > 4 * LONGEST_STEP:
+        return None
+    return _Event(kind, u[:3], t)
+
+
+def _events_at_end(family: _Family, end: np.ndarray, t: np.ndarray) -> list[_Event]:
+    """Special point on the very border of the range, where no sign can change any more."""
+    singular = np.linalg.svd(family.jacobian(end), compute_uv=False)
+    kinds: list[Kind] = []
+    if singular[1] < 1e-3 * singular[0]:
+        kinds.append("branch-point")
+    elif abs(t[2]) < 1e-3:
+        kinds.append("saddle-node")
+    events = [_located(family, kind, end, t) for kind in kinds]
+    return [event for event in events if event is not None and np.linalg.norm(event.z - end) < LOCATED]
+
+
+def _directions(family: _Family, z: np.ndarray) -> list[np.ndarray]:
+    """Tangents of the two curves through a branch point, from the quadratic form ψᵀ J' on the null space of J."""
+    U, _, Vt = np.linalg.svd(family.jacobian(z))
+    psi, null = U[:, -1], Vt[1:]
+    h = 1e-6
+    form = np.array(
+        [psi @ (family.jacobian(z + h * n) - family.jacobian(z - h * n)) @ null.T / (2 * h) for n in null]
+    )
+    discriminant = form[0, 1] ** 2 - form[0, 0] * form[1, 1]
+    if discriminant <= 0:
+        return []
+    # of a x² + 2 b x y + d y² = 0 with the roots written so that neither cancels
+    q = -(form[0, 1] + np.copysign(np.sqrt(discriminant), form[0, 1]))
+    roots = np.array([[q, form[0, 0]], [form[1, 1], q]]) @ null
+    return [root / np.linalg.norm(root) for root in roots]
+
+
+def _holds(family: _Family, path: _Path, z: np.ndarray) -> bool:
+    """Whether a path runs through a fixed point."""
+    for a, b in pairwise(path.points):
+        if (a[2] - z[2]) * (b[2] - z[2]) <= 0:
+            share = (z[2] - a[2]) / (b[2] - a[2]) if a[2] != b[2] else 0.0
+            x = _newton(lambda x: family.equations(np.append(x, z[2])), (a + share * (b - a))[:2])
+            if x is not None and np.linalg.norm(x - z[:2]) < LOCATED:
+                return True
+    return False
+
+
+def _all_paths(family: _Family) -> list[_Path]:
+    """Follow every branch that meets a seed, and at branch points the one that crosses it."""
+    paths: list[_Path] = []
+    passed: list[tuple[np.ndarray, np.ndarray]] = []  # branch points, with the tangents of paths through them
+    starts: list[tuple[np.ndarray, np.ndarray | None]] = [
+        (seed, None) for place in SEEDS for seed in family.seeds(place)
+    ]
+    while starts:
+        z, direction = starts.pop(0)
+        if direction is None:
+            if any(_holds(family, path, z) for path in paths):
+                continue
+            cross = _tangent(family, z)
+            direction = cross / np.linalg.norm(cross)
+        elif any(np.linalg.norm(z - at) < LOCATED and abs(direction @ t) > 0.9 for at, t in passed):
+            continue
+        else:
+            passed.append((z, direction))
+        there, back = _trace(family, z, direction), _trace(family, z, -direction)
+        path = _Path(
+            [*back.points[:0:-1], *there.points],
+            [*back.events, *there.events],
+            back.complete and there.complete,
+        )
+        paths.append(path)
+        for event in path.events:
+            if event.type == "branch-point":
+                tangents = sorted(_directions(family, event.z), key=lambda t: abs(t @ event.tangent))
+                starts += [(event.z, tangents[0])] if tangents else []
+                passed.append((event.z, tangents[-1] if tangents else event.tangent))
+    return paths
+
+
+def _continued(family: _Family) -> tuple[list[Branch], list[SpecialPoint]]:
+    branches, points = [], []
+    known: list[_Event] = []
+    for path in _all_paths(family):
+        z = np.array(path.points)
+        w1, w2 = family.unit * z[:, 0], family.unit * z[:, 1]
+        branches.append(_branch(family, "", family.value(z.T), w1, w2, path.complete))
+        for event in path.events:
+            if not any(np.linalg.norm(event.z - other.z) < LOCATED for other in known):
+                known.append(event)
+                points.append(...)
+    return branches, points

@@ -16,7 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.stability import classify, fixed_point_residual, jacobian_operator
+from analysis.adapted import fixed_point_residual
+from analysis.jacobian import jacobian_operator
+from analysis.stability import classify
 from dynamics.fields import VectorField, full_field
 from dynamics.mode_fields import MODE_FIELDS
 from dynamics.mode_fixed_points import leaf_eigenvalues, weight_decay_fixed_points

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
+from analysis.adapted import fixed_point_residual
 from analysis.fixed_points import (
     LEAVES,
     FixedPoint,
@@ -26,7 +27,8 @@ from analysis.fixed_points import (
     fixed_points,
     polish,
 )
-from analysis.stability import dense_jacobian, fixed_point_residual, stability
+from analysis.jacobian import dense_jacobian
+from analysis.stability import stability
 from dynamics.fields import full_field
 from dynamics.integrate import integrate
 from dynamics.invariants import mode_invariant
