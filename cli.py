@@ -575,10 +575,9 @@ def _save_simulation(
 
 
 def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
+    from analysis.simulation import ModeSimulation
     from figures.pages import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
-
-    from analysis.simulation import ModeSimulation
 
     if isinstance(simulation, ModeSimulation):
         save(figure_mode_simulation(simulation), path)
@@ -962,9 +961,8 @@ def _augmentation_names() -> dict[str, str]:
 
 
 def _format_names() -> dict[str, str]:
-    from figures.style import PICTURES
-
     from dynamics.storage import SUFFIXES
+    from figures.style import PICTURES
 
     return {"--out": ", ".join(SUFFIXES), "--plot": ", ".join(PICTURES)}
 

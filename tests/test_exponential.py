@@ -113,6 +113,23 @@ def test_a_krylov_space_stops_when_it_is_invariant_full_or_empty() -> None:
     np.testing.assert_array_equal(spaces["empty"].lift(phi), np.zeros(4))
 
 
+def test_a_space_that_is_nearly_invariant_is_not_taken_for_invariant() -> None:
+    A = np.array([[1.0, 0.0], [1e-6, 2.0]])
+    krylov = Krylov(lambda x: A @ x, np.array([1.0, 0.0]), 2)
+    while krylov.grow():
+        pass
+    assert krylov.dimension == 2
+
+
+def test_the_basis_of_a_stiff_system_stays_orthonormal() -> None:
+    rates = np.logspace(0, 8, 40)
+    krylov = Krylov(lambda x: rates * x, np.ones(40), 30)
+    while krylov.grow():
+        pass
+    V = np.array([krylov.lift(e) for e in np.eye(30)]) / krylov.norm
+    np.testing.assert_allclose(V @ V.T, np.eye(30), atol=1e-14)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("time", [0.1, 0.5, 2.0])
 def test_phi_times_a_vector_is_as_good_as_asked(order: int, time: float) -> None:
@@ -268,6 +285,15 @@ def test_a_space_too_small_for_the_step_shortens_it() -> None:
     )
     assert len(run.t) > 5
     np.testing.assert_allclose(run.y[:, -1], expm(20 * A) @ y, atol=10 * 1e-6)
+
+
+def test_the_last_step_ends_exactly_at_the_bound() -> None:
+    spans = np.sort(np.random.default_rng(0).uniform(-10, 10, (200, 2)))
+    assert any(t0 + (bound - t0) != bound for t0, bound in spans)  # t + h would miss some of them
+    for t0, bound in spans:
+        solver = ExponentialRosenbrock(lambda t, y: -y, t0, np.ones(2), bound, first_step=20.0)
+        solver.step()
+        assert (solver.status, solver.t) == ("finished", bound)
 
 
 # --- stiff and singular flows -------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from dynamics.integrate import (
     spectral_radius,
     travel,
 )
-from dynamics.mode_fields import full_mode_field, tied_mode_field
+from dynamics.mode_fields import full_mode_field, no_predictor_mode_field, tied_mode_field
 from dynamics.states import MatrixState, ModeState, pack, random_state
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -183,7 +183,7 @@ def test_an_end_time_before_rest_is_reported_and_one_after_it_is_steady() -> Non
 def test_a_crawl_is_slow_after_the_horizon() -> None:
     run = integrate(ONE.state(-0.1, -0.1, -0.1), ONE, tied_mode_field)
     ended(run, Status.SLOW)
-    assert run.t == HORIZON * natural_time(ONE)
+    assert run.t == HORIZON * natural_time(ONE) == 1e6 * 2
     # dw/dt = λd w² in the end: w = −1/(λd t), up to a relative ln(t)/t
     assert run.final.online[0] == pytest.approx(-1 / (0.5 * run.t), rel=1e-3)
 
@@ -199,6 +199,14 @@ def test_a_flow_without_bound_has_diverged(method: str) -> None:
     late = integrate(weights, network, full_field, ts=[0.0, 0.1, 1e3], method=method, rtol=1e-5)
     ended(late, Status.DIVERGED)
     assert_array_equal(late.ts[:2], [0.0, 0.1])
+
+
+def test_growth_that_never_ends_is_stopped_while_it_is_finite() -> None:
+    # R11 with λd > λs: exponential growth, which no finite time makes infinite
+    louder = ModeSystem(1.0, 2.0)
+    run = integrate(louder.state(0.5, 1.0, 0.5), louder, no_predictor_mode_field)
+    ended(run, Status.DIVERGED)
+    assert 1e6 < largest(run.final) <= 2e8
 
 
 @pytest.mark.parametrize("method", METHODS)
