@@ -29,10 +29,8 @@ _MOMENTS, _TIMES = ("lambda-s", "lambda-d"), ("tau-online", "tau-predictor", "ta
 PARAMETERS = (*_MOMENTS, *_TIMES, "weight-decay", "invariant", "alpha", "beta")
 """What can move."""
 
-LONGEST_STEP = 0.02  # of arclength, in units of the range and of the largest weight
-SHORTEST_STEP = 1e-9
-MAX_POINTS = 5000
-ESCAPED = 10.0
+LONGEST_STEP, SHORTEST_STEP = 0.02, 1e-9  # of arclength, in units of the range and of the largest weight
+MAX_POINTS, ESCAPED = 5000, 10.0
 SEEDS = (0.001, 0.2137, 0.4519, 0.6871, 0.999)  # places in the range where continuation looks for branches
 LOCATED = 1e-6  # points closer than this are one; Newton's method finds each to some 1e-12
 
@@ -44,14 +42,12 @@ class SpecialPoint(NamedTuple):
 
     Parameters
     ----------
-    type
-        "saddle-node", "branch-point" (pitchfork or transcritical, see `note`) or "hopf".
+    type, note
+        "saddle-node", "branch-point" or "hopf", and more in words, such as "pitchfork" or "transcritical".
     parameter, value
         Name of the parameter, and where it happens.
     online, predictor, target
         The fixed point, w1, w2, θ.
-    note
-        More about it, in words.
     """
 
     type: Kind
@@ -101,10 +97,8 @@ class Bifurcation:
 
     Parameters
     ----------
-    parameter, interval
-        What moves, and from where to where.
-    method
-        "closed form" or "continuation".
+    parameter, interval, method
+        What moves, from where to where, and whether by "closed form" or "continuation".
     branches, points
         Everything found; points by ascending value.
     """
@@ -247,11 +241,6 @@ def _newton(function: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> 
     return u if np.max(np.abs(function(u))) < 1e-11 else None
 
 
-def _tangent(family: _Family, z: np.ndarray) -> np.ndarray:
-    """Direction of the curve times the area that the two equations span, which is 0 at a branch point."""
-    return np.cross(*family.jacobian(z))
-
-
 def _trace(family: _Family, start: np.ndarray, direction: np.ndarray) -> _Path:
     """Follow a curve from a start to the end of the range, or to the start again."""
     path = _Path([start])
@@ -261,7 +250,9 @@ def _trace(family: _Family, start: np.ndarray, direction: np.ndarray) -> _Path:
         if new is None or np.linalg.norm(new - z - h * t) > h / 2:
             h /= 2
             continue
-        cross = _tangent(family, new)
+        cross = np.cross(
+            *family.jacobian(new)
+        )  # along the curve; 0 at a branch point, turned round behind it
         side_new = float(cross @ t)
         t_new = np.copysign(1.0, side_new) * cross / np.linalg.norm(cross)
         if t_new @ t < 0.95:
@@ -317,7 +308,7 @@ def _landing(family: _Family, inside: np.ndarray, outside: np.ndarray) -> np.nda
 
 def _located(family: _Family, kind: Kind, guess: np.ndarray, t: np.ndarray) -> _Event | None:
     """Solve for a special point: the two equations, and what makes it special."""
-    U, _, Vt = np.linalg.svd(family.jacobian(guess)[:, :2])
+    jacobian = family.jacobian(guess)
 
     def branch_point(u: np.ndarray) -> np.ndarray:
         z, psi, b = u[:3], u[3:5], u[5]  # the Jacobian has a left null vector ψ; b ψ unfolds the equations
@@ -329,9 +320,9 @@ def _located(family: _Family, kind: Kind, guess: np.ndarray, t: np.ndarray) -> _
 
     match kind:
         case "branch-point":
-            u = _newton(branch_point, np.concatenate([guess, U[:, -1], [0.0]]))
+            u = _newton(branch_point, np.concatenate([guess, np.linalg.svd(jacobian)[0][:, -1], [0.0]]))
         case "saddle-node":
-            u = _newton(fold, np.concatenate([guess, Vt[-1]]))
+            u = _newton(fold, np.concatenate([guess, np.linalg.svd(jacobian[:, :2])[2][-1]]))
         case "hopf":
             u = _newton(lambda z: np.append(family.equations(z), family.trace(z)), guess)
     if u is None or np.linalg.norm(u[:3] - guess) > 4 * LONGEST_STEP:
@@ -385,7 +376,7 @@ def _all_paths(family: _Family) -> list[_Path]:
         if t is None:
             if any(_holds(family, path, z) for path in paths):
                 continue
-            t = _tangent(family, z)
+            t = np.cross(*family.jacobian(z))
             t /= np.linalg.norm(t)
         elif any(np.linalg.norm(z - at) < LOCATED and abs(t @ along) > 0.9 for at, along in passed):
             continue
@@ -437,8 +428,8 @@ def _point(family: _Family, event: _Event) -> SpecialPoint:
     z = np.where(np.abs(event.z) < 1e-12, 0.0, event.z)  # below the accuracy of Newton's method
     note = ""
     if event.type == "branch-point":
-        upright = any(abs(t[2]) < LOCATED for t in _directions(family, event.z))
-        note = "pitchfork" if upright else "transcritical"
+        n_turning = sum(abs(t[2]) < LOCATED for t in _directions(family, event.z))
+        note = ("transcritical", "pitchfork", "both branches turn here")[n_turning]
     elif event.type == "saddle-node" and not family.balanced and not np.any(z[:2]):
         note = CONE
     w1, w2 = (family.unit * z[:2]).tolist()
@@ -600,8 +591,8 @@ def _family(
         raise ValueError(f"`weight_decay` must be 0 for the invariant to move, got {numbers[-1]}")
     if (invariant is None) != (decays or parameter == "invariant"):
         raise ValueError(
-            "`invariant` must be given at weight decay 0, where fixed points form lines and are isolated on one"
-            f" leaf only, and left out where it moves or weight decay takes it to 0, got {invariant}"
+            "`invariant` must be given at weight decay 0, where fixed points form lines and only those on one"
+            f" leaf are isolated, and left out where it moves or weight decay takes it to 0, got {invariant}"
         )
     if invariant is not None and not np.isfinite(invariant):
         raise ValueError(f"`invariant` must be finite, got {invariant}")

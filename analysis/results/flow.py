@@ -67,7 +67,8 @@ def prediction_loss(prediction: Any, target: Any, other: Any) -> Any:
 
 def symmetrised_loss(prediction: Any, target: Any, other: Any) -> Any:
     """½‖P W x1 − Θ x2‖² + ½‖P W x2 − Θ x1‖²."""
-    return prediction_loss(prediction, target, other) + prediction_loss(*other, None)
+    prediction2, target1 = other
+    return prediction_loss(prediction, target, other) + prediction_loss(prediction2, target1, None)
 
 
 def _mean_loss(loss: Loss, state: Any, pairs: Any) -> Any:
@@ -348,7 +349,9 @@ RESULTS: tuple[Result, ...] = (
     Result(
         id="R29",
         title="symmetrised loss",
-        statement="Swapping the views leaves Σs and Σd unchanged: the symmetric loss has the same flow at twice the speed.",
+        statement=(
+            "Swapping the views leaves Σs and Σd unchanged: the symmetric loss has the same flow at twice the speed."
+        ),
         source="BYOL, symmetrised loss",
         hypotheses="Both views of one distribution, drawn independently given the sample.",
         as_printed=AsPrinted.YES,

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from analysis.adapted import fixed_point_residual
 from analysis.fates import Prediction, predict_fates
+from analysis.jacobian import dense_jacobian, mode_jacobian
 from analysis.network_fixed_points import polish
+from analysis.pair_conditions import pair_conditions
 from analysis.results.flow import ATOL, EPS, RTOL, orthogonal, random_rates, symbolic_rates, symbols, vanishes
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import characteristic_gap, mode_symbols, symbolic_jacobian
-from analysis.pair_conditions import pair_conditions
-from analysis.jacobian import dense_jacobian
-from analysis.jacobian import mode_jacobian
-from analysis.adapted import fixed_point_residual
 from analysis.stability import stability
 from dynamics.fields import VectorField, full_field
 from dynamics.integrate import integrate
@@ -54,8 +53,11 @@ def fixed_point_condition(
     near = MatrixState(*(part + 0.02 * rng.standard_normal(part.shape) for part in state))
     found = rest(near, system).state
     W, P, Th = found
-    left = float(np.linalg.norm(pack(field(0.0, found, system))))
-    errors += [float(np.linalg.norm(P @ W @ system.sigma_s - W @ system.sigma_d)), float(np.linalg.norm(Th - W))]
+    left = float(np.linalg.norm(pack(full_field(0.0, found, system))))
+    errors += [
+        float(np.linalg.norm(P @ W @ system.sigma_s - W @ system.sigma_d)),
+        float(np.linalg.norm(Th - W)),
+    ]
     # Pᵀ E = τo dW/dt bounds E, and E = W Σd − P W Σs + (Θ − W) Σd with Θ − W = −τt dΘ/dt
     smallest = np.linalg.svd(P, compute_uv=False)[-1]
     reach = system.tau_online / smallest + system.tau_target * (1 + np.linalg.norm(system.sigma_d))
@@ -159,12 +161,14 @@ def exact_fate(
     begin = system.state(*start[:, kept])
     end = predict(begin, system, decide_sign=True)
     run = integrate(begin, system, field, ts=np.linspace(0.0, 200.0, 2), rtol=RTOL, atol=ATOL)
-    gaps = [np.max(np.abs(a - b)) for a, b in zip(run.final, (end.online, end.predictor, end.target), strict=True)]
-    # only c, known to 2(τo + τp) size times the run's error, moves the end: by δc/(2 τ size) of what does not vanish
+    gaps = [
+        np.max(np.abs(a - b)) for a, b in zip(run.final, (end.online, end.predictor, end.target), strict=True)
+    ]
+    # c, known to 2(τo + τp) size times the run's error, moves the end by δc/(2τ weight), a weight of that end that
+    # does not vanish: on rates above `slowest` no smaller than some `slowest` of the unit scale
     size = max(float(np.max(np.abs(part))) for part in run.states)
-    least = np.min(np.maximum(np.where(learns, to_learned[:, 1].real * 0 + 1, 1)[kept] * slowest, slowest))
-    time_scales = (system.tau_online + system.tau_predictor) / min(system.tau_online, system.tau_predictor)
-    return Measurement(float(np.max(gaps)), float(time_scales * size / least * 10 * (RTOL * size + ATOL)))
+    rates_ratio = (system.tau_online + system.tau_predictor) / min(system.tau_online, system.tau_predictor)
+    return Measurement(float(np.max(gaps)), float(rates_ratio * size / slowest * 10 * (RTOL * size + ATOL)))
 
 
 def prove_exact_fate() -> bool:
@@ -275,7 +279,7 @@ def pair_block(p: Any, w: Any, lambda_s: Any, lambda_d: Any, system: Any) -> lis
 
 
 def _decoupled_point(
-    rng: np.random.Generator, amplitude: np.ndarray | None = None
+    rng: np.random.Generator,
 ) -> tuple[MatrixState, MatrixSystem, ModeSystem, np.ndarray, np.ndarray, np.ndarray]:
     """Fixed point with rows 0 and 1 on modes 0 and 1 of 4 and row 2 collapsed; its p, w and the directions."""
     n1, n2 = 4, 3
@@ -284,7 +288,7 @@ def _decoupled_point(
     sigma_s, sigma_d = (U * lambda_s) @ U.T, (U * (r * lambda_s)) @ U.T
     rates = random_rates(rng)
     system = MatrixSystem((sigma_s + sigma_s.T) / 2, (sigma_d + sigma_d.T) / 2, **rates)
-    w = np.append(rng.uniform(0.1, 1.0, 2), 0.0) if amplitude is None else amplitude
+    w = np.append(rng.uniform(0.1, 1.0, 2), 0.0)
     p = np.append(r[:2], rng.uniform(-1.0, 1.5))
     state = expand_modes(ModeState(w, p, w), U.T[:n2])
     return state, system, ModeSystem(lambda_s, r * lambda_s, **rates), p, w, U
@@ -315,7 +319,9 @@ def exact_spectrum(
         expected[np.ix_([at[k] for k in kept], [at[k] for k in kept])] = B[np.ix_(kept, kept)]
     found = spectrum(state, system)
     size, n = float(np.linalg.norm(expected)), len(J)
-    sums = [abs(np.sum(found.eigenvalues**k) - np.trace(np.linalg.matrix_power(expected, k))) for k in (1, 2, 3)]
+    sums = [
+        abs(np.sum(found.eigenvalues**k) - np.trace(np.linalg.matrix_power(expected, k))) for k in (1, 2, 3)
+    ]
     # entries are sums of n1 products, turned twice; forced zeros are set to 0 from within `zero_spread`
     tolerance = 64 * n * EPS * (1 + size) ** 3 + n * found.zero_spread
     return Measurement(float(max(np.max(np.abs(J - expected)), *sums)), float(tolerance))
@@ -325,7 +331,9 @@ def _symbolic_point(n1: int) -> tuple[Any, Any, Any, Any]:
     """Row 0 on mode 0, row 1 collapsed with any p, in the modes' coordinates: derivative, variables, values."""
     import sympy as sp
 
-    ls, ld = (np.array(mode_symbols(*(f"{name}{j}" for j in range(n1))), dtype=object) for name in ("ls", "ld"))
+    ls, ld = (
+        np.array(mode_symbols(*(f"{name}{j}" for j in range(n1))), dtype=object) for name in ("ls", "ld")
+    )
     w, p1 = sp.symbols("w p1", real=True)
     system: Any = SimpleNamespace(sigma_s=ls, sigma_d=ld, **symbolic_rates() | {"weight_decay": 0})
     state = MatrixState(symbols("W", 2, n1), symbols("P", 2, 2), symbols("T", 2, n1))
@@ -361,7 +369,7 @@ def stable_points(
     rng: np.random.Generator, *, conditions: Callable[[MatrixState, MatrixSystem], Any] = pair_conditions
 ) -> Measurement:
     """R10: one growing eigenvalue of the assembled Jacobian for each unstable pair, at any and at balanced points."""
-    state, system, modes, p, w, _ = _decoupled_point(rng)
+    state, system, modes, p, _, _ = _decoupled_point(rng)
     balanced = np.append(np.sqrt(system.tau_predictor / system.tau_online) * modes.ratio[:2], 0.0)
     miscounted = 0
     for point in (state, expand_modes(ModeState(balanced, p, balanced), _rows_of(state))):

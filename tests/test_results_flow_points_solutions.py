@@ -1,0 +1,203 @@
+"""R1–R15 and R29 in the registry: each holds, and each is told apart from a broken version of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.fates import predict_fates
+from analysis.pair_conditions import pair_conditions
+from analysis.results import flow, points, solutions
+from analysis.results.registry import AsPrinted, Measurement, Result, check, collect
+from dynamics import exact
+from dynamics.fields import VectorField, full_field, no_ema_field, no_predictor_field, no_stop_gradient_field
+from dynamics.invariants import balance_drift, eigenvalue_floor, rank_floor
+from dynamics.mode_fields import (
+    fixed_target_mode_field,
+    full_mode_field,
+    no_ema_mode_field,
+    no_predictor_mode_field,
+    tied_mode_field,
+)
+from dynamics.mode_fixed_points import (
+    collapsed_line_eigenvalues,
+    learned_line_eigenvalues,
+    saddle_node,
+    weight_decay_fixed_points,
+)
+from dynamics.modes import reduce_to_modes
+
+RESULTS = collect([*flow.RESULTS, *points.RESULTS, *solutions.RESULTS])
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+def test_every_result_of_the_group_is_there() -> None:
+    assert list(RESULTS) == [f"R{k}" for k in (*range(1, 16), 29)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_holds(result: Result, seed: int) -> None:
+    assert check(result, n_trials=4, seed=seed).verdict == "holds"
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_what_departs_from_print_says_how(result: Result) -> None:
+    assert bool(result.correction) == (result.as_printed in (AsPrinted.CORRECTED, AsPrinted.REFINED))
+    assert all((result.title, result.statement, result.source, result.hypotheses))
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_is_proved_where_there_is_a_proof(result: Result) -> None:
+    if result.proof is not None:
+        assert result.proof() is True
+    else:
+        assert result.id == "R8"
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
+def test_one_seed_one_measurement(result: Result) -> None:
+    first, second = (result.trial(np.random.default_rng(7)) for _ in range(2))
+    assert isinstance(first, Measurement)
+    assert first == second
+
+
+# --- mutants ------------------------------------------------------------------------------------------------
+
+
+def mutant(field: VectorField, change: Callable[[Any, Any, Any], Any]) -> VectorField:
+    """Return the field with its derivative passed through change(derivative, state, system)."""
+    return replace(
+        field, derivative=lambda t, state, system: change(field.derivative(t, state, system), state, system)
+    )
+
+
+def flipped(d: Any, state: Any, system: Any) -> Any:
+    """NC prints the flow as +∂J."""
+    return d._replace(online=-d.online, predictor=-d.predictor)
+
+
+def swapped(d: Any, state: Any, system: Any) -> Any:
+    """DD 179–180 and 186–187 print each of τo and τp on the other weights."""
+    ratio = system.tau_online / system.tau_predictor
+    return d._replace(online=d.online * ratio, predictor=d.predictor / ratio)
+
+
+def leaking(d: Any, state: Any, system: Any) -> Any:
+    return d._replace(online=d.online - 0.1 * state.online)
+
+
+def lagging(d: Any, state: Any, system: Any) -> Any:
+    """The target's own term is dropped in part."""
+    return d._replace(target=d.target + 0.5 * state.target)
+
+
+def always_learned(state: Any, system: Any, *, decide_sign: bool) -> Any:
+    """DD: generic starts never collapse."""
+    found = predict_fates(state, system, decide_sign=decide_sign)
+    return found._replace(predictor=system.ratio)
+
+
+def only_unselected(state: Any, system: Any) -> Any:
+    """DD: whatever the amplitudes are, selected pairs are stable."""
+    return [pair for pair in pair_conditions(state, system) if not pair.selected]
+
+
+def second_root_moved(system: Any) -> Any:
+    found = weight_decay_fixed_points(system)
+    return found._replace(eigenvalues=found.eigenvalues * 1.001)
+
+
+MUTANTS: list[tuple[str, dict[str, Any]]] = [
+    ("R1", {"field": mutant(full_field, flipped)}),
+    ("R1", {"field": mutant(full_field, swapped)}),
+    ("R1", {"loss": lambda z, target, other: 2 * flow.prediction_loss(z, target, other)}),  # RAFT's
+    ("R2", {"field": mutant(full_field, swapped)}),
+    ("R2", {"field": mutant(full_field, leaking)}),
+    (
+        "R2",
+        {"drift": lambda ts, states, system: balance_drift(ts, states, replace(system, weight_decay=0.0))},
+    ),
+    ("R3", {"mode_field": mutant(full_mode_field, swapped)}),
+    ("R3", {"field": mutant(full_field, leaking)}),
+    ("R3", {"reduce": lambda state, system: reduce_to_modes(state, commuting(system))}),
+    ("R4", {"field": mutant(full_field, leaking)}),
+    ("R4", {"residual": lambda state, system: 1e-3}),
+    ("R5", {"field": mutant(full_mode_field, swapped)}),
+    ("R5", {"learned": lambda a, system: learned_line_eigenvalues(1.01 * a, system)}),
+    ("R5", {"collapsed": lambda p, system: collapsed_line_eigenvalues(-p, system)}),
+    ("R6", {"predict": always_learned}),
+    ("R6", {"field": mutant(full_mode_field, leaking)}),
+    ("R7", {"field": mutant(tied_mode_field, flipped)}),
+    ("R7", {"field": mutant(tied_mode_field, leaking)}),
+    ("R8", {"field": mutant(full_field, leaking)}),
+    ("R8", {"floor": lambda state, system: 1.2 * eigenvalue_floor(state, system)}),
+    ("R8", {"rank": lambda state, system: rank_floor(state, system) + 2}),
+    ("R9", {"block": lambda p, w, ls, ld, system: points.pair_block(p, w, ld, ls, system)}),
+    ("R9", {"block": lambda p, w, ls, ld, system: points.pair_block(p, -w, ls, ld, system)}),
+    ("R9", {"jacobian": lambda state, system: 1.001 * points.dense_jacobian(state, system)}),
+    ("R10", {"conditions": only_unselected}),
+    ("R11", {"field": full_mode_field}),
+    ("R11", {"matrix_field": mutant(no_predictor_field, leaking)}),
+    ("R11", {"eigenvalues": lambda system: -exact.no_predictor_eigenvalues(system)}),
+    ("R11", {"field": mutant(no_predictor_mode_field, lagging)}),
+    ("R12", {"field": no_ema_field}),
+    ("R12", {"field": mutant(no_stop_gradient_field, flipped)}),
+    ("R13", {"field": mutant(fixed_target_mode_field, leaking)}),
+    ("R13", {"solution": lambda t, s, system: exact.fixed_target_solution(1.01 * t, s, system)}),
+    ("R14", {"field": mutant(no_ema_mode_field, leaking)}),
+    ("R14", {"integral": lambda w, c, r: solutions.time_integral(w, c, -r)}),
+    ("R14", {"escape": lambda w, system: 2 * exact.escape_time(w, system)}),
+    ("R15", {"threshold": lambda system: 1.01 * saddle_node(system)}),
+    ("R15", {"fixed_points": second_root_moved}),
+    ("R15", {"field": mutant(full_mode_field, swapped)}),
+    ("R29", {"loss": flow.prediction_loss}),
+    ("R29", {"field": mutant(full_field, flipped)}),
+]
+
+
+def commuting(system: Any) -> Any:
+    """Σd is replaced by Σs/2, which commutes with it: nothing is refused."""
+    return replace(system, sigma_d=system.sigma_s / 2)
+
+
+def test_every_result_has_a_mutant() -> None:
+    assert {name for name, _ in MUTANTS} == set(RESULTS)
+
+
+@pytest.mark.parametrize(("name", "subjects"), MUTANTS, ids=[f"{n}-{next(iter(s))}" for n, s in MUTANTS])
+def test_mutant_is_violated(name: str, subjects: dict[str, Any]) -> None:
+    assert check(RESULTS[name], n_trials=3, **subjects).verdict == "violated"
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "attribute", "broken"),
+    [
+        ("R1", flow, "full_field", mutant(full_field, swapped)),
+        ("R2", flow, "full_field", mutant(full_field, leaking)),
+        ("R3", flow, "full_mode_field", mutant(full_mode_field, swapped)),
+        ("R4", points, "full_field", mutant(full_field, leaking)),
+        ("R5", points, "full_mode_field", mutant(full_mode_field, swapped)),
+        ("R7", points, "tied_mode_field", mutant(tied_mode_field, flipped)),
+        ("R9", points, "pair_block", lambda p, w, ls, ld, system: np.eye(3, dtype=int).tolist()),
+        ("R11", solutions, "no_predictor_mode_field", mutant(no_predictor_mode_field, lagging)),
+        ("R12", flow, "no_stop_gradient_field", no_ema_field),
+        ("R13", solutions, "fixed_target_mode_field", full_mode_field),
+        ("R14", solutions, "no_ema_mode_field", mutant(no_ema_mode_field, leaking)),
+        ("R15", solutions, "full_mode_field", mutant(full_mode_field, swapped)),
+        ("R29", flow, "symmetrised_loss", flow.prediction_loss),
+    ],
+)
+def test_broken_proof_fails(
+    name: str, module: Any, attribute: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, attribute, broken)
+    proof = RESULTS[name].proof
+    assert proof is not None
+    assert proof() is False
