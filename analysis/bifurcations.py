@@ -31,7 +31,7 @@ PARAMETERS = (*_MOMENTS, *_TIMES, "weight-decay", "invariant", "alpha", "beta")
 
 LONGEST_STEP, SHORTEST_STEP = 0.02, 1e-9  # of arclength, in units of the range and of the largest weight
 MAX_POINTS, ESCAPED = 5000, 10.0
-SEEDS = (0.001, 0.2137, 0.4519, 0.6871, 0.999)  # places in the range where continuation looks for branches
+SEEDS = (1e-5, 1e-3, 0.2137, 0.4519, 0.6871, 0.999, 0.99999)  # places in the range to start branches from
 LOCATED = 1e-6  # points closer than this are one; Newton's method finds each to some 1e-12
 
 CONE = "the sheets of the leaf touch here: collapsed saddle (w2 > 0) and sink (w2 < 0) meet and vanish"
@@ -44,10 +44,8 @@ class SpecialPoint(NamedTuple):
     ----------
     type, note
         "saddle-node", "branch-point" or "hopf", and more in words, such as "pitchfork" or "transcritical".
-    parameter, value
-        Name of the parameter, and where it happens.
-    online, predictor, target
-        The fixed point, w1, w2, θ.
+    parameter, value, online, predictor, target
+        Name and value of the parameter where it happens, and the fixed point, w1, w2, θ.
     """
 
     type: Kind
@@ -68,10 +66,8 @@ class Branch:
     name
         "origin", "collapsed" (w1 = 0) or "learned"; in closed form "lower" and "upper" for w2 = p− and p+,
         "collapsed-positive" and "-negative" for the sign of w2; "-mirror" for the other sign of w1.
-    value
-        The parameter, shape (n,).
-    online, predictor, target
-        w1, w2, θ, shape (n,).
+    value, online, predictor, target
+        The parameter and w1, w2, θ, shape (n,).
     eigenvalues
         On the leaf or the balanced sheet, shape (n, 2), complex.
     stability
@@ -149,15 +145,19 @@ class _Letters(NamedTuple):
 
 @dataclass(frozen=True)
 class _Family:
-    """Fixed points with θ = w1 as zeros of two equations, z = (w1/unit, w2/unit, place in the range)."""
+    """Fixed points with θ = w1 as zeros of two polynomials in x, w2 and the place in the range.
+
+    x is w1 on a leaf, and w1/sqrt(τp/τo) on the balanced sheet, where it equals w2. z = (x, w2, place)/units.
+    """
 
     base: _Letters
     parameter: str
     interval: tuple[float, float]
     balanced: bool
     objective: Objective = "byol"
-    unit: float = 1.0
+    units: tuple[float, float] = (1.0, 1.0)
     sizes: tuple[float, float] = (1.0, 1.0)
+    largest: float = 1.0
 
     def value(self, z: Any) -> Any:
         lo, hi = self.interval
@@ -170,14 +170,19 @@ class _Family:
         beta = q.beta if self.objective == "byol-prime" else -q.beta
         return q._replace(ls=2 * q.alpha * (q.ls - q.ld) + beta * q.ls, ld=beta * q.ls)  # R24, R26
 
+    def weights(self, z: Any) -> tuple[Any, Any]:
+        """w1 and w2 of points in the range."""
+        q = self.letters(self.value(z))
+        return self.units[0] * z[0] * (np.sqrt(q.tp / q.to) if self.balanced else 1.0), self.units[1] * z[1]
+
     def equations(self, z: Any) -> Any:
         """At η = 0, e and the leaf; at η > 0, dw1/dt and the balanced sheet. z may be complex."""
-        w1, w2 = self.unit * z[0], self.unit * z[1]
+        x, w2 = self.units[0] * z[0], self.units[1] * z[1]
         q = self.letters(self.value(z))
         if self.balanced:
-            pair = w1 * (w2 * (q.ld - q.ls * w2) - q.eta * q.to), w1 - np.sqrt(q.tp / q.to) * w2
+            pair = x * (w2 * (q.ld - q.ls * w2) - q.eta * q.to), x - w2
         else:
-            pair = w1 * (q.ld - q.ls * w2), q.to * w1**2 - q.tp * w2**2 - q.c
+            pair = x * (q.ld - q.ls * w2), q.to * x**2 - q.tp * w2**2 - q.c
         return np.array(pair) / self.sizes
 
     def jacobian(self, z: np.ndarray) -> np.ndarray:
@@ -186,12 +191,12 @@ class _Family:
 
     def gains(self, z: np.ndarray) -> tuple[Any, Any, Any]:
         """β and γ of `leaf_eigenvalues`, and τt."""
-        w1, w2 = self.unit * z[0], self.unit * z[1]
+        x, w2 = self.units[0] * z[0], self.units[1] * z[1]
         q = self.letters(self.value(z))
         beta = w2 * q.ld / q.to
         if self.balanced:
             return beta, 3 * q.ls * w2**2 / q.to + q.eta - 2 * beta, q.tt
-        return beta, q.ls * (w2**2 / q.to + w1**2 / q.tp) - beta, q.tt
+        return beta, q.ls * (w2**2 / q.to + x**2 / q.tp) - beta, q.tt
 
     def trace(self, z: np.ndarray) -> float:
         """Trace on the leaf or sheet, times τt: a Hopf bifurcation where it vanishes and γ > 0."""
@@ -205,7 +210,8 @@ class _Family:
             q = self.letters(self.value((0.0, 0.0, place)))
             for point in fixed_points(q.system(), invariant=None if self.balanced else float(q.c)).points:
                 if not self.balanced or point.online * point.predictor >= 0:
-                    found.append(np.array([point.online / self.unit, point.predictor / self.unit, place]))
+                    x = point.predictor if self.balanced else point.online
+                    found.append(np.array([x / self.units[0], point.predictor / self.units[1], place]))
         return found
 
 
@@ -279,7 +285,7 @@ def _trace(family: _Family, start: np.ndarray, direction: np.ndarray) -> _Path:
         path.points.append(z)
         if len(path.points) > 9 and np.linalg.norm(z - start) < h and t @ direction > 0.9:
             return path
-        if np.max(np.abs(z)) > ESCAPED:
+        if np.max(np.abs(z[:2] * family.units)) > ESCAPED * family.largest:
             path.status = "escaped"
             return path
     path.status = "stalled"
@@ -331,14 +337,9 @@ def _located(family: _Family, kind: Kind, guess: np.ndarray, t: np.ndarray) -> _
 
 
 def _events_at_end(family: _Family, end: np.ndarray, t: np.ndarray) -> list[_Event]:
-    """Special point on the very border of the range, where no sign can change any more."""
+    """Branch point on the very border of the range, where no sign can change any more."""
     singular = np.linalg.svd(family.jacobian(end), compute_uv=False)
-    if singular[1] < 1e-3 * singular[0]:
-        event = _located(family, "branch-point", end, t)
-    elif abs(t[2]) < 1e-3:
-        event = _located(family, "saddle-node", end, t)
-    else:
-        return []
+    event = _located(family, "branch-point", end, t) if singular[1] < 1e-3 * singular[0] else None
     return [event] if event is not None and np.linalg.norm(event.z - end) < LOCATED else []
 
 
@@ -395,8 +396,11 @@ def _all_paths(family: _Family) -> list[_Path]:
 
 
 def _continued(family: _Family) -> tuple[list[Branch], list[SpecialPoint]]:
-    weights = [float(np.max(np.abs(z[:2]))) for z in family.seeds()]
-    family = replace(family, unit=max(weights, default=0.0) or 1.0)
+    seeds = [z[:2] for z in family.seeds()] or [np.zeros(2)]
+    largest = float(np.max(np.abs(seeds))) or 1.0
+    # spreads, so that branches stand out as well in a narrow range as in a wide one
+    x, w2 = (float(spread) or largest for spread in np.ptp(seeds, axis=0))
+    family = replace(family, units=(x, w2), largest=largest)
     rows = [np.linalg.norm(family.jacobian(z), axis=1) for z in family.seeds()]
     family = replace(family, sizes=tuple(np.max([*rows, [1e-30, 1e-30]], axis=0)))
     branches, points = [], []
@@ -419,7 +423,7 @@ def _branch(family: _Family, name: str, z: np.ndarray, status: Status = "complet
     n = z.shape[1]
     clock = ModeSystem(np.ones(n), np.ones(n), tau_target=np.broadcast_to(tt, n))
     eigenvalues = leaf_eigenvalues(beta, gamma, clock)
-    w1, w2 = family.unit * z[:2]
+    w1, w2 = family.weights(z)
     verdicts = tuple(classify(pair) for pair in eigenvalues)
     return Branch(name, family.value(z), w1, w2, w1.copy(), eigenvalues, verdicts, status)
 
@@ -432,7 +436,7 @@ def _point(family: _Family, event: _Event) -> SpecialPoint:
         note = ("transcritical", "pitchfork", "both branches turn here")[n_turning]
     elif event.type == "saddle-node" and not family.balanced and not np.any(z[:2]):
         note = CONE
-    w1, w2 = (family.unit * z[:2]).tolist()
+    w1, w2 = map(float, family.weights(z))
     return SpecialPoint(event.type, family.parameter, float(family.value(z)), w1, w2, w1, note)
 
 
@@ -443,11 +447,11 @@ def _closed_form(family: _Family) -> tuple[list[Branch], list[SpecialPoint]]:
     """R15 against η, R5 and R6 against c, for λs, λd > 0; points crowd where branches turn."""
     lo, hi = family.interval
     q = family.letters(lo)
-    r, ratio = q.ld / q.ls, float(np.sqrt(q.tp / q.to))
+    r = q.ld / q.ls
     s = np.linspace(0.0, 1.0, 201)
 
-    def branch(name: str, value: Any, w1: Any, w2: Any) -> Branch:
-        return _branch(family, name, np.stack(np.broadcast_arrays(w1, w2, (value - lo) / (hi - lo))))
+    def branch(name: str, value: Any, x: Any, w2: Any) -> Branch:
+        return _branch(family, name, np.stack(np.broadcast_arrays(x, w2, (value - lo) / (hi - lo))))
 
     def point(kind: Kind, value: float, w1: float, w2: float, note: str = "") -> list[SpecialPoint]:
         return [SpecialPoint(kind, family.parameter, value, w1, w2, w1, note)] if lo <= value <= hi else []
@@ -460,10 +464,9 @@ def _closed_form(family: _Family) -> tuple[list[Branch], list[SpecialPoint]]:
             value = top - (top - lo) * (1 - s) ** 2
             root = 2 * np.sqrt(q.to * q.ls * (fold - value))  # of λd² − 4 η τo λs
             lower, upper = 2 * value * q.to / (q.ld + root), (q.ld + root) / (2 * q.ls)
-            branches += [branch("lower", value, ratio * lower, lower)]
-            branches += [branch("upper", value, ratio * upper, upper)]
+            branches += [branch("lower", value, lower, lower), branch("upper", value, upper, upper)]
         points = point("branch-point", 0.0, 0.0, 0.0, "transcritical")
-        return branches, points + point("saddle-node", fold, ratio * r / 2, r / 2)
+        return branches, points + point("saddle-node", fold, float(np.sqrt(q.tp / q.to)) * r / 2, r / 2)
     floor = -q.tp * r**2
     branches = []
     if hi >= floor:
@@ -509,10 +512,8 @@ def bifurcation(
         (lo, hi), lo < hi.
     invariant
         c of the leaf to stay on: given at η = 0 unless it is what moves, and left out at η > 0.
-    objective
-        "byol", or "byol-prime" or "raft", which replace the moments as R24 and R26 say.
-    alpha, beta
-        Weights of the objective, α >= 0, β > 0.
+    objective, alpha, beta
+        "byol", or "byol-prime" or "raft", which replace the moments as R24 and R26 say; α >= 0, β > 0.
     method
         "closed form" is there for weight-decay and invariant with λs, λd > 0; "auto" takes it where it is.
 

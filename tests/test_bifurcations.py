@@ -62,6 +62,7 @@ def moved(system: ModeSystem, parameter: str, value: float, **options: Any) -> t
 CASES: list[tuple[ModeSystem, str, tuple[float, float], dict[str, Any]]] = [
     (SYSTEM, "weight-decay", (0.01, 0.1), {}),
     (SYSTEM, "invariant", (-0.5, 0.3), {}),
+    (SYSTEM, "invariant", (-0.2501, -0.2499), {}),
     (ModeSystem(1.0, -0.5), "invariant", (-0.5, 0.3), {}),
     (SYSTEM, "lambda-d", (-1.0, 1.0), {"invariant": -0.09}),
     (SYSTEM, "lambda-s", (0.3, 3.0), {"invariant": -0.09}),
@@ -293,6 +294,24 @@ def test_continuation_draws_the_closed_forms(parameter: str, interval: tuple[flo
             assert min(float(np.max(np.abs(place - other))) for other in places) <= 0.02
 
 
+@settings(max_examples=15)
+@given(seed=seeds, parameter=st.sampled_from(["weight-decay", "invariant"]))
+def test_closed_forms_and_continuation_have_the_same_points(seed: int, parameter: str) -> None:
+    system = random_system(seed)
+    interval = (0.0, 2.0) if parameter == "weight-decay" else (-3.0, 0.5)
+    closed, continued = (
+        bifurcation(system, parameter, interval, method=method) for method in ("closed form", "continuation")
+    )
+    assert len(closed.points) == len(continued.points)
+    for point in closed.points:
+        # Newton's method ends at 1e-11 in units of the range and the weights, both below 10
+        assert any(
+            (point.type, point.note) == (other.type, other.note)
+            and np.allclose(point[2:6], other[2:6], rtol=0, atol=1e-9)
+            for other in continued.points
+        )
+
+
 def test_stability_changes_at_the_pitchfork() -> None:
     found = {branch.name: branch for branch in bifurcation(SYSTEM, "invariant", (-0.5, 0.3)).branches}
     assert set(found) == {"learned", "learned-mirror", "collapsed-positive", "collapsed-negative"}
@@ -300,6 +319,7 @@ def test_stability_changes_at_the_pitchfork() -> None:
     for value, verdict in zip(collapsed.value, collapsed.stability, strict=True):
         expected = "stable" if value < -0.25 else "degenerate" if value in (-0.25, 0.0) else "saddle"
         assert verdict == expected
+    assert -0.25 in collapsed.value
     assert set(found["collapsed-negative"].stability[:-1]) == {"stable"}
     assert set(found["learned"].stability[1:]) == {"stable"}
     assert found["learned"].stability[0] == "degenerate"
@@ -314,6 +334,26 @@ def test_special_points_are_among_the_points_of_branches() -> None:
                 for branch in found.branches
             )
             assert distance <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("system", "parameter", "interval", "kind", "value"),
+    [
+        (SYSTEM, "weight-decay", (0.0, 1000.0), "saddle-node", 0.0625),
+        (DECAYED, "tau-online", (0.01, 1000.0), "saddle-node", 0.25 / 0.24),
+        (SYSTEM, "invariant", (-100.0, 1.0), "branch-point", -0.25),
+        (SYSTEM, "invariant", (-0.2501, -0.2499), "branch-point", -0.25),
+    ],
+)
+def test_wide_and_narrow_ranges(
+    system: ModeSystem, parameter: str, interval: tuple[float, float], kind: str, value: float
+) -> None:
+    found = bifurcation(system, parameter, interval, method="continuation")
+    first, *rest = [point for point in of_type(found, kind) if point.predictor > 0]
+    # as many digits as the width of the range leaves
+    assert_allclose(first.value, value, rtol=0, atol=1e-12 * (interval[1] - interval[0]))
+    assert len(rest) == (kind == "saddle-node")  # its mirror image
+    assert {branch.status for branch in found.branches} == {"complete"}
 
 
 def test_a_branch_that_escapes_says_so() -> None:

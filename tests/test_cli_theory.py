@@ -1,0 +1,171 @@
+"""`dyn fixed-points`, `stability`, `sylvester` and `check`: their answers, JSON keys and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.results import RESULTS
+from cli import app
+
+ONE_MODE = ("--lambda-s", "1", "--lambda-d", "0.5")
+TWO_MODES = ("--lambda-s", "1", "--lambda-d", ".9", "--lambda-s", "1", "--lambda-d", ".4")
+
+
+@pytest.fixture
+def dyn(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            app([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+def report_of(dyn, *arguments):
+    code, out, err = dyn(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def points_of(report):
+    return {
+        (round(point["online"], 9), round(point["predictor"], 9)): point["stability"]
+        for point in report["fixed_points"]
+    }
+
+
+def test_lines_of_fixed_points_have_segments(dyn):
+    report = report_of(dyn, "fixed-points", *ONE_MODE)
+    lines = {line["name"]: line["segments"] for line in report["lines"]}
+    collapsed = {tuple(part["range"]): part["stability"] for part in lines["collapsed"]}
+    assert collapsed[(0.0, 0.5)] == "saddle"
+    assert collapsed[(None, 0.0)] == collapsed[(0.5, None)] == "attracting"
+    assert {part["stability"] for part in lines["learned"]} == {"attracting", "degenerate"}
+
+
+def test_a_leaf_isolates_its_points(dyn):
+    report = report_of(dyn, "fixed-points", *ONE_MODE, "--invariant", "-0.09")
+    expected = {(0.4, 0.5): "stable", (-0.4, 0.5): "stable", (0.0, 0.3): "saddle", (0.0, -0.3): "stable"}
+    assert points_of(report) == expected
+    assert set(report["fixed_points"][0]) >= {"name", "target", "eigenvalues", "exact"}
+    assert report["fixed_points"][0]["exact"]["online"] == "2/5"
+
+
+def test_weight_decay_tied_and_no_predictor(dyn):
+    decay = points_of(report_of(dyn, "fixed-points", *ONE_MODE, "--weight-decay", "0.06"))
+    assert decay[(0.0, 0.0)] == decay[(0.3, 0.3)] == "stable"
+    assert decay[(0.2, 0.2)] == "saddle"
+    tied = points_of(report_of(dyn, "fixed-points", *ONE_MODE, "--variant", "tied"))
+    assert tied == {(0.0, 0.0): "half-stable", (0.5, 0.5): "stable"}
+    assert points_of(report_of(dyn, "fixed-points", *ONE_MODE, "--variant", "no-predictor")) == {
+        (0.0, 1.0): "stable"
+    }
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_only_the_top_mode_is_stable_with_one_row(dyn, mode):
+    ratio = (0.9, 0.4)[mode]
+    np.savez("point.npz", online=ratio * np.eye(2)[[mode]], predictor=[[ratio]])
+    report = report_of(dyn, "stability", *TWO_MODES, "--state", "point.npz", "--eigenvalues")
+    assert set(report["spectrum"]) == {"n_positive", "n_zero", "n_negative", "max_real", "min_real"}
+    assert report["n_unknowns"] == len(report["eigenvalues"]) == 5
+    assert report["spectrum"]["n_positive"] == mode
+    sentences = [item["sentence"] for item in report["conditions"] if item["verdict"] == "unstable"]
+    assert len(sentences) == mode
+    code, out, _ = dyn("stability", *TWO_MODES, "--state", "point.npz")
+    assert code == 0
+    assert all(sentence in out for sentence in sentences)
+
+
+def test_stability_under_weight_decay_has_no_conditions(dyn):
+    np.savez("origin.npz", online=np.zeros((1, 2)), predictor=np.zeros((1, 1)))
+    state = ("--state", "origin.npz")
+    report = report_of(dyn, "stability", *TWO_MODES, *state, "--weight-decay", ".1")
+    assert report["conditions"] == []
+    assert report["spectrum"]["n_negative"] == 5
+
+
+def test_sylvester_counts_what_a_predictor_can_hold(dyn):
+    np.save("P.npy", np.diag([0.9, 0.3]))
+    report = report_of(dyn, "sylvester", *TWO_MODES, "--predictor", "P.npy")
+    assert set(report) >= {"nullity", "shared_eigenvalues", "gap", "residual", "method"}
+    assert report["nullity"] == 1
+    assert report["shared_eigenvalues"] == [[pytest.approx(0.9), 0.0]]
+    assert report["gap"] == pytest.approx(0.1)
+    code, out, _ = dyn("sylvester", *TWO_MODES, "--predictor", "P.npy")
+    assert code == 0
+    assert "nullity" in out
+
+
+def test_check_reports_all_thirty(dyn):
+    report = report_of(dyn, "check", "--seeds", "1")
+    assert [item["id"] for item in report["results"]] == [f"R{k}" for k in range(1, 31)]
+    keys = {"id", "title", "source", "as_printed", "verdict", "residual", "tolerance", "seconds"}
+    assert all(set(item) >= keys for item in report["results"])
+    assert report["n_violated"] == 0
+    code, out, _ = dyn("check", "R2", "R6", "--symbolic")
+    assert code == 0
+    assert "proved" in out
+
+
+def test_a_violated_result_is_exit_code_1(dyn, monkeypatch):
+    from dataclasses import replace
+
+    from analysis.results import Measurement
+
+    broken = replace(RESULTS["R2"], trial=lambda rng: Measurement(1.0, 1e-9))
+    monkeypatch.setitem(RESULTS, "R2", broken)
+    code, out, _ = dyn("check", "R2", "R3", "--json")
+    assert code == 1
+    assert json.loads(out)["n_violated"] == 1
+
+
+def test_the_page_of_results_is_what_the_command_prints(dyn):
+    page = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+    code, out, _ = dyn("check", "--markdown", "--seeds", "1")
+    assert code == 0
+    assert out in page.read_text(encoding="utf-8")
+
+
+BAD = [
+    (("fixed-points",), "one way"),
+    (("fixed-points", *TWO_MODES), "one mode"),
+    (("fixed-points", *ONE_MODE, "--invariant", "nan"), "invariant"),
+    (("fixed-points", *ONE_MODE, "--invariant", "1", "--variant", "no-predictor"), "invariant"),
+    (("fixed-points", *ONE_MODE, "--target", "1"), "target"),
+    (("fixed-points", *ONE_MODE, "--invariant", "much"), "--invariant"),
+    (("stability", *TWO_MODES), "--state"),
+    (("stability", *TWO_MODES, "--state", "nosuch.npz"), "nosuch.npz"),
+    (("stability", *TWO_MODES, "--state", "moving.npz"), "fixed point"),
+    (("stability", *TWO_MODES, "--state", "rest.npz", "--method", "guess"), "--method"),
+    (("stability", *TWO_MODES, "--state", "rest.npz", "--tolerance", "0"), "tolerance"),
+    (("stability", *TWO_MODES, "--state", "rest.npz", "--variant", "no-ema"), "--variant"),
+    (("stability", *ONE_MODE, "--state", "rest.npz"), "columns"),
+    (("sylvester", *TWO_MODES), "--predictor"),
+    (("sylvester", *TWO_MODES, "--predictor", "wide.npy"), "square"),
+    (("sylvester", *TWO_MODES, "--predictor", "nosuch.npy"), "nosuch.npy"),
+    (("sylvester", *TWO_MODES, "--predictor", "square.npy", "--tolerance", "-1"), "tolerance"),
+    (("check", "R31"), "R31"),
+    (("check", "--seeds", "0"), "--seeds"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_refused_in_one_line(dyn, arguments, named):
+    np.savez("moving.npz", online=np.ones((1, 2)), predictor=[[0.7]])
+    np.savez("rest.npz", online=np.zeros((1, 2)), predictor=[[-0.5]])
+    np.save("wide.npy", np.ones((1, 2)))
+    np.save("square.npy", np.eye(2))
+    code, out, err = dyn(*arguments, "--json")
+    assert code == 2
+    assert out == ""
+    assert err.startswith("dyn: ")
+    assert err.count("\n") == 1
+    assert named in err
