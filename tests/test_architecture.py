@@ -27,7 +27,6 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset()
 SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE = 700
-MAY_BE_LONGER = frozenset({"cli.py"})  # one file by design: the list of all options
 
 
 def layer_files(*layers: str) -> list[Path]:
@@ -205,7 +204,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("path", [*layer_files(*LAYERS), *sorted((ROOT / "tests").glob("*.py"))], ids=name_of)
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= LONGEST_FILE or name_of(path) in MAY_BE_LONGER
+    assert length <= LONGEST_FILE
 
 
 def test_tests_are_flat() -> None:

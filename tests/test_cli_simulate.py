@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli import Variant, app
+from cli import app
+from cli.options import Variant
 
 
 @pytest.fixture

@@ -1,0 +1,5 @@
+"""`python -m cli` is `dyn`."""
+
+from cli import app
+
+app()

@@ -1,0 +1,126 @@
+"""The application: how commands are declared, and how every error becomes one line and an exit code.
+
+Bad input is a ValueError from below, turned here into one sentence that names the option, with exit code 2; a
+failed run has exit code 3, a failed check 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import wraps
+from typing import Any, get_type_hints
+
+import typer
+
+CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
+# click's own class, wherever this version of typer keeps click
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
+
+class Dyn(typer.Typer):
+    """A typer application that reports every error in one line on standard error and never shows a traceback."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line and exit with the code of the contract."""
+        try:
+            code = super().__call__(*args, standalone_mode=False, **kwargs)
+        except USAGE_ERROR as error:
+            message = error.format_message()
+        except BrokenPipeError:
+            sys.exit(0)
+        except typer.Abort:
+            sys.exit(_interrupted())
+        except (ValueError, OSError) as error:
+            message = str(error)
+        except MemoryError as error:
+            message = f"not enough memory: {error}"
+        except Exception as error:
+            if "DYN_DEBUG" in os.environ:
+                raise
+            sys.stderr.write(
+                f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
+            )
+            sys.exit(FAILED)
+        except KeyboardInterrupt:
+            sys.exit(_interrupted())
+        else:
+            sys.exit(code if isinstance(code, int) else 0)
+        sys.stderr.write(f"dyn: {_in_terms_of_options(message)}\n")
+        sys.exit(BAD_INPUT)
+
+
+def _interrupted() -> int:
+    sys.stderr.write("dyn: interrupted\n")
+    return INTERRUPTED
+
+
+app = Dyn(
+    name="dyn",
+    help="Theory and dynamics of linear BYOL: why it learns without negatives, and when it collapses.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def _in_terms_of_options(message: str) -> str:
+    """Name parameters as the options that set them: `weight_decay` becomes --weight-decay."""
+
+    def replace(match: re.Match[str]) -> str:
+        return "--" + match[1].replace("_", "-") if match[1] in _options else match[0]
+
+    return " ".join(re.sub(r"`(\w+)`", replace, message).split())
+
+
+_options: set[str] = set()  # of all commands, as parameters
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Register a command whose parameters may be option groups: each group's fields become its options."""
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        hints = get_type_hints(function, include_extras=True)
+        parameters: list[inspect.Parameter] = []
+        groups: dict[str, type] = {}
+        for parameter in inspect.signature(function).parameters.values():
+            kind = hints[parameter.name]
+            if not is_dataclass(kind):
+                parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+                continue
+            assert isinstance(kind, type)
+            groups[parameter.name] = kind
+            inside = get_type_hints(kind, include_extras=True)
+            parameters += [
+                inspect.Parameter(
+                    item.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=item.default,
+                    annotation=inside[item.name],
+                )
+                for item in fields(kind)
+            ]
+
+        @wraps(function)
+        def run(**options: Any) -> int | None:
+            for group, kind in groups.items():
+                options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
+            return function(**options)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        _options.update(parameter.name for parameter in parameters)
+        app.command(name, **settings)(run)
+        return function
+
+    return register

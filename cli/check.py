@@ -1,0 +1,81 @@
+"""`dyn check`: whether the results of the theory hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.application import CHECK_FAILED, command
+from cli.options import ReportOptions
+from cli.printing import print_json, print_markdown, print_table, progress
+
+
+@command(
+    "check",
+    help="Do the results of the theory hold: each one measured on random systems.",
+    epilog="Example: dyn check R2 R6 --seeds 3",
+)
+def check(
+    output: ReportOptions,
+    results: Annotated[
+        list[str] | None, typer.Argument(metavar="[RESULT]...", help="R1 to R30; left out, all.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Random systems for each result (5).", show_default=False)
+    ] = 5,
+    symbolic: Annotated[bool, typer.Option("--symbolic", help="Run the symbolic proofs as well.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> int:
+    """Check results of the registry; exit code 1 if one is violated."""
+    from analysis.results import RESULTS, Verdict
+    from analysis.results import check as measure
+
+    if seeds < 1:
+        raise ValueError(f"--seeds must be an integer >= 1, got {seeds}")
+    names = results or list(RESULTS)
+    unknown = [name for name in names if name not in RESULTS]
+    if unknown:
+        raise ValueError(f"a result must be one of R1 to R30, got {', '.join(unknown)}")
+    checks = []
+    with progress("checking", output) as report_progress:
+        for done, name in enumerate(names):
+            checks.append(measure(RESULTS[name], n_trials=seeds, seed=output.seed, symbolic=symbolic))
+            if report_progress is not None:
+                report_progress(done + 1, len(names))
+    n_violated = sum(item.verdict is Verdict.VIOLATED for item in checks)
+    if output.json:
+        print_json({"results": [item.report() for item in checks], "n_violated": n_violated})
+    elif markdown:
+        print_markdown(
+            ["result", "statement", "source", "as printed", "what was wrong", "verdict"],
+            [
+                [
+                    f"{item.result.id} {item.result.title}",
+                    item.result.statement,
+                    item.result.source,
+                    str(item.result.as_printed),
+                    item.result.correction,
+                    str(item.verdict),
+                ]
+                for item in checks
+            ],
+        )
+    else:
+        rows = [
+            [
+                item.result.id,
+                item.result.title,
+                str(item.result.as_printed),
+                str(item.verdict),
+                f"{item.residual:.1e}",
+                f"{item.tolerance:.1e}",
+                {None: "–", True: "proved", False: "FAILS"}[item.proved],
+                f"{item.seconds:.2f}",
+            ]
+            for item in checks
+        ]
+        columns = ["result", "", "as printed", "verdict", "residual", "tolerance", "proof", "s"]
+        verdict = "all hold" if n_violated == 0 else f"{n_violated} violated"
+        print_table(columns, rows, f"{len(checks)} results, {verdict}")
+    return CHECK_FAILED if n_violated else 0

@@ -1,0 +1,207 @@
+"""`dyn simulate`: what happens from this start."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli.application import FAILED, command
+from cli.options import (
+    OutputOptions,
+    RunOptions,
+    StartOptions,
+    SystemOptions,
+    Variant,
+    checked_outputs,
+    matrix_start,
+    matrix_system,
+    mode_system,
+    read_moments,
+)
+from cli.printing import note, number_text, print_json, print_table, ticker, triple_text
+
+if TYPE_CHECKING:
+    from analysis.simulation import MatrixSimulation, ModeSimulation
+    from dynamics.moments import Moments
+
+
+@command(
+    "simulate",
+    help="What happens from this start: run the flow and compare with what theory predicts.",
+    epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5",
+)
+def simulate(
+    system: SystemOptions, start: StartOptions, run: RunOptions, output: OutputOptions
+) -> int | None:
+    """Run the flow from one start, for modes or for matrices."""
+    checked_outputs(output)
+    began = time.perf_counter()
+    moments = read_moments(system, output)
+    as_modes = system.lambda_s is not None and start.dim is None and start.state is None
+    settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
+    simulation: ModeSimulation | MatrixSimulation
+    with ticker("simulating", output) as report_progress:
+        options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
+        if as_modes:
+            simulation = _simulate_modes(system, start, moments, options)
+        else:
+            simulation = _simulate_matrices(system, start, moments, output.seed, options)
+    report = {**simulation.report(), "seconds": time.perf_counter() - began}
+    if not as_modes:
+        report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
+    for text in moments.notes:
+        note(text, output)
+    if output.out is not None:
+        _save_simulation(simulation, moments, report, output.out)
+    if output.plot is not None:
+        _plot_simulation(simulation, output.plot)
+    if output.json:
+        print_json(report)
+    elif as_modes:
+        _print_modes(report)
+    else:
+        _print_matrices(report)
+    status = simulation.trajectory.status
+    if status.failed:
+        sys.stderr.write(f"dyn: {status.value} at t = {simulation.trajectory.t:.6g}: {status.message}\n")
+        return FAILED
+    return None
+
+
+def _simulate_modes(
+    system: SystemOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
+) -> ModeSimulation:
+    from analysis.simulation import simulate_modes
+    from dynamics.mode_fields import MODE_FIELDS
+
+    for name in ("init_online", "init_predictor"):
+        if getattr(start, name) is not None:
+            raise ValueError(
+                f"`{name}` must go with a matrix run (--dim, --moments or --data), got eigenvalues alone"
+            )
+    modes = mode_system(system, moments)
+    online = start.online or [0.1]
+    predictor = start.predictor or (online if system.variant is Variant.TIED else [0.1])
+    state = modes.state(online, predictor, start.target or [0.1])
+    return simulate_modes(state, modes, MODE_FIELDS[system.variant], **options)
+
+
+def _simulate_matrices(
+    system: SystemOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
+) -> MatrixSimulation:
+    from analysis.simulation import simulate_matrices
+    from dynamics.fields import FIELDS
+
+    for name in ("online", "predictor", "target"):
+        if getattr(start, name) is not None:
+            raise ValueError(
+                f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}"
+            )
+    if system.variant not in FIELDS:
+        raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
+    state = matrix_start(start, moments, seed)
+    return simulate_matrices(state, matrix_system(system, moments), FIELDS[system.variant], **options)
+
+
+def _save_simulation(
+    simulation: ModeSimulation | MatrixSimulation, moments: Moments, report: dict[str, Any], path: Path
+) -> None:
+    from dynamics.storage import Variable, write_arrays
+
+    trajectory = simulation.trajectory.resampled(401)
+    W, P, Th = trajectory.states
+    encoder: tuple[str, ...] = ("t", "mode")
+    square = encoder
+    if P.ndim == 3:
+        encoder, square = ("t", "feature", "input"), ("t", "feature", "feature_in")
+        if moments.support is not None:
+            W, Th = W @ moments.support.T, Th @ moments.support.T
+    variables = {
+        "t": Variable(("t",), trajectory.ts),
+        "online": Variable(encoder, W),
+        "predictor": Variable(square, P),
+        "target": Variable(encoder, Th),
+    }
+    meta = {"command": sys.argv[1:], "notes": list(moments.notes), "report": report}
+    write_arrays(path, variables, meta)
+
+
+def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
+    from analysis.simulation import ModeSimulation
+    from figures.pages import figure_matrix_simulation, figure_mode_simulation
+    from figures.style import save
+
+    if isinstance(simulation, ModeSimulation):
+        save(figure_mode_simulation(simulation), path)
+    else:
+        save(figure_matrix_simulation(simulation), path)
+
+
+def _cost_text(report: dict[str, Any]) -> str:
+    return (
+        f"{report['status']} at t = {report['t']:.6g} · {report['n_field_evaluations']} field evaluations"
+        f" · {report['seconds']:.2f} s · {report['method']}"
+    )
+
+
+def _print_modes(report: dict[str, Any]) -> None:
+    rows = []
+    for k, mode in enumerate(report["modes"]):
+        predicted = mode["predicted"]
+        drift = mode["invariant"]["drift"]
+        rows.append(
+            [
+                str(k + 1),
+                number_text(mode["ratio"]),
+                triple_text(mode["initial"]),
+                triple_text(mode["final"]),
+                mode["fate"],
+                predicted["fate"] or "no result applies",
+                triple_text(predicted) if predicted["fate"] else "–",
+                "–" if drift is None else f"{drift:.1e}",
+            ]
+        )
+    columns = [
+        "mode",
+        "λd/λs",
+        "start w1, w2, θ",
+        "end w1, w2, θ",
+        "fate",
+        "predicted",
+        "predicted end",
+        "drift of c",
+    ]
+    print_table(columns, rows, _cost_text(report))
+
+
+def _print_matrices(report: dict[str, Any]) -> None:
+    rows = []
+    for k, row in enumerate(report["final"]["rows"]):
+        real, imaginary = row["predictor_eigenvalue"]
+        learned = row["mode"] is not None and row["fate"] == "learned"
+        rows.append(
+            [
+                str(k + 1),
+                f"{real:.7g}" + (f" {imaginary:+.3g}i" if imaginary else ""),
+                f"{row['ratio']:.7g}" if learned else "–",
+                str(row["mode"] + 1) if learned else "–",
+                f"{row['amplitude']:.4g}",
+                row["fate"],
+            ]
+        )
+    system, theory = report["system"], report["theory"]
+    top = ", ".join(number_text(ratio) for ratio in theory["ratios"][: system["n2"]])
+    floor = "–" if theory["rank_floor"] is None else theory["rank_floor"]
+    resonance = "–" if theory["resonance_error"] is None else f"{theory['resonance_error']:.1e}"
+    drift = report["invariant"]["drift"]
+    caption = (
+        f"n1 = {system['n1']}, n2 = {system['n2']}, dropped directions {system['dropped_directions']},"
+        f" commutator of Σs and Σd {system['commutator']:.3g}\n"
+        f"top of M's spectrum: {top}\n"
+        f"rank {report['final']['rank']} (floor {floor}) · resonance error {resonance}"
+        f" · drift of the balance {'–' if drift is None else f'{drift:.1e}'}\n{_cost_text(report)}"
+    )
+    columns = ["row", "predictor eigenvalue", "ratio of M", "mode of M", "amplitude", "fate"]
+    print_table(columns, rows, caption)

@@ -1,0 +1,92 @@
+"""`dyn stability`: the spectrum of the flow's Jacobian at a fixed point of the full system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from cli.application import command
+from cli.options import (
+    Objective,
+    ReportOptions,
+    StartOptions,
+    SystemOptions,
+    Variant,
+    matrix_start,
+    matrix_system,
+    number,
+    read_moments,
+)
+from cli.printing import print_json, print_table
+
+
+@command(
+    "stability",
+    help="Is this state of the full system stable: the spectrum of the flow's Jacobian at a fixed point.",
+    epilog="Example: dyn stability --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --state point.npz",
+)
+def stability(
+    system: SystemOptions,
+    output: ReportOptions,
+    state: Annotated[Path, typer.Option("--state", help="FILE.npz with online, predictor and target.")],
+    method: Annotated[
+        str, typer.Option("--method", help="auto, blocks, dense or iterative (auto).", show_default=False)
+    ] = "auto",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance",
+            parser=number,
+            metavar="NUMBER",
+            help="What counts as rest (1e-6).",
+            show_default=False,
+        ),
+    ] = 1e-6,
+    eigenvalues: Annotated[bool, typer.Option("--eigenvalues", help="Print every eigenvalue.")] = False,
+) -> None:
+    """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
+    from analysis import stability as theory
+    from analysis.pair_conditions import decoupled_form, pair_conditions
+    from analysis.simulation import plain
+
+    if system.variant is not Variant.FULL:
+        raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
+    moments = read_moments(system, output)
+    full = matrix_system(system, moments)
+    start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed))
+    result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
+    conditions = []
+    r10_applies = full.weight_decay == 0 and system.objective is not Objective.RAFT
+    if r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
+        conditions = pair_conditions(start, full, tolerance=tolerance)
+    counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
+    report: dict[str, Any] = {
+        "residual": result.residual,
+        "n_unknowns": result.n_unknowns,
+        "method": result.method,
+        "verdict": result.verdict,
+        "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
+        "n_zero_forced": result.n_zero_forced,
+        "conditions": [condition._asdict() for condition in conditions],
+    }
+    pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
+    if eigenvalues:
+        report["eigenvalues"] = pairs
+    if output.json:
+        print_json(plain(report))
+        return
+    rows = [
+        ["verdict", result.verdict or "not known"],
+        ["unknowns", str(result.n_unknowns)],
+        ["method", result.method],
+        ["residual", f"{result.residual:.1e}"],
+        ["positive / zero / negative", " / ".join("?" if n is None else str(n) for n in counts.values())],
+        ["zeros forced by the fixed points around", str(result.n_zero_forced)],
+        ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
+    ]
+    decisive = [condition.sentence for condition in conditions if condition.verdict != "stable"]
+    print_table(["spectrum", ""], rows, "\n".join(decisive))
+    if eigenvalues:
+        print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])

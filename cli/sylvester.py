@@ -1,0 +1,63 @@
+"""`dyn sylvester`: which encoders a predictor can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.application import command
+from cli.options import ReportOptions, SystemOptions, matrix_system, number, read_moments
+from cli.printing import eigenvalue_text, print_json, print_table
+
+
+@command(
+    "sylvester",
+    help="Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
+    epilog="Example: dyn sylvester --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --predictor point.npz",
+)
+def sylvester(
+    system: SystemOptions,
+    output: ReportOptions,
+    predictor: Annotated[Path, typer.Option("--predictor", help="FILE.npz with predictor, or FILE.npy.")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            parser=number,
+            metavar="NUMBER",
+            help="Relative perturbation up to which eigenvalues count as shared.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Print nullity, shared eigenvalues and the gap to the next pair."""
+    from analysis.simulation import plain
+    from analysis.sylvester import sylvester_solutions
+    from dynamics.storage import load_predictor
+
+    moments = read_moments(system, output)
+    P = load_predictor(predictor)
+    found = sylvester_solutions(P, matrix_system(system, moments), tolerance=tolerance)
+    report: dict[str, Any] = {
+        "nullity": found.nullity,
+        "shared_eigenvalues": [[value.real, value.imag] for value in found.shared_eigenvalues.tolist()],
+        "gap": found.gap,
+        "residual": found.residual,
+        "method": found.method,
+        "tolerance": found.tolerance,
+    }
+    if output.json:
+        print_json(plain(report))
+        return
+    shared = ", ".join(eigenvalue_text(pair) for pair in report["shared_eigenvalues"])
+    rows = [
+        ["nullity", str(found.nullity)],
+        ["shared eigenvalues", shared or "none"],
+        ["gap to the next pair", f"{found.gap:.3g}"],
+        ["residual", f"{found.residual:.1e}"],
+        ["tolerance", f"{found.tolerance:.1e}"],
+        ["method", found.method],
+    ]
+    print_table(["P θ = θ M", ""], rows)
