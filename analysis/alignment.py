@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from analysis.simulation import plain
-from dynamics.fields import VectorField, proportional_ema_field, symmetric_predictor_field
+from dynamics.fields import VectorField, symmetric_predictor_field
 from dynamics.integrate import Trajectory
 from dynamics.predictors import directpred_predictor, feature_covariance
 from dynamics.states import MatrixState
@@ -17,21 +16,6 @@ from dynamics.system import MatrixSystem
 
 HYPOTHESIS = 1e-10
 """A hypothesis of the theorem counts as met up to this relative departure: rounding of products up to n = 10⁴."""
-
-DIRECT_OPTIONS: dict[str, dict[str, Any]] = {
-    "sqrt": {"epsilon": 0.0},
-    "sqrt-0.01": {"epsilon": 0.01},
-    "sqrt-0.1": {"epsilon": 0.1},
-    "normalised-sqrt": {"epsilon": 0.0, "normalise": True},
-    "normalised-sqrt-0.01": {"epsilon": 0.01, "normalise": True},
-    "normalised-sqrt-0.1": {"epsilon": 0.1, "normalise": True},
-    "set": {"epsilon": 0.0, "exponent": 1.0},
-    "normalised-set": {"epsilon": 0.0, "exponent": 1.0, "normalise": True},
-}
-"""Published DirectPred and DirectSet predictors by name: options of `directpred_spectrum` (R22).
-
-sqrt: p = √s + ε max s (NC); normalised-sqrt: p = √(s/max s) + ε; set: p = s; normalised-set: p = s/max s.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,36 +66,6 @@ class Alignment:
         """Return the alignment as a dictionary of plain numbers and words, as `dyn align --json` prints it."""
         shown = {item.name: getattr(self, item.name) for item in fields(self)}
         return plain(shown | {"applicable": self.applicable})
-
-
-def aligned_field(ratio: Callable[[Any], Any]) -> VectorField:
-    """The flow under the assumptions of NC: symmetric predictor and proportional target, Θ = τ(t) W.
-
-    dW/dt = Pᵀ E/τo − η W,   dP/dt = ½(G + Gᵀ) with G = E Wᵀ/τp − η P
-
-    Parameters
-    ----------
-    ratio
-        τ(t), a function of time.
-
-    Notes
-    -----
-    Source: R19; NC.
-
-    Examples
-    --------
-    >>> system = MatrixSystem(np.eye(2), np.eye(2))
-    >>> state = system.state(np.eye(2), [[0.0, 1.0], [0.0, 0.0]])
-    >>> aligned_field(lambda t: 0.5).constrain(0.0, state, system).predictor
-    array([[0. , 0.5],
-           [0.5, 0. ]])
-    """
-    proportional = proportional_ema_field(ratio)
-
-    def constrain(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
-        return proportional.constrain(t, symmetric_predictor_field.constrain(t, state, system), system)
-
-    return replace(symmetric_predictor_field, name="aligned", constrain=constrain)
 
 
 def feature_commutator(state: MatrixState, system: MatrixSystem) -> Any:
@@ -206,6 +160,7 @@ def align(
 
     Examples
     --------
+    >>> from dynamics.fields import aligned_field
     >>> from dynamics.integrate import integrate
     >>> system = MatrixSystem(1.5 * np.eye(2), np.eye(2), weight_decay=0.1)
     >>> field, start = aligned_field(lambda t: 0.9), system.state(np.eye(2), [[0.5, 0.1], [0.1, 0.2]])
@@ -311,7 +266,7 @@ def direct_distance(trajectory: Trajectory[MatrixState], system: MatrixSystem, *
     trajectory, system
         A run of the full network.
     **options
-        `epsilon`, `exponent`, `normalise` of `directpred_spectrum`, such as ``**DIRECT_OPTIONS["sqrt"]``.
+        options of `directpred_spectrum`, such as ``**DIRECT_OPTIONS["sqrt"]``.
 
     Returns
     -------
@@ -327,6 +282,7 @@ def direct_distance(trajectory: Trajectory[MatrixState], system: MatrixSystem, *
     --------
     >>> from dynamics.fields import directpred_field
     >>> from dynamics.integrate import integrate
+    >>> from dynamics.predictors import DIRECT_OPTIONS
     >>> system = MatrixSystem(np.eye(2), 0.5 * np.eye(2))
     >>> run = integrate(system.state(np.eye(2), np.eye(2)), system, directpred_field, 1.0)
     >>> float(np.max(direct_distance(run, system, **DIRECT_OPTIONS["sqrt-0.1"])))

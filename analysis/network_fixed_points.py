@@ -18,6 +18,9 @@ from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 
 
+_SLOWEST = 1e-10  # rate, relative to the fastest, of the directions that `polish` still corrects
+
+
 class CanonicalFixedPoint(NamedTuple):
     """A decoupled fixed point: row i holds mode `modes[i]` at `levels[i]`; modes by descending ratio (R9)."""
 
@@ -203,9 +206,8 @@ def polish(
         jacobian = jacobian_operator(unpack(x, start), system)
         accuracy = 1e-2 * size / first  # of the step: enough to stay quadratic
         for damp in size / np.linalg.norm(x) * 4.0 ** np.arange(8):  # far from rest, shorter steps
-            step = lsmr(jacobian, -F, damp=damp, atol=accuracy, btol=accuracy, conlim=0, maxiter=10 * x.size)[
-                0
-            ]
+            options = {"atol": _SLOWEST, "btol": accuracy, "conlim": 0, "maxiter": 10 * x.size}
+            step = lsmr(jacobian, -F, damp=damp, **options)[0]
             moved = pack(full_field(0.0, unpack(x + step, start), system))
             if np.linalg.norm(moved) < size:
                 break

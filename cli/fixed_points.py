@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.application import command
-from cli.options import SYSTEM, ReportOptions, SystemOptions, Variant, mode_system, numeric, read_moments
+from cli.options import (
+    SYSTEM,
+    ReportOptions,
+    SystemOptions,
+    Variant,
+    matrix_system,
+    mode_system,
+    numeric,
+    option,
+    read_moments,
+)
 from cli.printing import eigenvalue_text, print_json, print_table, triple_text
+
+if TYPE_CHECKING:
+    from dynamics.moments import Moments
+
+MOST_POINTS = 5000  # of the network that are listed
 
 
 @command(
@@ -27,11 +42,34 @@ def fixed_points(
         float | None, numeric("--target", panel=SYSTEM, help="θ of the variant fixed-target (1).")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Show exact forms in the table, too.")] = False,
+    dim: Annotated[
+        int | None,
+        option(
+            "--dim",
+            panel=SYSTEM,
+            help="Feature dimension n2: the canonical fixed points of the full network.",
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None, option("--rank", panel=SYSTEM, help="With --dim: only points of this rank (any).")
+    ] = None,
+    amplitude: Annotated[
+        float | None, numeric("--amplitude", panel=SYSTEM, help="With --dim: |w| of learned rows (balanced).")
+    ] = None,
 ) -> None:
     """Print isolated fixed points, and lines of them with the stability of each segment."""
     from analysis.fixed_points import fixed_points as theory
 
     moments = read_moments(system, output)
+    if dim is not None:
+        for name, given in (("--invariant", invariant), ("--target", target), ("--exact", exact or None)):
+            if given is not None:
+                raise ValueError(f"{name} is for one mode, and must not be given with --dim")
+        _print_network(_network_report(system, moments, dim, rank, amplitude), output)
+        return
+    for name, of_network in (("--rank", rank), ("--amplitude", amplitude)):
+        if of_network is not None:
+            raise ValueError(f"{name} must go with --dim, got {of_network:g} alone")
     if target is None and system.variant is Variant.FIXED_TARGET:
         target = 1.0
     found = theory(mode_system(system, moments), str(system.variant), invariant=invariant, target=target)
@@ -73,6 +111,55 @@ def fixed_points(
             for segment in line["segments"]
         ]
         print_table(["line", "where", "stability", *(["exact"] if exact else [])], rows)
+
+
+def _network_report(
+    system: SystemOptions, moments: Moments, dim: int, rank: int | None, amplitude: float | None
+) -> dict[str, Any]:
+    """Canonical fixed points of the full network, each with its stability (R9, R10)."""
+    from analysis.network_fixed_points import canonical_fixed_points
+    from analysis.simulation import plain
+    from analysis.stability import stability
+
+    if system.variant is not Variant.FULL:
+        raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
+    full = matrix_system(system, moments)
+    points = []
+    for point in canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS):
+        result = stability(point.state, full)
+        counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
+        points.append(
+            {
+                "name": "collapsed"
+                if not point.modes
+                else "modes " + ", ".join(str(m + 1) for m in point.modes),
+                "modes": [mode + 1 for mode in point.modes],
+                "levels": list(point.levels),
+                **point.state._asdict(),
+                "stability": result.verdict,
+                "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
+            }
+        )
+    return plain({"fixed_points": points, "lines": []})
+
+
+def _print_network(report: dict[str, Any], output: ReportOptions) -> None:
+    if output.json:
+        print_json(report)
+        return
+    rows = [
+        [
+            point["name"],
+            ", ".join(sorted(set(point["levels"]))) or "–",
+            ", ".join(f"{point['predictor'][i][i]:.4g}" for i in range(len(point["modes"]))) or "0",
+            point["stability"] or "not known",
+            " / ".join(str(point["spectrum"][name]) for name in ("n_positive", "n_zero", "n_negative")),
+            f"{point['spectrum']['max_real']:.4g}",
+        ]
+        for point in report["fixed_points"]
+    ]
+    columns = ["fixed point", "level", "diagonal of P", "stability", "positive / zero / negative", "max re"]
+    print_table(columns, rows, "up to W → S W, P → S P S⁻¹ (R4)")
 
 
 def _exact_text(entry: dict[str, Any]) -> str:

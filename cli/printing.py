@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cli.application import FAILED
+
 if TYPE_CHECKING:
     from cli.options import ReportOptions
+    from dynamics.integrate import Trajectory
 
 
 @contextmanager
@@ -43,6 +46,15 @@ def note(text: str, output: ReportOptions) -> None:
     """Say something beside the result, on standard error."""
     if not output.quiet:
         sys.stderr.write(text + "\n")
+
+
+def status_code(trajectory: Trajectory[Any]) -> int | None:
+    """Exit code of a run; one that failed says how on standard error."""
+    status = trajectory.status
+    if not status.failed:
+        return None
+    sys.stderr.write(f"dyn: {status.value} at t = {trajectory.t:.6g}: {status.message}\n")
+    return FAILED
 
 
 def print_json(report: dict[str, Any]) -> None:

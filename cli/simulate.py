@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.application import FAILED, command
+from cli.application import command
 from cli.options import (
     OutputOptions,
     RunOptions,
@@ -20,7 +20,7 @@ from cli.options import (
     mode_system,
     read_moments,
 )
-from cli.printing import note, number_text, print_json, print_table, ticker, triple_text
+from cli.printing import note, number_text, print_json, print_table, status_code, ticker, triple_text
 
 if TYPE_CHECKING:
     from analysis.simulation import MatrixSimulation, ModeSimulation
@@ -63,11 +63,7 @@ def simulate(
         _print_modes(report)
     else:
         _print_matrices(report)
-    status = simulation.trajectory.status
-    if status.failed:
-        sys.stderr.write(f"dyn: {status.value} at t = {simulation.trajectory.t:.6g}: {status.message}\n")
-        return FAILED
-    return None
+    return status_code(simulation.trajectory)
 
 
 def _simulate_modes(
@@ -130,7 +126,7 @@ def _save_simulation(
 
 def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
     from analysis.simulation import ModeSimulation
-    from figures.pages import figure_matrix_simulation, figure_mode_simulation
+    from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
 
     if isinstance(simulation, ModeSimulation):

@@ -44,9 +44,16 @@ def stability(
             show_default=False,
         ),
     ] = 1e-6,
+    polish: Annotated[
+        bool,
+        typer.Option(
+            "--polish", help="Carry the state, such as the end of a run, to a fixed point beside it."
+        ),
+    ] = False,
     eigenvalues: Annotated[bool, typer.Option("--eigenvalues", help="Print every eigenvalue.")] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
+    from analysis import network_fixed_points
     from analysis import stability as theory
     from analysis.pair_conditions import decoupled_form, pair_conditions
     from analysis.simulation import plain
@@ -56,6 +63,10 @@ def stability(
     moments = read_moments(system, output)
     full = matrix_system(system, moments)
     start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed))
+    polished: dict[str, Any] = {}
+    if polish:
+        start, *facts = network_fixed_points.polish(start, full)
+        polished = {"polished": dict(zip(network_fixed_points.Polished._fields[1:], facts, strict=True))}
     result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
     conditions = []
     r10_applies = full.weight_decay == 0 and system.objective is not Objective.RAFT
@@ -70,6 +81,7 @@ def stability(
         "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
         "n_zero_forced": result.n_zero_forced,
         "conditions": [condition._asdict() for condition in conditions],
+        **polished,
     }
     pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
     if eigenvalues:
@@ -86,6 +98,10 @@ def stability(
         ["zeros forced by the fixed points around", str(result.n_zero_forced)],
         ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
     ]
+    if polish:
+        done = report["polished"]
+        moved = f"{done['status']}, moved by {done['displacement']:.3g} in {done['n_steps']} steps"
+        rows.insert(0, ["polished", f"{moved}, residual was {done['residual_before']:.1e}"])
     decisive = [condition.sentence for condition in conditions if condition.verdict != "stable"]
     print_table(["spectrum", ""], rows, "\n".join(decisive))
     if eigenvalues:

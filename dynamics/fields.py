@@ -11,7 +11,7 @@ self-supervised learning dynamics without contrastive pairs").
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dynamics.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
@@ -159,7 +159,7 @@ def direct_field(name: str = "directpred", **options: Any) -> VectorField:
     name
         Name of the variant.
     **options
-        `epsilon`, `exponent`, `normalise` of `dynamics.predictors.directpred_spectrum`.
+        options of `dynamics.predictors.directpred_spectrum`.
     """
 
     def direct(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
@@ -197,6 +197,36 @@ def proportional_ema_field(ratio: Callable[[Any], Any]) -> VectorField:
         return MatrixState(state.online, state.predictor, ratio(t) * state.online)
 
     return VectorField("proportional-ema", _fixed_target, proportional)
+
+
+def aligned_field(ratio: Callable[[Any], Any]) -> VectorField:
+    """The flow under the assumptions of NC: symmetric predictor and proportional target, Θ = τ(t) W.
+
+    dW/dt = Pᵀ E/τo − η W,   dP/dt = ½(G + Gᵀ) with G = E Wᵀ/τp − η P
+
+    Parameters
+    ----------
+    ratio
+        τ(t), a function of time.
+
+    Notes
+    -----
+    Source: R19; NC.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.eye(2), np.eye(2))
+    >>> state = system.state(np.eye(2), [[0.0, 1.0], [0.0, 0.0]])
+    >>> aligned_field(lambda t: 0.5).constrain(0.0, state, system).predictor
+    array([[0. , 0.5],
+           [0.5, 0. ]])
+    """
+    proportional = proportional_ema_field(ratio)
+
+    def constrain(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
+        return proportional.constrain(t, symmetric_predictor_field.constrain(t, state, system), system)
+
+    return replace(symmetric_predictor_field, name="aligned", constrain=constrain)
 
 
 FIELDS: dict[str, VectorField] = {

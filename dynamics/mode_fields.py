@@ -128,7 +128,7 @@ def direct_mode_field(name: str = "directpred", **options: Any) -> VectorField:
     name
         Name of the variant.
     **options
-        `epsilon`, `exponent`, `normalise` of `dynamics.predictors.directpred_spectrum`.
+        options of `dynamics.predictors.directpred_spectrum`.
     """
 
     def direct(t: Any, state: ModeState, system: ModeSystem) -> ModeState:

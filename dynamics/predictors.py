@@ -50,11 +50,12 @@ def optimal_mode_predictor(state: ModeState, system: ModeSystem) -> Any:
 
 
 def directpred_spectrum(
-    s: Any, *, epsilon: float = 0.1, exponent: float = 0.5, normalise: bool = False
+    s: Any, *, epsilon: float = 0.1, exponent: float = 0.5, normalise: bool = False, shifted: bool = False
 ) -> Any:
     """Eigenvalues that DirectPred and DirectSet give the predictor (R22).
 
-    p_j = s_j^α + ε max_j s_j, or with `normalise`, p_j = (s_j/max_j s_j)^α + ε.
+    p_j = s_j^α + ε max_j s_j, or with `normalise`, p_j = (s_j/max_j s_j)^α + ε; with `shifted`, ε is added before the
+    power is taken: (s_j + ε max_j s_j)^α or (s_j/max_j s_j + ε)^α.
 
     Parameters
     ----------
@@ -66,6 +67,8 @@ def directpred_spectrum(
         α > 0: ½ is DirectPred, other values (1 among them) DirectSet.
     normalise
         Divide by the largest eigenvalue first, as some published code does.
+    shifted
+        Add ε to the eigenvalues of F and not to those of the predictor, as some published code does.
 
     Examples
     --------
@@ -76,9 +79,10 @@ def directpred_spectrum(
     xp = s.__array_namespace__()
     s = xp.maximum(s, 0.0)
     largest = xp.max(s, axis=-1, keepdims=True)
+    shift = epsilon if normalise else epsilon * largest
     if normalise:
-        return (s / xp.where(largest == 0, 1.0, largest)) ** exponent + epsilon
-    return s**exponent + epsilon * largest
+        s = s / xp.where(largest == 0, 1.0, largest)
+    return (s + shift) ** exponent if shifted else s**exponent + shift
 
 
 def directpred_predictor(F: Any, **options: Any) -> Any:
@@ -89,7 +93,7 @@ def directpred_predictor(F: Any, **options: Any) -> Any:
     F
         Feature covariance or its running average, symmetric, shape (n2, n2).
     **options
-        `epsilon`, `exponent`, `normalise` of `directpred_spectrum`.
+        options of `directpred_spectrum`.
 
     Examples
     --------
@@ -100,3 +104,24 @@ def directpred_predictor(F: Any, **options: Any) -> Any:
     """
     s, U = F.__array_namespace__().linalg.eigh(F)
     return U @ (directpred_spectrum(s, **options)[:, None] * U.T)
+
+
+DIRECT_OPTIONS: dict[str, dict[str, Any]] = {
+    "sqrt": {"epsilon": 0.0},
+    "sqrt-0.01": {"epsilon": 0.01},
+    "sqrt-0.1": {"epsilon": 0.1},
+    "normalised-sqrt": {"epsilon": 0.0, "normalise": True},
+    "normalised-sqrt-0.01": {"epsilon": 0.01, "normalise": True},
+    "normalised-sqrt-0.1": {"epsilon": 0.1, "normalise": True},
+    "set": {"epsilon": 0.0, "exponent": 1.0},
+    "normalised-set": {"epsilon": 0.0, "exponent": 1.0, "normalise": True},
+    "normalised-set-0.01": {"epsilon": 0.01, "exponent": 1.0, "normalise": True},
+    "normalised-set-0.1": {"epsilon": 0.1, "exponent": 1.0, "normalise": True},
+    "shifted-sqrt-0.01": {"epsilon": 0.01, "normalise": True, "shifted": True},
+    "shifted-sqrt-0.1": {"epsilon": 0.1, "normalise": True, "shifted": True},
+}
+"""Published DirectPred and DirectSet predictors by name: options of `directpred_spectrum` (R22).
+
+sqrt: p = √s + ε max s (NC); normalised-sqrt: p = √(s/max s) + ε; set: p = s; normalised-set: p = s/max s + ε;
+shifted-sqrt: p = √(s/max s + ε).
+"""

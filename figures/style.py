@@ -1,11 +1,13 @@
-"""How pictures look and are saved: one style, colours that follow identity, equal bytes for equal input."""
+"""How pictures look and are saved: one style in several sizes and themes, equal bytes for equal input."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dynamics.storage import checked_suffix, replacing
 
@@ -15,23 +17,145 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".pdf")
 """Suffixes that `save` accepts."""
 
-WEIGHTS = (
-    ("online", "$w_1$ online", "#00497a"),
-    ("predictor", "$w_2$ predictor", "#c8500a"),
-    ("target", r"$\theta$ target", "#4fb0e8"),
-)
-"""Field, label and colour of each weight: the encoder dark blue, the average that follows it light blue."""
-
-FATES = {"learned": "#009e73", "collapsed": "#661a6b", "undecided": "#c08600"}
-"""Colours of what became of a mode or row."""
-
-INK, MUTED, FAINT = "#333333", "#767676", "#d9d9d9"
-"""Text, reference lines, and what should be seen last."""
-
 DASHED = (0, (4, 3))
 """Line style of what theory predicts; what the run did is drawn through."""
 
+WEIGHTS = {"online": "$w_1$", "predictor": "$w_2$", "target": r"$\theta$"}
+"""The weights and their symbols, as on axes."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Room for a page.
+
+    Parameters
+    ----------
+    width, height
+        In inches; pages without a height are as high as their contents ask for.
+    text
+        Size of text, 1 for print.
+    """
+
+    width: float
+    height: float | None = None
+    text: float = 1.0
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours by what they stand for, the same in every figure.
+
+    Parameters
+    ----------
+    paper, ink, muted, faint
+        Background, text, reference lines, and what should be seen last.
+    weights
+        Of w1, w2 and θ: the encoder dark, the average that follows it light.
+    fates
+        Of what became of a mode or row.
+    stability
+        Of fixed points, and of lines of them.
+    """
+
+    paper: str
+    ink: str
+    muted: str
+    faint: str
+    weights: dict[str, str]
+    fates: dict[str, str]
+    stability: dict[str, str]
+
+
+SIZES = {"single": Size(3.5), "double": Size(7.2), "slide": Size(10.0, 5.625, 1.4)}
+"""A column of a paper, its whole width, and a slide of 16:9."""
+
+THEMES = {
+    "light": Theme(
+        paper="#ffffff",
+        ink="#333333",
+        muted="#767676",
+        faint="#d9d9d9",
+        weights={"online": "#00497a", "predictor": "#c8500a", "target": "#4fb0e8"},
+        fates={"learned": "#009e73", "collapsed": "#661a6b", "undecided": "#c08600"},
+        stability={
+            "stable": "#b3003c",
+            "half-stable": "#b3003c",
+            "saddle": "#333333",
+            "unstable": "#767676",
+            "degenerate": "#767676",
+        },
+    ),
+    "dark": Theme(
+        paper="#16191d",
+        ink="#e4e4e4",
+        muted="#989898",
+        faint="#3c4046",
+        weights={"online": "#6fa8ff", "predictor": "#ff9a4d", "target": "#b8e3ff"},
+        fates={"learned": "#2fc79b", "collapsed": "#b871c9", "undecided": "#f2c14e"},
+        stability={
+            "stable": "#ff5c86",
+            "half-stable": "#ff5c86",
+            "saddle": "#e4e4e4",
+            "unstable": "#989898",
+            "degenerate": "#989898",
+        },
+    ),
+}
+"""Colours on white and on dark pages."""
+
+_size: ContextVar[Size] = ContextVar("size", default=SIZES["double"])
+_theme: ContextVar[Theme] = ContextVar("theme", default=THEMES["light"])
 _NO_DATE: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_Choice = TypeVar("_Choice")
+
+
+def size() -> Size:
+    """Room that pages are to fill."""
+    return _size.get()
+
+
+def theme() -> Theme:
+    """Colours that panels are to use."""
+    return _theme.get()
+
+
+@contextmanager
+def look(*, size: str | None = None, theme: str | None = None) -> Iterator[None]:
+    """Choose the size and theme of all pages drawn within the block; what is left out stays as it is.
+
+    Parameters
+    ----------
+    size
+        A name in `SIZES`.
+    theme
+        A name in `THEMES`.
+
+    Raises
+    ------
+    ValueError
+        There is no such size or theme: which there are.
+
+    Examples
+    --------
+    >>> with look(size="single"):
+    ...     _size.get().width
+    3.5
+    """
+    chosen = _chosen("size", size, SIZES, _size.get()), _chosen("theme", theme, THEMES, _theme.get())
+    tokens = _size.set(chosen[0]), _theme.set(chosen[1])
+    try:
+        yield
+    finally:
+        _size.reset(tokens[0])
+        _theme.reset(tokens[1])
+
+
+def _chosen(what: str, name: str | None, choices: dict[str, _Choice], current: _Choice) -> _Choice:
+    if name is None:
+        return current
+    if name not in choices:
+        raise ValueError(f"`{what}` must be one of {', '.join(choices)}, got {name!r}")
+    return choices[name]
 
 
 @contextmanager
@@ -45,9 +169,22 @@ def style() -> Iterator[None]:
     ...     matplotlib.rcParams["axes.spines.top"]
     False
     """
+    import matplotlib
     import matplotlib.style
 
     with matplotlib.style.context(["default", Path(__file__).with_name("linear_byol.mplstyle")]):
+        colours, text = theme(), size().text
+        settings = matplotlib.rcParams
+        for name in ("font.size", "figure.titlesize", "axes.titlesize", "axes.labelsize", "legend.fontsize"):
+            settings[name] = text * float(settings[name])
+        for axis in ("xtick", "ytick"):
+            settings[f"{axis}.labelsize"] = text * float(settings[f"{axis}.labelsize"])
+            settings[f"{axis}.color"], settings[f"{axis}.labelcolor"] = colours.muted, colours.ink
+        for name in ("figure.facecolor", "axes.facecolor"):
+            settings[name] = colours.paper
+        for name in ("text.color", "axes.labelcolor", "axes.titlecolor"):
+            settings[name] = colours.ink
+        settings["axes.edgecolor"] = colours.muted
         yield
 
 

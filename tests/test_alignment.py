@@ -13,22 +13,26 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 
 from analysis.alignment import (
-    DIRECT_OPTIONS,
     align,
-    aligned_field,
     alignment_rate,
     direct_distance,
     feature_commutator,
 )
 from dynamics.fields import (
     VectorField,
+    aligned_field,
     directpred_field,
     full_field,
     proportional_ema_field,
     symmetric_predictor_field,
 )
 from dynamics.integrate import Trajectory, integrate
-from dynamics.predictors import directpred_predictor, directpred_spectrum, feature_covariance
+from dynamics.predictors import (
+    DIRECT_OPTIONS,
+    directpred_predictor,
+    directpred_spectrum,
+    feature_covariance,
+)
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
@@ -266,6 +270,10 @@ def test_the_published_options_are_their_formulas() -> None:
         "normalised-sqrt-0.1": np.sqrt(s / 4) + 0.1,
         "set": s,
         "normalised-set": s / 4,
+        "normalised-set-0.01": s / 4 + 0.01,
+        "normalised-set-0.1": s / 4 + 0.1,
+        "shifted-sqrt-0.01": np.sqrt(s / 4 + 0.01),
+        "shifted-sqrt-0.1": np.sqrt(s / 4 + 0.1),
     }
     assert formulas.keys() == DIRECT_OPTIONS.keys()
     for name, p in formulas.items():

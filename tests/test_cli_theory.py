@@ -1,4 +1,4 @@
-"""`dyn fixed-points`, `stability`, `sylvester` and `check`: their answers, JSON keys and refusals."""
+"""`dyn fixed-points`, `stability`, `bifurcation`, `sylvester`, `align` and `check`: answers, JSON keys, refusals."""
 
 from __future__ import annotations
 
@@ -92,6 +92,103 @@ def test_stability_under_weight_decay_has_no_conditions(dyn):
     assert report["spectrum"]["n_negative"] == 5
 
 
+def test_canonical_fixed_points_of_the_network(dyn):
+    report = report_of(dyn, "fixed-points", *TWO_MODES, "--dim", "1")
+    found = {point["name"]: point for point in report["fixed_points"]}
+    assert set(found) == {"collapsed", "modes 1", "modes 2"}
+    assert found["modes 1"]["stability"] == "stable"
+    assert found["modes 2"]["spectrum"]["n_positive"] == 1
+    assert found["modes 2"]["predictor"] == [[pytest.approx(0.4)]]
+    code, out, _ = dyn("fixed-points", *TWO_MODES, "--dim", "1", "--rank", "1", "--amplitude", "0.3")
+    assert code == 0
+    assert "modes 2" in out
+    assert "collapsed" not in out
+
+
+def test_the_end_of_a_run_is_polished(dyn):
+    P = [[0.9 + 1e-4]]
+    np.savez("end.npz", online=[[0.8, 1e-4]], predictor=P, target=[[0.8, 2e-4]])
+    report = report_of(dyn, "stability", *TWO_MODES, "--state", "end.npz", "--polish")
+    assert report["polished"]["status"] == "converged"
+    assert report["polished"]["residual_before"] > 1e-5
+    assert report["residual"] < 1e-12
+    assert report["verdict"] == "stable"
+
+
+def test_the_saddle_node_and_the_pitchfork(dyn):
+    decay = ("--parameter", "weight-decay", "--from", "0", "--to", "0.1")
+    for method in ("closed form", "continuation"):
+        report = report_of(dyn, "bifurcation", *ONE_MODE, *decay, "--method", method)
+        folds = [point for point in report["points"] if point["type"] == "saddle-node"]
+        assert {key: folds[0][key] for key in ("parameter", "value", "predictor")} == {
+            "parameter": "weight-decay",
+            "value": pytest.approx(0.0625, abs=1e-8),
+            "predictor": pytest.approx(0.25, abs=1e-6),
+        }
+        assert sorted(fold["online"] for fold in folds) == pytest.approx([-0.25, 0.25], abs=1e-6)
+    leaf = ("--parameter", "invariant", "--from", "-0.5", "--to", "0.2", "--method", "continuation")
+    points = report_of(dyn, "bifurcation", *ONE_MODE, *leaf)["points"]
+    assert [point["value"] for point in points if point["type"] == "branch-point"] == [
+        pytest.approx(-0.25, abs=1e-8)
+    ]
+
+
+def test_branches_are_saved_and_printed(dyn):
+    moves = ("--parameter", "lambda-d", "--from", "0.2", "--to", "0.8", "--invariant", "-0.09")
+    code, out, _ = dyn("bifurcation", *ONE_MODE, *moves, "--out", "branches.npz")
+    assert code == 0
+    assert "pitchfork" in out
+    with np.load("branches.npz") as saved:
+        meta = json.loads(str(saved["meta"]))
+        learned = saved["branch"] == [item["name"] for item in meta["branches"]].index("learned")
+        # on the leaf, w2 = r and w1² = C + r² for τ = 1
+        np.testing.assert_allclose(saved["predictor"][learned], saved["value"][learned], atol=1e-9)
+        np.testing.assert_allclose(
+            saved["online"][learned] ** 2, saved["value"][learned] ** 2 - 0.09, atol=1e-9
+        )
+    code, out, _ = dyn("bifurcation", *ONE_MODE, "--parameter", "tau-target", "--from", "1", "--to", "2",
+                       "--weight-decay", "0.05")  # fmt: skip
+    assert code == 0
+    assert "no bifurcation" in out
+
+
+ISOTROPIC = ("--isotropic", "0.5", "--inputs", "6", "--dim", "3", "--ema-ratio", "0.9", "--t-end", "20")
+
+
+def test_alignment_of_the_isotropic_model_stays_below_its_bound(dyn):
+    report = report_of(dyn, "align", *ISOTROPIC, "--weight-decay", "0.05", "--out", "aligned.npz")
+    assert report["applicable"]
+    assert report["holds"]
+    assert len(report["t"]) == len(report["commutator"]) == len(report["bound"]) > 10
+    assert np.all(np.array(report["commutator"]) <= np.array(report["bound"]) * (1 + 1e-6))
+    assert report["commutator"][-1] < 0.1 * report["commutator"][0]
+    with np.load("aligned.npz") as saved:
+        np.testing.assert_array_equal(saved["commutator"], report["commutator"])
+        assert saved["overlap"].shape == (len(report["t"]), 3)
+
+
+def test_alignment_on_data_is_shown_and_not_judged(dyn):
+    data = ("--data", "digits", "--augment", "noise:0.3", "--dim", "3", "--t-end", "20")
+    report = report_of(dyn, "align", *data)
+    assert report["holds"] is None
+    assert set(report["bound"]) == {None}
+    assert "multiple of the identity" in report["reason"]
+    assert min(report["commutator"]) > 0
+    code, out, _ = dyn("align", *data)
+    assert code == 0
+    assert "does not apply: Σs must be a multiple of the identity" in out
+
+
+def test_a_bound_that_is_broken_is_exit_code_1(dyn, monkeypatch):
+    from analysis import alignment
+
+    rate = alignment.alignment_rate
+    monkeypatch.setattr(alignment, "alignment_rate", lambda state, system: rate(state, system) + np.eye(3))
+    code, out, _ = dyn("align", *ISOTROPIC)
+    assert code == 1
+    assert "is violated" in out
+
+
 def test_sylvester_counts_what_a_predictor_can_hold(dyn):
     np.save("P.npy", np.diag([0.9, 0.3]))
     report = report_of(dyn, "sylvester", *TWO_MODES, "--predictor", "P.npy")
@@ -134,6 +231,7 @@ def test_the_page_of_results_is_what_the_command_prints(dyn):
     assert out in page.read_text(encoding="utf-8")
 
 
+MOVES = ("--parameter", "weight-decay", "--from", "0", "--to", "0.1")
 BAD = [
     (("fixed-points",), "one way"),
     (("fixed-points", *TWO_MODES), "one mode"),
@@ -152,6 +250,34 @@ BAD = [
     (("sylvester", *TWO_MODES, "--predictor", "wide.npy"), "square"),
     (("sylvester", *TWO_MODES, "--predictor", "nosuch.npy"), "nosuch.npy"),
     (("sylvester", *TWO_MODES, "--predictor", "square.npy", "--tolerance", "-1"), "tolerance"),
+    (("fixed-points", *TWO_MODES, "--dim", "0"), "n2"),
+    (("fixed-points", *TWO_MODES, "--dim", "2", "--rank", "3"), "rank"),
+    (("fixed-points", *TWO_MODES, "--dim", "2", "--amplitude", "-1"), "amplitude"),
+    (("fixed-points", *TWO_MODES, "--dim", "2", "--invariant", "1"), "--invariant"),
+    (("fixed-points", *TWO_MODES, "--rank", "1"), "--dim"),
+    (("bifurcation", *ONE_MODE, "--from", "0", "--to", "1"), "--parameter"),
+    (("bifurcation", *ONE_MODE, *MOVES[2:], "--parameter", "speed"), "weight-decay"),
+    (("bifurcation", *TWO_MODES, *MOVES), "one mode"),
+    (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "1", "--to", "0"), "smaller first"),
+    (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "-1", "--to", "0"), ">= 0"),
+    (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "nan", "--to", "0"), "finite"),
+    (("bifurcation", *ONE_MODE, "--parameter", "lambda-d", "--from", ".1", "--to", ".5"), "--invariant"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--invariant", "1"), "--invariant"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--method", "guess"), "--method"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--variant", "tied"), "--variant"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--alpha", "2"), "--alpha"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--out", "branches.txt"), ".npz"),
+    (("align",), "one way"),
+    (("align", "--isotropic", "-1"), "--isotropic"),
+    (("align", "--isotropic", "1", "--inputs", "0"), "--inputs"),
+    (("align", "--isotropic", "1", *TWO_MODES), "--isotropic"),
+    (("align", *TWO_MODES, "--inputs", "3"), "--inputs"),
+    (("align", *TWO_MODES, "--ema-ratio", "-1"), "--ema-ratio"),
+    (("align", *TWO_MODES, "--ema-ratio", "1", "--variant", "no-ema"), "--variant"),
+    (("align", *TWO_MODES, "--variant", "tied"), "--variant"),
+    (("align", *TWO_MODES, "--online", "1"), "--init-online"),
+    (("align", *TWO_MODES, "--rtol", "0"), "rtol"),
+    (("align", *TWO_MODES, "--state", "nosuch.npz"), "nosuch.npz"),
     (("check", "R31"), "R31"),
     (("check", "--seeds", "0"), "--seeds"),
 ]

@@ -31,11 +31,12 @@ from dynamics.integrate import Status
 from dynamics.invariants import balance_drift, eigenvalue_floor
 from dynamics.mode_fields import full_mode_field, no_predictor_mode_field
 from dynamics.system import MatrixSystem, ModeSystem
-from figures import panels
-from figures.pages import figure_matrix_simulation, figure_mode_simulation
-from figures.style import FATES, PICTURES, WEIGHTS, save, style
+from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
+from figures.panels import scales
+from figures.panels import simulation as panels
+from figures.style import PICTURES, THEMES, save, style, theme
 
-COLOURS = {part: colour for part, _, colour in WEIGHTS}
+COLOURS, FATES = theme().weights, theme().fates
 
 
 def modes(
@@ -312,7 +313,7 @@ def test_rows_that_skip_a_mode_did_not_learn_the_top() -> None:
 @pytest.mark.parametrize(("t_end", "scale"), [(199.0, "linear"), (201.0, "symlog")])
 def test_long_runs_have_a_logarithmic_time_axis_without_a_kink(t_end: float, scale: str) -> None:
     natural = 2.0
-    ax = panels.scale_time(Figure().add_subplot(), np.array([0.0, t_end]), natural)
+    ax = scales.scale_time(Figure().add_subplot(), np.array([0.0, t_end]), natural)
     assert ax.get_xscale() == scale
     assert ax.get_xlim() == (0.0, t_end)
     transform = ax.xaxis.get_transform()
@@ -326,7 +327,7 @@ def test_long_runs_have_a_logarithmic_time_axis_without_a_kink(t_end: float, sca
 def test_labels_of_a_logarithmic_time_axis_keep_their_distance(t_end: float, natural: float) -> None:
     with style():
         figure = Figure(figsize=(2.2, 1.5), layout="constrained")
-        panels.scale_time(figure.add_subplot(), np.array([0.0, t_end]), natural)
+        scales.scale_time(figure.add_subplot(), np.array([0.0, t_end]), natural)
         assert clashes(figure) == []
 
 
@@ -410,8 +411,8 @@ DRAWN = ["learned", "collapsed"]
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda ax: panels.scale_time(ax, 1e4 * TS, 1.0),
-        lambda ax: panels.scale_log(ax, 1 + TS, 3),
+        lambda ax: scales.scale_time(ax, 1e4 * TS, 1.0),
+        lambda ax: scales.scale_log(ax, 1 + TS, 3),
         lambda ax: panels.draw_weights(ax, TS, modes(1).trajectory.resampled(5).states, 0),
         lambda ax: panels.draw_end_point(ax, modes(1).prediction, 0),
         lambda ax: panels.draw_ratio(ax, 0.5),
@@ -504,7 +505,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_pages_need_no_pyplot() -> None:
-    code = "import figures.pages, sys; print('matplotlib.pyplot' in sys.modules)"
+    code = "import figures.pages.simulation, sys; print('matplotlib.pyplot' in sys.modules)"
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -145,6 +145,20 @@ def test_polishing_the_end_of_a_run() -> None:
     assert stability(result.state, system).residual <= 1e-12
 
 
+def test_polishing_corrects_the_slowest_direction() -> None:
+    # what a run leaves undone lies along its slowest mode, here a thousand times slower than the fastest
+    system = MatrixSystem(np.ones(3), np.array([0.9, 0.3, 0.299]))
+    state = next(canonical_fixed_points(system, 2, rank=2)).state
+    rates, vectors = np.linalg.eig(dense_jacobian(state, system))
+    rates = np.where(np.abs(rates) < 1e-9, np.inf, np.abs(rates))
+    slow = vectors[:, np.argmin(rates)].real
+    assert np.min(rates) < 1e-3 * np.max(rates[np.isfinite(rates)])
+    near = unpack(pack(state) + 1e-6 * slow / np.linalg.norm(slow), state)
+    result = polish(near, system)
+    assert result.status == "converged"
+    assert_allclose(result.displacement, 1e-6, rtol=0.5)
+
+
 def test_a_fixed_point_is_left_alone() -> None:
     system = network(4)
     state = next(canonical_fixed_points(system, 2, rank=1)).state

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.alignment import align, aligned_field, alignment_rate
+from analysis.alignment import align, alignment_rate
 from analysis.results import moments, objectives, predictors
 from analysis.results.registry import AsPrinted, Measurement, Result, check, collect
 from analysis.sylvester import sylvester_solutions
 from dynamics.exact import EmaGrowth, ema_growth
-from dynamics.fields import VectorField, fast_predictor_field, full_field
+from dynamics.fields import VectorField, aligned_field, fast_predictor_field, full_field
 from dynamics.mode_fields import direct_mode_field
 from dynamics.mode_fixed_points import saddle_node
 from dynamics.modes import spectrum

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.alignment import Alignment, align, aligned_field, alignment_rate, feature_commutator
+from analysis.alignment import Alignment, align, alignment_rate, feature_commutator
 from analysis.results.registry import AsPrinted, Measurement, Result
-from dynamics.fields import VectorField, error_matrix, fast_predictor_field, full_field
+from dynamics.fields import VectorField, aligned_field, error_matrix, fast_predictor_field, full_field
 from dynamics.integrate import integrate
 from dynamics.mode_fields import direct_mode_field, full_mode_field
 from dynamics.mode_fixed_points import saddle_node, weight_decay_fixed_points

@@ -15,8 +15,9 @@ from analysis.simulation import MatrixSimulation, ModeSimulation
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integrate import Trajectory, natural_time
 from dynamics.invariants import eigenvalue_floor, mode_invariant
-from figures import panels
-from figures.style import DASHED, FATES, INK, MUTED, WEIGHTS, style
+from figures.panels import simulation as panels
+from figures.panels.scales import scale_log, scale_time
+from figures.style import DASHED, WEIGHTS, style, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,18 +87,18 @@ def _columns(simulation: ModeSimulation) -> Figure:
     for k, ax in enumerate(axes[0]):
         fate, predicted = str(simulation.fate[k]), str(prediction.fate[k])
         beside = f",\npredicted {predicted}" if predicted not in ("", fate) else ""
-        ax.set_title(f"{_ratio_text(system.ratio[k])}: {fate}{beside}", color=FATES[fate])
+        ax.set_title(f"{_ratio_text(system.ratio[k])}: {fate}{beside}", color=theme().fates[fate])
         panels.draw_weights(ax, shown.ts, shown.states, k)
         panels.draw_end_point(ax, prediction, k)
         panels.draw_ratio(ax, system.ratio[k])
-        panels.scale_time(axes[-1, k], shown.ts, natural_time(system))
+        scale_time(axes[-1, k], shown.ts, natural_time(system))
     _keep_in_sight(axes[0, 0], shown.states)
     axes[0, 0].set_ylabel("weight")
     if n_rows == 2:
         drift = _drift(simulation)
         for k, ax in enumerate(axes[1]):
             panels.draw_drift(ax, simulation.trajectory.ts, drift[:, [k]], simulation.fate[[k]])
-        panels.scale_log(axes[1, 0], drift, _DRIFT_DECADES)
+        scale_log(axes[1, 0], drift, _DRIFT_DECADES)
         _label_drift(axes[1], simulation)
     drawn, _ = axes[0, 0].get_legend_handles_labels()
     handles = [*drawn[:3], _dashes("predicted end"), *drawn[3:]]
@@ -115,13 +116,13 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     figure = _page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
     grid = figure.add_gridspec(n_rows, 3, height_ratios=_HEIGHTS[:n_rows])
     first: Axes | None = None
-    for column, (part, title, colour) in enumerate(WEIGHTS):
+    for column, (part, symbol) in enumerate(WEIGHTS.items()):
         ax = figure.add_subplot(grid[0, column], sharey=first)
         first = first or ax
-        ax.set_title(title, color=colour)
+        ax.set_title(f"{symbol} {part}", color=theme().weights[part])
         panels.draw_paths(ax, shown.ts, getattr(shown.states, part), fates)
         panels.draw_end_marks(ax, shown.t, getattr(prediction, part), prediction.fate)
-        panels.scale_time(ax, shown.ts, natural_time(system))
+        scale_time(ax, shown.ts, natural_time(system))
         if part == "predictor":
             panels.draw_spectrum(ax, system.ratio[np.isfinite(system.ratio)], 0)
         if column == 0:
@@ -133,10 +134,12 @@ def _overlay(simulation: ModeSimulation) -> Figure:
         ax = figure.add_subplot(grid[1, :])
         drift = _drift(simulation)
         panels.draw_drift(ax, simulation.trajectory.ts, drift, fates)
-        panels.scale_log(ax, drift, _DRIFT_DECADES)
-        panels.scale_time(ax, shown.ts, natural_time(system))
+        scale_log(ax, drift, _DRIFT_DECADES)
+        scale_time(ax, shown.ts, natural_time(system))
         _label_drift([ax], simulation)
-    mark = Line2D([], [], linestyle="none", marker="o", fillstyle="none", color=MUTED, label="predicted end")
+    mark = Line2D(
+        [], [], linestyle="none", marker="o", fillstyle="none", color=theme().muted, label="predicted end"
+    )
     figure.legend(handles=[*_fate_handles(fates), mark], loc="outside lower center", ncols=4)
     return figure
 
@@ -147,7 +150,7 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
     figure = _page(6.4, 3.2, _matrix_headline(simulation))
     left, right = figure.subplots(1, 2)
     for ax in (left, right):
-        panels.scale_time(ax, ts, natural_time(simulation.system))
+        scale_time(ax, ts, natural_time(simulation.system))
 
     paths = predictor_eigenvalue_paths(trajectory)
     match = nearest_match(paths[-1], rows.predictor_eigenvalue)
@@ -167,8 +170,11 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
     descending = sorted(map(str, rows.fate), key=(Fate.LEARNED, Fate.UNDECIDED, Fate.COLLAPSED).index)
     right.set_title("Encoder: singular values of $W$")
     panels.draw_paths(right, ts, values, descending[: values.shape[1]])
-    panels.scale_log(right, values, _SINGULAR_DECADES)
-    handles = [*_fate_handles(rows.fate), Line2D([], [], color=MUTED, linewidth=0.7, label="spectrum of $M$")]
+    scale_log(right, values, _SINGULAR_DECADES)
+    handles = [
+        *_fate_handles(rows.fate),
+        Line2D([], [], color=theme().muted, linewidth=0.7, label="spectrum of $M$"),
+    ]
     if simulation.rank_floor:
         floors = np.sqrt(eigenvalue_floor(trajectory.initial, simulation.system, ts - ts[0]))
         panels.draw_floors(right, ts, floors[:, : simulation.rank_floor])
@@ -185,13 +191,15 @@ def _page(width: float, height: float, headline: str) -> Figure:
 
 
 def _dashes(label: str) -> Line2D:
-    return Line2D([], [], color=INK, linewidth=0.9, linestyle=DASHED, label=label)
+    return Line2D([], [], color=theme().ink, linewidth=0.9, linestyle=DASHED, label=label)
 
 
 def _fate_handles(fates: Iterable[str]) -> list[Line2D]:
     counts = Counter(map(str, fates))
     return [
-        Line2D([], [], color=FATES[fate], label=f"{counts[fate]} {fate}") for fate in FATES if counts[fate]
+        Line2D([], [], color=theme().fates[fate], label=f"{counts[fate]} {fate}")
+        for fate in theme().fates
+        if counts[fate]
     ]
 
 

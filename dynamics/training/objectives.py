@@ -1,0 +1,115 @@
+"""Objectives on features of two views: BYOL, BYOL′, RAFT, and the contrastive ones (R1, R23–R27, R30)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dynamics.training.settings import ObjectiveSettings
+
+TANGENTIAL_FLOOR = 1e-3
+"""λ = ⟨z, t⟩ of the tangential loss is clipped from below here: at 0 it is singular, below 0 it changes sign (R27)."""
+SQUARED_NORM_FLOOR = 1e-24
+"""Squared norms are not taken to be smaller than this when features are normalised."""
+
+
+class Loss(NamedTuple):
+    """Value of an objective on a batch.
+
+    Parameters
+    ----------
+    value
+        The loss, a scalar.
+    clipped
+        Number of pairs whose λ was clipped in the tangential loss, 0 otherwise.
+    """
+
+    value: Any
+    clipped: Any
+
+
+def views_needed(settings: ObjectiveSettings) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Views, 0 or 1, that the online network and the target network have to see.
+
+    >>> views_needed(ObjectiveSettings(symmetric=False))
+    ((0,), (1,))
+    """
+    if settings.contrastive:
+        return (0, 1), ()
+    if settings.symmetric:
+        return (0, 1), (1, 0) if settings.kind == "byol" else (0, 1)
+    return ((0,), (1,)) if settings.kind == "byol" else ((0, 1), (1,))
+
+
+def unit(x: Any) -> Any:
+    """x/‖x‖ along the last axis."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), SQUARED_NORM_FLOOR))
+
+
+def loss(settings: ObjectiveSettings, weights: Mapping[str, Any], q: Any, t: Any) -> Loss:
+    """Value of the objective on predictions and targets of one batch.
+
+    Parameters
+    ----------
+    settings
+        Which objective.
+    weights
+        ``alpha``, ``beta``, ``temperature`` and ``margin``, scalars.
+    q
+        Predictions (or, for contrastive objectives, features) of the online views of `views_needed`, in that order,
+        shape (V, N, n2).
+    t
+        Features of the target views of `views_needed`, in that order, gradient stopped or not by the caller.
+
+    Returns
+    -------
+    Loss
+        As written in `ObjectiveSettings`.
+    """
+    if settings.normalize:
+        q, t = unit(q), unit(t)
+    if settings.contrastive:
+        value, clipped = _contrastive(settings, weights, q), jnp.zeros((), jnp.int32)
+    elif settings.kind == "byol":
+        # views are ordered so that each prediction stands beside the other view's target
+        value, clipped = _distance(settings, q, t)
+        value = value * len(q)
+    else:
+        align, clipped_align = _distance(settings, q[:1], q[1:])
+        cross, clipped_cross = _distance(settings, q[-len(t) :], t)
+        sign = 1.0 if settings.kind == "byol-prime" else -1.0
+        value = weights["alpha"] * align + sign * weights["beta"] * cross
+        clipped = clipped_align + clipped_cross
+    return Loss(value / 2 if settings.halved else value, clipped)
+
+
+def _distance(settings: ObjectiveSettings, z: Any, t: Any) -> tuple[Any, Any]:
+    """Mean of d(z, t) over views and samples, tangential or not, and the number of clipped pairs."""
+    if not settings.tangential:
+        return jnp.mean(jnp.sum((z - t) ** 2, -1)), jnp.zeros((), jnp.int32)
+    cosine = jax.lax.stop_gradient(jnp.sum(z * t, -1))
+    lam = jnp.maximum(cosine, TANGENTIAL_FLOOR)
+    value = jnp.mean(jnp.sum((t - lam[..., None] * z) ** 2, -1) / lam)
+    return value, jnp.sum(cosine < TANGENTIAL_FLOOR, dtype=jnp.int32)
+
+
+def _contrastive(settings: ObjectiveSettings, weights: Mapping[str, Any], z: Any) -> Any:
+    r = jnp.sum((z[0][:, None] - z[1][None]) ** 2, -1) / 2  # r[i, k] of view 1 of sample i and view 2 of sample k
+    pairs = (r, r.T) if settings.symmetric else (r,)
+    return sum(_contrast(settings, weights, one) for one in pairs)
+
+
+def _contrast(settings: ObjectiveSettings, weights: Mapping[str, Any], r: Any) -> Any:
+    n = len(r)
+    positive, others = jnp.diag(r), 1 - jnp.eye(n, dtype=r.dtype)
+    if settings.kind == "simple":
+        return jnp.mean(positive) - jnp.sum(others * r) / (n * (n - 1))
+    T = weights["temperature"]
+    if settings.kind == "triplet":
+        excess = (positive[:, None] - r + weights["margin"]) / T
+        return T * jnp.sum(others * jax.nn.softplus(excess)) / (n * (n - 1))
+    # the positive pair stands on the diagonal, among the negative ones of its row
+    return jnp.mean(positive / T + jax.nn.logsumexp(-r / T, axis=1))

@@ -1,0 +1,39 @@
+"""Colours of things that have no identity of their own: ordered, unordered, and signed, on either theme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from figures.style import THEMES, theme
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+
+CATEGORIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999")
+"""Seven colours that all eyes tell apart, on white and on dark (Tol's bright scheme); more start over."""
+
+
+def shades(n: int) -> list[str]:
+    """Ordered colours, shape (n,): the first stands out from the paper, the last is lightest in print.
+
+    >>> len(shades(3))
+    3
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    ends = (0.1, 0.85) if theme() is THEMES["light"] else (0.95, 0.3)
+    return [to_hex(colormaps["viridis"](place)) for place in np.linspace(*ends, n)]
+
+
+def diverging(low: str, high: str) -> Colormap:
+    """Colour map of signed values, from one colour through the paper's to another; zero belongs in its middle.
+
+    >>> diverging("#ff0000", "#0000ff").name
+    'signed'
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("signed", [low, theme().paper, high])

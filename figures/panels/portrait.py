@@ -1,0 +1,97 @@
+"""Panel of a phase portrait: flow, nullclines, separatrices, fixed points, in the habit of pplane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from figures.panels.stability import draw_fixed_points, stability_handles, stroke
+from figures.style import WEIGHTS, size, theme
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+    from analysis.portraits import Portrait
+
+_ARROW = 0.72  # length over the distance between arrows
+
+
+def draw_flow(ax: Axes, u: np.ndarray, v: np.ndarray, du: np.ndarray, dv: np.ndarray) -> Axes:
+    """Arrows of one length at points (u, v), shape (n, n), along (du, dv); none where that is NaN."""
+    there = np.isfinite(du) & np.isfinite(dv)
+    ax.quiver(
+        u[there],
+        v[there],
+        du[there],
+        dv[there],
+        angles="xy",  # along the flow also where the axes have different scales
+        pivot="mid",
+        scale_units="width",
+        scale=u.shape[1] / _ARROW,
+        units="width",
+        width=0.004,
+        headwidth=4.2,
+        headlength=4.2,
+        headaxislength=3.8,
+        color=theme().muted,
+        zorder=1.5,
+    )
+    return ax
+
+
+def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
+    """All of a `Portrait`: a nullcline has the colour of the weight that stands still on it."""
+    colours, scale = theme(), size().text
+    draw_flow(ax, portrait.u, portrait.v, portrait.du, portrait.dv)
+    for separatrix in portrait.separatrices:
+        for branches, width in ((separatrix.stable, 1.2), (separatrix.unstable, 0.7)):
+            for branch in branches:
+                ax.plot(*branch.T, color=colours.ink, linewidth=width * scale, zorder=2.2)
+    # on the hyperbola of a constant target two nullclines coincide: the second is dashed over the first
+    for nullcline, dashes in zip(portrait.nullclines, ("-", (0, (5, 5))), strict=True):
+        for branch in nullcline.branches:
+            ax.plot(
+                *branch.T,
+                color=colours.weights[nullcline.of],
+                linestyle=dashes,
+                linewidth=1.5 * scale,
+                zorder=2.4,
+            )
+    for line in portrait.lines:
+        if len(line.points) > 1:
+            ax.plot(*line.points.T, **stroke(line.stability), zorder=3)
+        else:
+            draw_fixed_points(ax, line.points, [line.stability])
+    draw_fixed_points(ax, portrait.points, portrait.stability)
+    ax.set_xlim(portrait.u_range)
+    ax.set_ylim(portrait.v_range)
+    for axis, name in zip((ax.xaxis, ax.yaxis), portrait.axes, strict=True):
+        axis.set_label_text(f"{name} weight {WEIGHTS[name]}" if name == "online" else f"{name} {WEIGHTS[name]}")
+    return ax
+
+
+def portrait_handles(portraits: Iterable[Portrait]) -> list[Artist]:
+    """Legend entries of all that is seen in some portraits."""
+    from matplotlib.lines import Line2D
+
+    shown, colours = list(portraits), theme()
+    handles: list[Artist] = [
+        Line2D([], [], linestyle="none", marker=r"$\rightarrow$", markersize=9, color=colours.muted, label="flow")
+    ]
+    of = {nullcline.of for portrait in shown for nullcline in portrait.nullclines if nullcline.branches}
+    handles += [
+        Line2D([], [], color=colours.weights[name], label=rf"$\mathrm{{d}}${WEIGHTS[name]}$/\mathrm{{d}}t = 0$")
+        for name in WEIGHTS
+        if name in of
+    ]
+    lines = {line.stability for portrait in shown for line in portrait.lines if len(line.points) > 1}
+    handles += [Line2D([], [], **stroke(kind), label=f"{kind} line") for kind in sorted(lines)]
+    found = [separatrix for portrait in shown for separatrix in portrait.separatrices]
+    if any(separatrix.stable for separatrix in found):
+        handles.append(Line2D([], [], color=colours.ink, linewidth=1.2, label="separatrix"))
+    if any(separatrix.unstable for separatrix in found):
+        handles.append(Line2D([], [], color=colours.ink, linewidth=0.7, label="unstable manifold"))
+    return [*handles, *stability_handles(kind for portrait in shown for kind in portrait.stability)]
