@@ -8,22 +8,29 @@ import numpy as np
 
 from dynamics.moments import Moments
 
+EQUAL = 1e-9
+"""Eigenvalues that differ by less, relative to the largest, leave it open which directions are learned."""
+
 
 class SubspaceComparison(NamedTuple):
     """Rows that BYOL and a contrastive learner come to, in terms of the samples, and the angles between them.
 
     Parameters
     ----------
-    byol
-        Leading eigenmodes of M = Σd Σs⁻¹ as unit columns, shape (n_inputs, k).
-    contrastive
-        Leading eigenvectors of Σd as orthonormal columns, shape (n_inputs, k).
+    byol, ratios
+        Leading eigenmodes of M = Σd Σs⁻¹ as unit columns, shape (n_inputs, k), and their ratios r, descending, (k,).
+    contrastive, shares
+        Leading eigenvectors of Σd as orthonormal columns, shape (n_inputs, k), and the part of tr Σd along them,
+        descending, (k,).
     angles
-        Principal angles between the two spans, ascending, in radians in [0, π/2], shape (k,).
+        Principal angles between the two spans, ascending, in radians in [0, π/2], shape (k,); NaN where a span is
+        one of many, because the k-th and the next eigenvalue agree to `EQUAL` of the largest.
     """
 
     byol: np.ndarray
+    ratios: np.ndarray
     contrastive: np.ndarray
+    shares: np.ndarray
     angles: np.ndarray
 
 
@@ -43,8 +50,7 @@ def compare_with_contrastive(moments: Moments, n_components: int) -> SubspaceCom
     Returns
     -------
     SubspaceComparison
-        The sign of a column is such that its largest entry is positive. Where r_k = r_{k+1}, or λ_k = λ_{k+1},
-        the span is one of many, and so are the angles.
+        The sign of a column is such that its largest entry is positive.
 
     Raises
     ------
@@ -66,9 +72,23 @@ def compare_with_contrastive(moments: Moments, n_components: int) -> SubspaceCom
     if not 1 <= n_components <= moments.n1:
         raise ValueError(f"`n_components` must be from 1 to {moments.n1}, got {n_components}")
     support = np.eye(moments.n1) if moments.support is None else moments.support
-    u = support @ moments.modes.directions[:, :n_components]
-    q = support @ np.linalg.eigh(moments.sigma_d)[1][:, ::-1][:, :n_components]
-    return SubspaceComparison(_signed(u / np.linalg.norm(u, axis=0)), _signed(q), subspace_angles(u, q)[::-1])
+    values, vectors = (part[..., ::-1] for part in np.linalg.eigh(moments.sigma_d))
+    u, q = (support @ columns[:, :n_components] for columns in (moments.modes.directions, vectors))
+    angles = subspace_angles(u, q)[::-1]
+    if not (_is_cut(moments.ratios, n_components) and _is_cut(values, n_components)):
+        angles = np.full_like(angles, np.nan)
+    return SubspaceComparison(
+        byol=_signed(u / np.linalg.norm(u, axis=0)),
+        ratios=moments.ratios[:n_components],
+        contrastive=_signed(q),
+        shares=values[:n_components] / np.sum(values),
+        angles=angles,
+    )
+
+
+def _is_cut(descending: np.ndarray, k: int) -> bool:
+    """Whether the first k eigenvalues are apart from the others."""
+    return k == descending.size or bool(descending[k - 1] - descending[k] > EQUAL * descending[0])
 
 
 def _signed(columns: np.ndarray) -> np.ndarray:

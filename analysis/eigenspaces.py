@@ -12,7 +12,7 @@ from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
 RESONANT = 1e-3
-"""A predictor eigenvalue has learned a mode when it is this close to a ratio of M; farther away it is undecided."""
+"""A predictor eigenvalue has learned a mode when it is this close to where R15 and R18 have it; farther away not."""
 
 
 class EigenspaceFates(NamedTuple):
@@ -25,11 +25,12 @@ class EigenspaceFates(NamedTuple):
     amplitude
         ‖vᵀW‖ for a unit left eigenvector v of P within its block: the size of the row that belongs to p.
     ratio
-        Eigenvalue r of M nearest to p, NaN where the eigenspace collapsed.
+        Eigenvalue r of M that p belongs to, NaN where the eigenspace learned none.
     mode
-        Index of r in the descending spectrum of M, −1 where the eigenspace collapsed.
+        Index of r in the descending spectrum of M, −1 where the eigenspace learned none.
     fate
-        learned: vᵀW is an eigenvector of M with eigenvalue p; collapsed: vᵀW = 0; undecided: not at rest.
+        learned: p is an eigenvalue of M, or with weight decay a level p± of R15, or it is at rest with vᵀW ≠ 0 for
+        another reason, such as a target that is fixed; collapsed: vᵀW = 0; undecided: not at rest.
     """
 
     predictor_eigenvalue: np.ndarray
@@ -52,7 +53,41 @@ def _column_space(W: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarr
     return U[:, :rank], U[:, rank:]
 
 
-def eigenspace_fates(state: MatrixState, system: MatrixSystem, *, tolerance: float) -> EigenspaceFates:
+class _Levels(NamedTuple):
+    """Where each predictor eigenvalue belongs: ratio of M, its index, and how far from where theory has it."""
+
+    ratio: np.ndarray
+    mode: np.ndarray
+    distance: np.ndarray
+
+
+def _levels(p: np.ndarray, system: MatrixSystem) -> _Levels:
+    """Nearest ratio of M at η = 0 (R18); with weight decay the mode uᵀ of p (p Σs − Σd) u = −η τo u nearest to p.
+
+    At rest with weight decay p uᵀ(Σd − p Σs) = η τo uᵀ for the row uᵀ of W that belongs to p: with a = uᵀΣs u and
+    b = uᵀΣd u, p is a root of a p² − b p + η τo, the p± of R15.
+    """
+    ratios = spectrum(system)
+    if system.weight_decay == 0:
+        away = np.abs(p[:, None] - ratios)
+        mode = np.argmin(away, axis=1)
+        return _Levels(ratios[mode], mode, away[np.arange(p.size), mode])
+    sigma_s, sigma_d = (np.diag(s) if s.ndim == 1 else s for s in (system.sigma_s, system.sigma_d))
+    decay = system.weight_decay * system.tau_online
+    found = []
+    for value in p:
+        rates, U = np.linalg.eigh(value.real * (sigma_d - value.real * sigma_s))
+        u = U[:, np.argmin(np.abs(rates - decay))]
+        a, b = u @ sigma_s @ u, u @ sigma_d @ u
+        roots = np.roots([a, -b, decay])
+        found.append((np.argmin(np.abs(ratios - b / a)), np.min(np.abs(roots - value))))
+    mode = np.array([index for index, _ in found], dtype=int)
+    return _Levels(ratios[mode], mode, np.array([distance for _, distance in found]))
+
+
+def eigenspace_fates(
+    state: MatrixState, system: MatrixSystem, *, tolerance: float, at_rest: bool = False
+) -> EigenspaceFates:
     """Split feature space by the predictor: what has learned a mode of M and what has collapsed.
 
     At a fixed point P W = W M, so the column space of W is invariant under P. With Q an orthonormal basis of it, the
@@ -66,6 +101,8 @@ def eigenspace_fates(state: MatrixState, system: MatrixSystem, *, tolerance: flo
         Gives M = Σd Σs⁻¹.
     tolerance
         Singular values of W below it count as zero, > 0.
+    at_rest
+        Whether the state is known to be at rest, so that nothing that has not collapsed is undecided.
 
     Returns
     -------
@@ -85,19 +122,17 @@ def eigenspace_fates(state: MatrixState, system: MatrixSystem, *, tolerance: flo
     amplitude = np.concatenate(
         [np.linalg.norm(inside.T @ Q.T @ W, axis=1), np.linalg.norm(outside.T @ Z.T @ W, axis=1)]
     )
-    ratios = spectrum(system)
-    away = np.abs(learned[:, None] - ratios[None, :])
-    mode = np.argmin(away, axis=1)
-    resonant = away[np.arange(learned.size), mode] <= RESONANT
+    ratio, mode, distance = _levels(learned, system)
+    resonant = distance <= RESONANT
     n_collapsed = collapsed.size
     return EigenspaceFates(
         predictor_eigenvalue=np.concatenate([learned, collapsed]),
         amplitude=amplitude,
-        ratio=np.concatenate([ratios[mode], np.full(n_collapsed, np.nan)]),
-        mode=np.concatenate([mode, np.full(n_collapsed, -1)]),
+        ratio=np.concatenate([np.where(resonant, ratio, np.nan), np.full(n_collapsed, np.nan)]),
+        mode=np.concatenate([np.where(resonant, mode, -1), np.full(n_collapsed, -1)]),
         fate=np.concatenate(
             [
-                np.where(resonant, str(Fate.LEARNED), str(Fate.UNDECIDED)),
+                np.where(resonant | at_rest, str(Fate.LEARNED), str(Fate.UNDECIDED)),
                 np.full(n_collapsed, str(Fate.COLLAPSED)),
             ]
         ),
@@ -105,9 +140,11 @@ def eigenspace_fates(state: MatrixState, system: MatrixSystem, *, tolerance: flo
 
 
 def resonance_error(state: MatrixState, system: MatrixSystem, *, tolerance: float) -> float:
-    """Largest distance of a predictor eigenvalue on the column space of W from the spectrum of M (R18).
+    """Largest distance of a predictor eigenvalue on the column space of W from where theory has it (R18, R15).
 
-    Zero at every fixed point, up to rounding; also zero where W has collapsed altogether.
+    That is the spectrum of M, or with weight decay the nearest level p± of R15. Zero up to rounding at every fixed
+    point with Θ = W at η = 0, and at η > 0 where P is normal, as it is when Σs and Σd commute; also zero where W has
+    collapsed altogether.
 
     Parameters
     ----------
@@ -123,5 +160,4 @@ def resonance_error(state: MatrixState, system: MatrixSystem, *, tolerance: floa
     W, P, _ = state
     Q, _ = _column_space(W, tolerance)
     eigenvalues = np.linalg.eigvals(Q.T @ P @ Q)
-    away = np.abs(eigenvalues[:, None] - spectrum(system)[None, :])
-    return float(np.max(np.min(away, axis=1), initial=0.0))
+    return float(np.max(_levels(eigenvalues, system).distance, initial=0.0))

@@ -17,7 +17,6 @@ from dynamics.modes import expand_modes, joint_eigenbasis
 from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 
-
 _SLOWEST = 1e-10  # rate, relative to the fastest, of the directions that `polish` still corrects
 
 

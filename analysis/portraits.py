@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ class RestLine:
     Parameters
     ----------
     points
-        Polyline of shape (k, 2); one point where stability changes.
+        Polyline of shape (k, d); one point where stability changes.
     stability
         Across the line.
     """
@@ -99,7 +101,7 @@ def phase_portrait(
 
     Notes
     -----
-    Stability is that of `rest`, by eigenvalues and the centre manifold (R5 to R7). Sources: R5 to R7, R11, R13, R15.
+    Stability is that of `rest`, by eigenvalues and the centre manifold. Sources: R5 to R7, R11, R13, R15.
 
     Examples
     --------
@@ -116,9 +118,9 @@ def phase_portrait(
     # arrows stand in the middle of n × n cells, so that none crosses the border
     places = [lo + (hi - lo) * (np.arange(n_arrows) + 0.5) / n_arrows for lo, hi in window]
     u, v = np.meshgrid(*places)
-    du, dv = plane(u, v)
-    speed = np.hypot(du, dv)
-    direction = [np.divide(part, speed, out=np.full_like(part, np.nan), where=speed > 0) for part in (du, dv)]
+    rates = plane(u, v)
+    speed = np.hypot(*rates)
+    du, dv = (np.divide(rate, speed, out=np.full_like(rate, np.nan), where=speed > 0) for rate in rates)
     here = [] if rest is None else [point for point in rest.points if _is_shown(plane, point, window)]
     points = np.array([plane.coordinates(_state(point)) for point in here]).reshape(-1, 2)
     split = [k for k, point in enumerate(here) if point.stability in ("saddle", "half-stable")]
@@ -130,11 +132,12 @@ def phase_portrait(
         (float(window[1, 0]), float(window[1, 1])),
         u,
         v,
-        *direction,
+        du,
+        dv,
         nullclines(plane, u_range, v_range),
         points,
         tuple(point.stability for point in here),
-        tuple(part for line in lines for part in _shown_parts(plane, line, window)),
+        tuple(part for line in lines for part in rest_lines(line, window, plane.coordinates)),
         tuple(separatrix(plane, (points[k, 0], points[k, 1]), u_range, v_range) for k in split),
     )
 
@@ -153,27 +156,53 @@ def _is_shown(plane: Plane, point: FixedPoint, window: np.ndarray) -> bool:
     return bool(gap <= tolerance and np.all((place >= window[:, 0]) & (place <= window[:, 1])))
 
 
-def _shown_parts(plane: Plane, line: FixedPointLine, window: np.ndarray) -> list[RestLine]:
-    """Segments of a line as far as the window, a curve a little beyond it."""
+def rest_lines(
+    line: FixedPointLine, window: np.ndarray, coordinates: Callable[[ModeState], Sequence[Any]] = tuple
+) -> list[RestLine]:
+    """Segments of a line of fixed points as far as a window; of the hyperbola, a little beyond it.
+
+    Parameters
+    ----------
+    line
+        From `analysis.fixed_points.fixed_points`.
+    window
+        Smallest and largest value of each coordinate, shape (d, 2).
+    coordinates
+        ModeState -> d coordinates, linear in the weights, such as `Plane.coordinates`; left out, (w1, w2, θ).
+
+    Examples
+    --------
+    >>> from analysis.fixed_points import fixed_points
+    >>> from dynamics.system import ModeSystem
+    >>> learned = fixed_points(ModeSystem(1.0, 0.5)).lines[0]
+    >>> rest_lines(learned, np.array([[-1.0, 1.0]] * 3))[0].points
+    array([[-1. ,  0.5, -1. ],
+           [ 0. ,  0.5,  0. ]])
+    """
 
     def places(parameter: np.ndarray) -> np.ndarray:
-        return np.array([plane.coordinates(ModeState(*line.at(float(p)))) for p in parameter]).reshape(-1, 2)
+        return np.array([coordinates(ModeState(*line.at(float(p)))) for p in parameter]).reshape(
+            -1, len(window)
+        )
 
-    size = np.ptp(window, axis=1)
     parts = []
     for lo, hi, stability in line.segments:
-        if line.direction is None:  # the hyperbola, whose parameter is u
+        if line.direction is None:  # the hyperbola, whose parameter is w1
             a = np.geomspace(1e-3, 1.0, _LINE_POINTS) * np.max(np.abs(window[0]))
             a = np.concatenate([-a[::-1], a])
-            found = places(a[(a > lo) & (a < hi)])
-            near = np.all((found > window[:, 0] - size / 10) & (found < window[:, 1] + size / 10), axis=1)
-            shown = found[near]
+            found, margin = places(a[(a > lo) & (a < hi)]), np.ptp(window, axis=1) / 10
+            shown = found[np.all((found > window[:, 0] - margin) & (found < window[:, 1] + margin), axis=1)]
         else:
-            origin, step = places(np.array([0.0]))[0], np.diff(places(np.array([0.0, 1.0])), axis=0)[0]
+            origin, unit = places(np.array([0.0, 1.0]))
+            step = unit - origin
             inside = (origin >= window[:, 0]) & (origin <= window[:, 1]) | (step != 0)
             ends = np.sort((window - origin[:, None])[step != 0] / step[step != 0, None], axis=1)
             begin, end = max(lo, *ends[:, 0]), min(hi, *ends[:, 1])
-            shown = places(np.unique([begin, end])) if np.all(inside) and begin <= end else np.empty((0, 2))
+            shown = (
+                places(np.unique([begin, end]))
+                if np.all(inside) and begin <= end
+                else np.empty((0, len(window)))
+            )
         if len(shown):
             parts.append(RestLine(shown, stability))
     return parts

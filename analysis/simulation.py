@@ -92,6 +92,9 @@ class MatrixSimulation:
         States of shape (T, n2, n1) and (T, n2, n2).
     ratios
         Eigenvalues r of M = Σd Σs⁻¹, descending, shape (n1,).
+    zero
+        Singular values of the final W below this count as zero: `COLLAPSED` times the largest weight at the start,
+        or what a run at a loose tolerance leaves undone.
     rows
         Fate of every eigenspace of the final predictor (R10, R18).
     rank_floor
@@ -106,6 +109,7 @@ class MatrixSimulation:
     vector_field: VectorField
     trajectory: Trajectory[MatrixState]
     ratios: np.ndarray
+    zero: float
     rows: EigenspaceFates
     rank_floor: int | None
     resonance_error: float
@@ -113,9 +117,8 @@ class MatrixSimulation:
 
     @property
     def rank(self) -> int:
-        """Number of singular values of the final W above `COLLAPSED` times the largest weight at the start."""
-        start = max(float(np.max(np.abs(part))) for part in self.trajectory.initial)
-        return int(np.sum(self.online_singular_values > COLLAPSED * start))
+        """Number of singular values of the final W above `zero`."""
+        return int(np.sum(self.online_singular_values > self.zero))
 
     @property
     def online_singular_values(self) -> np.ndarray:
@@ -279,13 +282,17 @@ def simulate_matrices(
     trajectory = integrate(state, system, vector_field, t_end, **options)
     balanced = vector_field.name in BALANCED_VARIANTS
     start = trajectory.initial
-    scale = COLLAPSED * max(float(np.max(np.abs(part))) for part in start)
-    rows = eigenspace_fates(trajectory.final, system, tolerance=scale)
+    steady = trajectory.status is Status.STEADY
+    size = max(float(np.max(np.abs(part))) for part in start)
+    # at a loose tolerance a run comes to rest farther from zero than that
+    scale = max(COLLAPSED * size, 2 * trajectory.distance) if steady else COLLAPSED * size
+    rows = eigenspace_fates(trajectory.final, system, tolerance=scale, at_rest=steady)
     return MatrixSimulation(
         system=system,
         vector_field=vector_field,
         trajectory=trajectory,
         ratios=spectrum(system),
+        zero=scale,
         rows=rows,
         rank_floor=rank_floor(start, system) if balanced else None,
         resonance_error=resonance_error(trajectory.final, system, tolerance=scale),

@@ -11,9 +11,11 @@ from cli import simulate as simulate
 from cli import fixed_points as fixed_points
 from cli import stability as stability
 from cli import bifurcation as bifurcation
+from cli import sweep as sweep
 from cli import sylvester as sylvester
 from cli import align as align
 from cli import check as check
+from cli import figure as figure
 from cli import info as info
 
 __all__ = ["app"]

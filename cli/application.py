@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import Any, get_type_hints
@@ -84,6 +84,11 @@ def _in_terms_of_options(message: str) -> str:
 
 
 _options: set[str] = set()  # of all commands, as parameters
+
+
+def name_options(parameters: Iterable[str]) -> None:
+    """Let errors name these parameters as options, too."""
+    _options.update(parameters)
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:

@@ -19,7 +19,6 @@ PAGES = {
     "tied": "figures.pages.portraits:TIED",
     "no-predictor": "figures.pages.portraits:NO_PREDICTOR",
     "leaf": "figures.pages.leaf:LEAF",
-    "basins": "figures.pages.basins:BASINS",
     "bifurcation": "figures.pages.bifurcation:BIFURCATION",
     "trajectories": "figures.pages.trajectories:TRAJECTORIES",
     "three-d": "figures.pages.three_d:THREE_D",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dynamics.storage import checked_suffix, replacing
 
@@ -174,7 +174,7 @@ def style() -> Iterator[None]:
 
     with matplotlib.style.context(["default", Path(__file__).with_name("linear_byol.mplstyle")]):
         colours, text = theme(), size().text
-        settings = matplotlib.rcParams
+        settings: Any = matplotlib.rcParams
         for name in ("font.size", "figure.titlesize", "axes.titlesize", "axes.labelsize", "legend.fontsize"):
             settings[name] = text * float(settings[name])
         for axis in ("xtick", "ytick"):

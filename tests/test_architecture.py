@@ -21,7 +21,13 @@ LAYERS = ("dynamics", "analysis", "figures", "cli")
 
 # JAX takes most of a second to import, so only these may do it before a command has asked for them.
 JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
-MAY_IMPORT_JAX: frozenset[str] = frozenset()
+MAY_IMPORT_JAX: frozenset[str] = frozenset(
+    f"dynamics/training/{name}.py"
+    for name in (
+        "augmentations", "checkpoints", "data", "generator", "loop", "metrics", "networks", "objectives", "optimizers",
+        "predictors", "run", "targets",
+    )
+)  # fmt: skip
 
 # Not to be paid for by `dyn --help`.
 SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")

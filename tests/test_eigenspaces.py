@@ -59,3 +59,33 @@ def test_a_collapsed_encoder_has_no_resonance_error():
     assert found.fate.tolist() == ["collapsed", "collapsed"]
     assert sorted(found.predictor_eigenvalue.imag) == [-1.0, 1.0]
     assert resonance_error(state, system, tolerance=1e-9) == 0.0
+
+
+@pytest.mark.parametrize("eta", [0.02, 0.05])
+def test_weight_decay_lowers_the_levels_and_rows_keep_their_modes(eta):
+    # R15 by hand: λs p (r − p) = η τo, with λs = 2 so that a level is no ratio of M
+    lambda_s, ratios, tau = 2.0, np.array([0.9, 0.6]), 1.5
+    system = MatrixSystem(
+        np.full(2, lambda_s), lambda_s * ratios, tau_online=tau, tau_predictor=tau, weight_decay=eta
+    )
+    upper = (ratios + np.sqrt(ratios**2 - 4 * eta * tau / lambda_s)) / 2
+    rotation = np.array([[0.6, -0.8], [0.8, 0.6]])
+    state = system.state(rotation @ np.diag(upper), rotation @ np.diag(upper) @ rotation.T)
+    found = eigenspace_fates(state, system, tolerance=1e-9)
+    assert found.fate.tolist() == ["learned", "learned"]
+    assert found.mode.tolist() == [0, 1]
+    assert_allclose(found.ratio, ratios, rtol=1e-12)
+    assert resonance_error(state, system, tolerance=1e-9) < 1e-12
+    moved = system.state(
+        rotation @ np.diag(upper), rotation @ np.diag(upper + np.array([0.0, 0.01])) @ rotation.T
+    )
+    assert resonance_error(moved, system, tolerance=1e-9) == pytest.approx(0.01, rel=1e-6)
+
+
+def test_rest_without_resonance_is_learned_and_has_no_mode():
+    system = MatrixSystem(np.ones(2), np.array([0.9, 0.4]))
+    state = system.state([[0.5, 0.0]], [[0.7]])
+    found = eigenspace_fates(state, system, tolerance=1e-9, at_rest=True)
+    assert found.fate.tolist() == ["learned"]
+    assert found.mode.tolist() == [-1]
+    assert np.isnan(found.ratio[0])

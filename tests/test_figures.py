@@ -34,7 +34,7 @@ from dynamics.system import MatrixSystem, ModeSystem
 from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
 from figures.panels import scales
 from figures.panels import simulation as panels
-from figures.style import PICTURES, THEMES, save, style, theme
+from figures.style import PICTURES, save, style, theme
 
 COLOURS, FATES = theme().weights, theme().fates
 

@@ -102,6 +102,9 @@ class Kind:
         (settings, columns, results) -> None: fills the results of one chunk, an array for each output with the runs
         first, NaN where it holds floats; a function of its arguments alone. Columns hold the parameters, shape
         (n,) each.
+    fingerprint
+        settings -> digest of the files that the runs read, so that a sweep is not continued with others; None
+        without files.
     """
 
     settings: Mapping[str, Setting]
@@ -109,6 +112,7 @@ class Kind:
     check: Callable[[Settings, Columns], None]
     outputs: Callable[[Settings, Columns], Mapping[str, Output]]
     run: Callable[[Settings, Columns, Mapping[str, np.ndarray]], None]
+    fingerprint: Callable[[Settings], str | None] = lambda settings: None
 
 
 def positive(name: str, value: Any) -> float:

@@ -26,10 +26,12 @@ from analysis.sweep.kinds import (
     status_output,
 )
 from dynamics.fields import FIELDS
+from dynamics.integrate import METHODS, Status
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem
 
 if TYPE_CHECKING:
+    from dynamics.augment import Augmentation
     from dynamics.datasets import Dataset
     from dynamics.moments import Moments
 
@@ -53,7 +55,9 @@ def _parameters(settings: Settings) -> Mapping[str, Parameter]:
         "init_online": Parameter("s in the start W = s N(0, 1)/√n1, Θ = W", default=0.3, lower=0),
         "init_predictor": Parameter("s in the start P = s N(0, 1)", default=0.1, lower=0),
         "seed": Parameter("seed of the start", lower=0, integer=True, drawn=True),
-        "t_end": Parameter("end time; left out, until steady or known to be slow", "time", lower=0, strict=True),
+        "t_end": Parameter(
+            "end time; left out, until steady or known to be slow", "time", lower=0, strict=True
+        ),
     }
     if settings["objective"] != "byol":
         table["alpha"] = Parameter("weight α of alignment", default=1.0, lower=0)
@@ -67,13 +71,15 @@ def _parameters(settings: Settings) -> Mapping[str, Parameter]:
 
 def _chain(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(spec, str) for spec in value):
-        raise ValueError(f"settings.{name} must be a list such as ['shift:1', 'noise:{{strength}}'], got {value!r}")
+        raise ValueError(
+            f"settings.{name} must be a list such as ['shift:1', 'noise:{{strength}}'], got {value!r}"
+        )
     try:
         names = strengths(value)
     except ValueError as error:
         raise ValueError(f"settings.{name} has unpaired braces: {error}") from None
-    if not all(strength.isidentifier() for strength in names):
-        raise ValueError(f"settings.{name} must have names in its braces, got {value!r}")
+    if not all(strength.isidentifier() for strength in names) or any(len(strengths([x])) > 1 for x in value):
+        raise ValueError(f"settings.{name} must have one name in braces an augmentation, got {value!r}")
     return value
 
 
@@ -86,10 +92,22 @@ def _eigenvalues(name: str, value: Any) -> list[float] | None:
     return [float(x) for x in numbers]
 
 
-def _text(name: str, value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"settings.{name} must be a text, got {value!r}")
+def _seed(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"settings.{name} must be an integer >= 0, got {value!r}")
     return value
+
+
+def _source(name: str, value: Any) -> str | None:
+    """Where data come from, with an absolute path, for workers run in folders of their own."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"settings.{name} must be a text, got {value!r}")
+    published, colon, folder = value.partition(":")
+    if colon:
+        return f"{published}:{Path(folder).absolute()}"
+    return str(Path(value).absolute()) if Path(value).suffix else value
 
 
 def _check(settings: Settings, taken: Columns) -> None:
@@ -101,10 +119,14 @@ def _check(settings: Settings, taken: Columns) -> None:
         raise ValueError("settings must give lambda_s and lambda_d together")
     if settings["augment"] and settings["data"] is None:
         raise ValueError("settings.augment must go with settings.data")
-    first = {name: taken[name][:1] for name in strengths(settings["augment"])}
-    for name in first or ("",):
-        for values in zip(*(first | {name: taken[name]} if first else first).values(), strict=True):
-            pass
+    if settings["data"] is None:
+        _moments(_key(settings), ())
+        return
+    shape = _dataset(settings["data"]).images.shape[1:]
+    for spec in settings["augment"]:
+        for value in [taken[name].tolist() for name in strengths([spec])] or [[None]]:
+            for strength in value:
+                _augmentation(spec, strength, settings["data_seed"]).check(shape)
 
 
 def _key(settings: Settings) -> str:
@@ -119,9 +141,17 @@ def _dataset(source: str) -> Dataset:
     return load(source)
 
 
+def _augmentation(spec: str, strength: float | None, seed: int) -> Augmentation:
+    from dynamics.augment import parse
+
+    for name in strengths([spec]):
+        assert strength is not None
+        spec = spec.replace(f"{{{name}}}", f"{strength:g}" if strength.is_integer() else repr(strength))
+    return parse(spec, seed=seed)
+
+
 @lru_cache(maxsize=8)
 def _moments(key: str, values: tuple[float, ...]) -> Moments:
-    from dynamics.augment import parse
     from dynamics.moments import Moments, load_moments
 
     source = json.loads(key)
@@ -129,15 +159,15 @@ def _moments(key: str, values: tuple[float, ...]) -> Moments:
         return load_moments(source["moments"])
     if source["lambda_s"] is not None:
         return Moments.from_eigenvalues(source["lambda_s"], source["lambda_d"])
-    strength = {
-        name: str(int(value)) if value.is_integer() else repr(value)
-        for name, value in zip(strengths(source["augment"]), values, strict=True)
-    }
-    chain = [parse(spec.format(**strength), seed=source["data_seed"]) for spec in source["augment"]]
+    strength = dict(zip(strengths(source["augment"]), values, strict=True))
+    chain = [
+        _augmentation(spec, next((strength[name] for name in strengths([spec])), None), source["data_seed"])
+        for spec in source["augment"]
+    ]
     return Moments.from_data(_dataset(source["data"]).images, chain, seed=source["data_seed"])
 
 
-def fingerprint(settings: Settings) -> str | None:
+def _fingerprint(settings: Settings) -> str | None:
     """Digest of the file that a sweep reads, so that it is not continued with another one; None without a file."""
     source = settings["moments"] or settings["data"]
     path = Path(str(source).partition(":")[2] or str(source))
@@ -151,7 +181,7 @@ def fingerprint(settings: Settings) -> str | None:
 
 
 def _outputs(settings: Settings, taken: Columns) -> Mapping[str, Output]:
-    component = (("component", int(bounds["dim"][1])),)
+    component = (("component", int(np.max(taken["dim"]))),)
     return {
         "rank": Output("int32", "rank of W at the end"),
         "rank_floor": Output("int32", "rank that W cannot fall below (R8); -1 where not known"),
@@ -198,19 +228,19 @@ def _system(moments: Moments, settings: Settings, row: Mapping[str, Any]) -> Mat
     return MatrixSystem(*pair, **{name: row[name] for name in rates()})
 
 
-def _run(settings: Settings, columns: Columns) -> Mapping[str, np.ndarray]:
+def _run(settings: Settings, columns: Columns, results: Mapping[str, np.ndarray]) -> None:
     from threadpoolctl import threadpool_limits
 
     # sums in BLAS depend on its threads; one thread gives a worker the values that a serial run gets
     with threadpool_limits(1):
-        n = len(columns["dim"])
-        rows = [_one(settings, {name: values[i].item() for name, values in columns.items()}) for i in range(n)]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        for i in range(len(columns["dim"])):
+            values = _one(settings, {name: column[i].item() for name, column in columns.items()})
+            for name, value in values.items():
+                results[name][i : i + 1].reshape(-1)[: np.size(value)] = value
 
 
-def _one(settings: Settings, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _one(settings: Settings, row: Mapping[str, Any]) -> Mapping[str, Any]:
     from analysis.simulation import simulate_matrices
-    from dynamics.integrate import Status
 
     moments = _moments(_key(settings), tuple(row[name] for name in strengths(settings["augment"])))
     run = simulate_matrices(
@@ -222,7 +252,7 @@ def _one(settings: Settings, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
     )
     eigenvalues = np.linalg.eigvals(run.trajectory.final.predictor)
     eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
-    values: dict[str, Any] = {
+    return {
         "rank": run.rank,
         "rank_floor": -1 if run.rank_floor is None else run.rank_floor,
         "online_singular_values": run.online_singular_values,
@@ -235,4 +265,27 @@ def _one(settings: Settings, row: Mapping[str, Any]) -> dict[str, np.ndarray]:
         "n_steps": run.trajectory.n_steps,
         "n_field_evaluations": run.trajectory.n_field_evaluations,
     }
-    return values
+
+
+MATRICES = Kind(
+    settings={
+        "variant": Setting("full", one_of(*FIELDS)),
+        "objective": Setting("byol", one_of(*_OBJECTIVES)),
+        "data": Setting(None, _source),
+        "augment": Setting([], _chain),
+        "data_seed": Setting(0, _seed),
+        "moments": Setting(None, _source),
+        "lambda_s": Setting(None, _eigenvalues),
+        "lambda_d": Setting(None, _eigenvalues),
+        "method": Setting("auto", one_of(*METHODS)),
+        "rtol": Setting(1e-8, positive),
+        "atol": Setting(1e-10, positive),
+        "max_steps": Setting(100_000, count),
+    },
+    parameters=_parameters,
+    check=_check,
+    outputs=_outputs,
+    run=_run,
+    fingerprint=_fingerprint,
+)
+"""The full network on the moments of data, of a file, or of given eigenvalues; one run a start."""

@@ -201,7 +201,9 @@ def init(layers: Sequence[Layer], key: Any, shape: Shape, scale: Any, dtype: Any
     return tuple(weights), tuple(statistics), shape
 
 
-def apply(layers: Sequence[Layer], weights: Any, statistics: Any, x: Any, *, training: bool) -> tuple[Any, Any]:
+def apply(
+    layers: Sequence[Layer], weights: Any, statistics: Any, x: Any, *, training: bool
+) -> tuple[Any, Any]:
     """Outputs (V, N, …) of a network for inputs (V, N, …), and its running statistics after them."""
     after = []
     for layer, w, s in zip(layers, weights, statistics, strict=True):

@@ -97,7 +97,9 @@ def _distance(settings: ObjectiveSettings, z: Any, t: Any) -> tuple[Any, Any]:
 
 
 def _contrastive(settings: ObjectiveSettings, weights: Mapping[str, Any], z: Any) -> Any:
-    r = jnp.sum((z[0][:, None] - z[1][None]) ** 2, -1) / 2  # r[i, k] of view 1 of sample i and view 2 of sample k
+    r = (
+        jnp.sum((z[0][:, None] - z[1][None]) ** 2, -1) / 2
+    )  # r[i, k] of view 1 of sample i and view 2 of sample k
     pairs = (r, r.T) if settings.symmetric else (r,)
     return sum(_contrast(settings, weights, one) for one in pairs)
 

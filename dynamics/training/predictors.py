@@ -37,7 +37,12 @@ def init(settings: PredictorSettings, key: Any, features: int, scale: Any, dtype
     if settings.kind == "mlp":
         weights, statistics, _ = networks.init(_mlp(settings, features), key, (features,), 1.0, dtype)
         drawn = [
-            layer | {"weight": _start(settings, jax.random.fold_in(key, index), layer["weight"].shape, scale, dtype)}
+            layer
+            | {
+                "weight": _start(
+                    settings, jax.random.fold_in(key, index), layer["weight"].shape, scale, dtype
+                )
+            }
             if "weight" in layer
             else layer
             for index, layer in enumerate(weights)

@@ -128,7 +128,9 @@ class DataSettings:
         object.__setattr__(self, "augmentations", tuple(self.augmentations))
         object.__setattr__(self, "seed", _whole("data.seed", self.seed, 0))
         if self.source == "exact" and self.augmentations:
-            raise ValueError("`data.augmentations` must be left out for the source exact: its pairs are views")
+            raise ValueError(
+                "`data.augmentations` must be left out for the source exact: its pairs are views"
+            )
         self.chain()
         held_out = _swept("data.held_out", self.held_out, 0)
         if isinstance(held_out, tuple) or held_out >= 1:
@@ -183,7 +185,9 @@ class EncoderSettings:
         object.__setattr__(self, "features", _whole("encoder.features", self.features, 1))
         widths = _widths("encoder.widths", self.widths, empty=self.kind == "linear")
         if self.kind == "linear" and (widths or self.batch_norm):
-            raise ValueError("`encoder.widths` and `encoder.batch_norm` must be left out for a linear encoder")
+            raise ValueError(
+                "`encoder.widths` and `encoder.batch_norm` must be left out for a linear encoder"
+            )
         object.__setattr__(self, "widths", widths)
         projector = _widths("encoder.projector", self.projector, empty=True)
         if len(projector) not in (0, 2):
@@ -280,7 +284,7 @@ class PredictorSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
-    """What is minimised. With q = q(f(x)) online, t the target's features, d(a, b) = ‖a − b‖²:
+    """What is minimised, with q = q(f(x)) online, t the target's features, and d(a, b) = ‖a − b‖².
 
         byol        d(q1, t2)                    symmetric: d(q1, t2) + d(q2, t1)
         byol-prime  α d(q1, q2) + β d(q2, t2)    symmetric: α d(q1, q2) + β ½[d(q1, t1) + d(q2, t2)]
@@ -516,6 +520,10 @@ class TrainingSettings:
             raise ValueError(
                 f"the objective {self.objective.kind} needs neither predictor nor target,"
                 f" got {self.predictor.kind} and {self.target.kind}"
+            )
+        if self.predictor.kind == "optimal" and self.objective.kind != "byol":
+            raise ValueError(
+                f"the predictor optimal must go with the objective byol, got {self.objective.kind}"
             )
         if self.objective.contrastive and not self.objective.stop_gradient:
             raise ValueError(f"`objective.stop_gradient` must be left out for {self.objective.kind}")

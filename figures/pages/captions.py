@@ -8,6 +8,7 @@ from typing import Any
 LETTERS = {
     "lambda_s": "λs",
     "lambda_d": "λd",
+    "tau": "τo = τp",
     "tau_online": "τo",
     "tau_predictor": "τp",
     "tau_target": "τt",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from matplotlib.legend import Legend
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], **options: Any) -> Legend:
+def legend_below(figure: Figure | SubFigure, handles: Sequence[Artist], **options: Any) -> Legend:
     """Add a legend below all panels, in as few rows as the width allows.
 
     Parameters
@@ -33,7 +33,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], **options: Any) -> L
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure.figure).get_renderer()
     for n_columns in range(len(handles), 0, -1):
         made = figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, **options)
         if made.get_window_extent(renderer).width <= 0.98 * figure.bbox.width:

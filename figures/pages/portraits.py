@@ -11,7 +11,7 @@ from analysis.planes import fixed_target_plane, no_predictor_plane, tied_plane
 from analysis.portraits import Portrait, phase_portrait
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
-from figures.pages.layout import panels
+from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
 from figures.panels.portrait import draw_portrait, portrait_handles
 from figures.registry import Page
@@ -157,7 +157,9 @@ def figure_portraits(result: Portraits) -> Figure:
     """Draw the portraits side by side, in a single column one above the other."""
     with style():
         n = len(result.variants)
-        figure, axes = panels(_headline(result), n, columns=n, aspect=1.0 if n > 1 else 0.85)
+        figure, axes = panels(
+            _headline(result), n, columns=n, aspect=1.25 if n == 1 or not is_narrow() else 0.88
+        )
         for ax, variant, portrait in zip(axes, result.variants, result.portraits, strict=True):
             draw_portrait(ax, portrait)
             ax.set_title(_TITLES[variant])
@@ -170,12 +172,15 @@ def figure_portraits(result: Portraits) -> Figure:
 def _headline(result: Portraits) -> str:
     """What the portraits show, as far as it holds for these parameters."""
     if len(result.variants) > 1:
-        return "Two weights help each other to leave the collapsed state; without a predictor they cannot"
+        return "Two weights amplify each other out of collapse; without predictor they cannot"
     (variant,), (portrait,) = result.variants, result.portraits
     at_origin = portrait.stability[0] if portrait.stability else "on a line"
     return {
         ("fixed-target", "saddle"): "Under a constant target the weights leave the origin for a hyperbola",
-        ("tied", "half-stable"): "With tied weights the collapsed state attracts from one side, repels to the other",
+        (
+            "tied",
+            "half-stable",
+        ): "With tied weights the collapsed state attracts from one side, repels to the other",
         ("tied", "stable"): "With weight decay the collapsed state attracts",
         ("no-predictor", "stable"): "Without predictor every start collapses",
         ("no-predictor", "saddle"): "Without predictor the weights run away",
@@ -183,9 +188,41 @@ def _headline(result: Portraits) -> str:
     }.get((variant, at_origin), f"The origin is {at_origin}")
 
 
-def caption(result: Portraits) -> str:
+_SEEN = {
+    "fixed-target": (
+        "Constant target: the plane (w1, w2); at η = 0 every point of the hyperbola w1 w2 = θ λd/λs is stable"
+    ),
+    "tied": (
+        "Tied weights: the plane (w, θ) with w1 = w2 = w; at η = 0 w stands still on w = 0 and on θ = λs w²/λd,"
+        " the target on θ = w, and the line w = 0 parts the starts that collapse from those that learn"
+    ),
+    "no-predictor": (
+        "No predictor: the plane (w1, θ) with w2 = 1, a linear flow; at η = 0 w1 stands still on θ = λs w1/λd, the"
+        " target on θ = w1"
+    ),
+}
+
+
+def caption_portraits(result: Portraits) -> str:
     """Every parameter, and what is seen."""
-    return ""
+    seen = [
+        f"{_SEEN[variant]}. Fixed points shown: {_places(portrait)}."
+        for variant, portrait in zip(result.variants, result.portraits, strict=True)
+    ]
+    return (
+        f"The flow of one mode of linear BYOL, {described(result.parameters)}. {' '.join(seen)} Arrows have one"
+        " length and show the direction of the flow alone; filled marks are stable, half-filled half-stable, open"
+        " unstable, crosses saddles; the grey band is the stable manifold of a saddle or half-stable point."
+    )
+
+
+def _places(portrait: Portrait) -> str:
+    points = [
+        f"({u:.4g}, {v:.4g}) {verdict}"
+        for (u, v), verdict in zip(portrait.points, portrait.stability, strict=True)
+    ]
+    lines = {f"a line, {line.stability}" for line in portrait.lines}
+    return ", ".join([*points, *sorted(lines)]) or "none"
 
 
 FIXED_TARGET = Page(
@@ -193,7 +230,7 @@ FIXED_TARGET = Page(
     "Phase portrait under a constant target (Figure 5 left)",
     compute_fixed_target,
     figure_portraits,
-    caption,
+    caption_portraits,
     size="single",
 )
 TIED = Page(
@@ -201,7 +238,7 @@ TIED = Page(
     "Phase portrait with tied weights (Figure 5 middle)",
     compute_tied,
     figure_portraits,
-    caption,
+    caption_portraits,
     size="single",
 )
 NO_PREDICTOR = Page(
@@ -209,7 +246,7 @@ NO_PREDICTOR = Page(
     "Phase portrait without predictor (Figure 5 right)",
     compute_no_predictor,
     figure_portraits,
-    caption,
+    caption_portraits,
     size="single",
 )
 FIGURE_5 = Page(
@@ -217,5 +254,5 @@ FIGURE_5 = Page(
     "The three phase portraits of Figure 5 side by side",
     compute_figure_5,
     figure_portraits,
-    caption,
+    caption_portraits,
 )

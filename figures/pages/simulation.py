@@ -156,8 +156,8 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
     match = nearest_match(paths[-1], rows.predictor_eigenvalue)
     fates = rows.fate[match]
     labels = [
-        f"$r_{{{rows.mode[row] + 1}}} = {rows.ratio[row]:.3f}$" if fate == Fate.LEARNED else f"${end:.3f}$"
-        for row, fate, end in zip(match, fates, paths[-1].real, strict=True)
+        f"$r_{{{rows.mode[row] + 1}}} = {rows.ratio[row]:.3f}$" if rows.mode[row] >= 0 else f"${end:.3f}$"
+        for row, end in zip(match, paths[-1].real, strict=True)
     ]
     left.set_title("Predictor: eigenvalues of $P$" + (" (real parts)" if np.any(paths.imag) else ""))
     panels.draw_spectrum(left, simulation.ratios, n2)
@@ -267,7 +267,7 @@ def _matrix_headline(simulation: MatrixSimulation) -> str:
     """How many rows learned what, and how the run ended."""
     rows = simulation.rows
     learned = np.sort(rows.mode[rows.fate == Fate.LEARNED])
-    if learned.size == 0:
+    if learned.size == 0 or learned[0] < 0:
         what = ""
     elif np.array_equal(learned, np.arange(learned.size)):
         what = " the top of M's spectrum"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures.panels.palette import diverging
+from figures.panels.palette import diverging, mixed
 from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
 
 
 def draw_leading_eigenvalue(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, limit: float) -> Axes:
@@ -42,7 +45,7 @@ def draw_leading_eigenvalue(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.n
         origin="lower",
         extent=(x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy),
         aspect="auto",
-        cmap=diverging(theme().stability["stable"], theme().ink),
+        cmap=diverging(mixed(theme().stability["stable"], 0.65), mixed(theme().ink, 0.65)),
         norm=norm,
         interpolation="nearest",
     )
@@ -63,7 +66,15 @@ def draw_guide(ax: Axes, x: np.ndarray, y: np.ndarray) -> Axes:
     return ax
 
 
-def draw_scale(ax: Axes, source: Axes, label: str) -> Axes:
-    """Colour scale of the map on `source` drawn in a narrow `ax`."""
-    ax.figure.colorbar(source.images[0], cax=ax, label=label)
+def write_on(ax: Axes, x: float, y: float, text: str) -> Axes:
+    """Write on a map, at a place in its own coordinates."""
+    ax.text(x, y, text, ha="center", va="center", color=theme().ink)
     return ax
+
+
+def draw_scale(figure: Figure, maps: Sequence[Axes], label: str) -> Colorbar:
+    """Colour scale of maps that share one, beside them; it says that it goes on below."""
+    from matplotlib.ticker import MaxNLocator
+
+    image = maps[0].images[0]
+    return figure.colorbar(image, ax=maps, label=label, aspect=30, extend="min", ticks=MaxNLocator(5))

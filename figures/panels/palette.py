@@ -28,6 +28,17 @@ def shades(n: int) -> list[str]:
     return [to_hex(colormaps["viridis"](place)) for place in np.linspace(*ends, n)]
 
 
+def mixed(colour: str, share: float) -> str:
+    """Colour with a share of 0 to 1 of itself and the paper's for the rest.
+
+    >>> mixed("#000000", 0.2)
+    '#cccccc'
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    return to_hex(share * np.array(to_rgb(colour)) + (1 - share) * np.array(to_rgb(theme().paper)))
+
+
 def diverging(low: str, high: str) -> Colormap:
     """Colour map of signed values, from one colour through the paper's to another; zero belongs in its middle.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.portraits import Portrait
 
+_ACROSS = {"attracting": "stable", "repelling": "unstable", "saddle": "saddle", "degenerate": "degenerate"}
 _ARROW = 0.72  # length over the distance between arrows
 
 
@@ -42,24 +43,23 @@ def draw_flow(ax: Axes, u: np.ndarray, v: np.ndarray, du: np.ndarray, dv: np.nda
     return ax
 
 
+def _band() -> dict[str, Any]:
+    """A separatrix is a broad band, so that it is seen also beneath a nullcline."""
+    return {"color": theme().faint, "linewidth": 5.0 * size().text, "solid_capstyle": "butt"}
+
+
 def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     """All of a `Portrait`: a nullcline has the colour of the weight that stands still on it."""
     colours, scale = theme(), size().text
-    draw_flow(ax, portrait.u, portrait.v, portrait.du, portrait.dv)
     for separatrix in portrait.separatrices:
-        for branches, width in ((separatrix.stable, 1.2), (separatrix.unstable, 0.7)):
-            for branch in branches:
-                ax.plot(*branch.T, color=colours.ink, linewidth=width * scale, zorder=2.2)
-    # on the hyperbola of a constant target two nullclines coincide: the second is dashed over the first
-    for nullcline, dashes in zip(portrait.nullclines, ("-", (0, (5, 5))), strict=True):
+        for branch in separatrix.stable:
+            ax.plot(*branch.T, **_band(), zorder=1.2)
+        for branch in separatrix.unstable:
+            ax.plot(*branch.T, color=colours.ink, linewidth=0.8 * scale, zorder=2.2)
+    draw_flow(ax, portrait.u, portrait.v, portrait.du, portrait.dv)
+    for nullcline in portrait.nullclines:
         for branch in nullcline.branches:
-            ax.plot(
-                *branch.T,
-                color=colours.weights[nullcline.of],
-                linestyle=dashes,
-                linewidth=1.5 * scale,
-                zorder=2.4,
-            )
+            ax.plot(*branch.T, color=colours.weights[nullcline.of], linewidth=1.5 * scale, zorder=2.4)
     for line in portrait.lines:
         if len(line.points) > 1:
             ax.plot(*line.points.T, **stroke(line.stability), zorder=3)
@@ -69,7 +69,9 @@ def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     ax.set_xlim(portrait.u_range)
     ax.set_ylim(portrait.v_range)
     for axis, name in zip((ax.xaxis, ax.yaxis), portrait.axes, strict=True):
-        axis.set_label_text(f"{name} weight {WEIGHTS[name]}" if name == "online" else f"{name} {WEIGHTS[name]}")
+        axis.set_label_text(
+            f"{name} weight {WEIGHTS[name]}" if name == "online" else f"{name} {WEIGHTS[name]}"
+        )
     return ax
 
 
@@ -79,19 +81,26 @@ def portrait_handles(portraits: Iterable[Portrait]) -> list[Artist]:
 
     shown, colours = list(portraits), theme()
     handles: list[Artist] = [
-        Line2D([], [], linestyle="none", marker=r"$\rightarrow$", markersize=9, color=colours.muted, label="flow")
+        Line2D(
+            [], [], linestyle="none", marker=r"$\rightarrow$", markersize=9, color=colours.muted, label="flow"
+        )
     ]
     of = {nullcline.of for portrait in shown for nullcline in portrait.nullclines if nullcline.branches}
     handles += [
-        Line2D([], [], color=colours.weights[name], label=rf"$\mathrm{{d}}${WEIGHTS[name]}$/\mathrm{{d}}t = 0$")
+        Line2D(
+            [], [], color=colours.weights[name], label=rf"$\mathrm{{d}}${WEIGHTS[name]}$/\mathrm{{d}}t = 0$"
+        )
         for name in WEIGHTS
         if name in of
     ]
     lines = {line.stability for portrait in shown for line in portrait.lines if len(line.points) > 1}
-    handles += [Line2D([], [], **stroke(kind), label=f"{kind} line") for kind in sorted(lines)]
+    handles += [
+        Line2D([], [], **stroke(kind), label=f"line of {_ACROSS[kind]} fixed points")
+        for kind in sorted(lines)
+    ]
     found = [separatrix for portrait in shown for separatrix in portrait.separatrices]
     if any(separatrix.stable for separatrix in found):
-        handles.append(Line2D([], [], color=colours.ink, linewidth=1.2, label="separatrix"))
+        handles.append(Line2D([], [], **_band(), label="separatrix"))
     if any(separatrix.unstable for separatrix in found):
-        handles.append(Line2D([], [], color=colours.ink, linewidth=0.7, label="unstable manifold"))
+        handles.append(Line2D([], [], color=colours.ink, linewidth=0.8, label="unstable manifold"))
     return [*handles, *stability_handles(kind for portrait in shown for kind in portrait.stability)]

@@ -1,0 +1,124 @@
+"""The same sweep on Dask: processes of this machine, or the workers of a scheduler that runs already.
+
+Workers return their arrays and this process alone writes them. So a chunk is written once however often it was
+computed, one lock guards the store, and workers need not see its disk: a shared file system is not asked for. What
+bounds the rate is then the network into one process, hundreds of megabytes a second, and about fifty bytes a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from analysis.sweep.run import Chunked, measured_rate
+from analysis.sweep.spec import Design
+from analysis.sweep.store import versions
+
+CONNECT_SECONDS = 10
+
+
+def compute(design: Design, bounds: tuple[int, int], expected: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Compute one chunk on a worker, which must have the versions of the process that writes."""
+    if versions() != expected:
+        raise ValueError(f"workers must have the versions {dict(expected)}, got {versions()}")
+    return design.compute(bounds)
+
+
+class Workers:
+    """Computes chunks on the workers of a Dask client; what a lost worker had is done again by another."""
+
+    def __init__(self, client: Any):
+        self._client = client
+
+    @property
+    def n_workers(self) -> int:
+        """Number of threads of all workers, at least one."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def rate(self, design: Design) -> float:
+        """Measure how many runs one worker does in a second."""
+        rate: float = self._client.submit(measured_rate, design, pure=False).result()
+        return rate
+
+    def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:
+        """Compute chunks; two for each worker are on their way at one time, so that none waits for the next."""
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker, as_completed
+
+        todo, numbers, running = iter(ranges), {}, as_completed(with_results=True)
+
+        def submit_next() -> None:
+            number = next(todo, None)
+            if number is not None:
+                future = self._client.submit(compute, design, ranges[number], versions(), pure=False)
+                numbers[future.key] = number
+                running.add(future)
+
+        for _ in range(2 * self.n_workers):
+            submit_next()
+        try:
+            for future, values in running:
+                number = numbers.pop(future.key)
+                submit_next()
+                yield number, values
+        except KilledWorker as error:
+            raise ConnectionError(
+                f"a chunk lost every worker that it was given to, perhaps for want of memory: {error}"
+            ) from error
+        except CancelledError as error:
+            raise ConnectionError(f"the scheduler went away, finished chunks are kept: {error}") from error
+        finally:
+            self._client.cancel(list(running.futures), force=True)
+
+
+@contextmanager
+def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], None]) -> Iterator[Workers]:
+    """Start a local cluster, or connect to a scheduler.
+
+    Parameters
+    ----------
+    workers
+        Processes to start on this machine; they share its cores evenly.
+    scheduler
+        Address of a scheduler that runs already; its workers must be able to import this package, and to read
+        data and moments of the spec under the same paths.
+    note
+        Called with a sentence if there are no workers yet.
+
+    Raises
+    ------
+    ConnectionError
+        No scheduler answers there.
+    """
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        assert workers is not None
+        threads = {"NUMBA_NUM_THREADS": str(max(1, cores // workers))}
+        with (
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                env=threads,
+            ) as local,
+            Client(local) as client,
+        ):
+            yield Workers(client)
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client:
+        if not client.nthreads():
+            note(f"the scheduler at {scheduler} has no workers yet: waiting for the first one")
+        yield Workers(client)

@@ -1,0 +1,220 @@
+"""`dyn figure`: draw a named figure of the gallery, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from cli.application import command, name_options
+from cli.options import OUTPUT, ReportOptions, number, option
+from cli.printing import print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from figures.registry import Page
+
+_FOLDER = Path("out/figures")
+
+
+@command(
+    "figure",
+    help="Draw one named figure of the gallery, or all of them; without a name, list them."
+    " `dyn figure NAME --help` lists the parameters of a figure.",
+    epilog="Example: dyn figure tied --lambda-d 0.7 --plot tied.svg --size single",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def figure(
+    context: typer.Context,
+    output: ReportOptions,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME] [--PARAMETER VALUE]...", help="Figure, and what to change."),
+    ] = None,
+    everything: Annotated[bool, option("--all", panel=OUTPUT, help="Draw every figure.")] = False,
+    plot: Annotated[
+        Path | None, option("--plot", panel=OUTPUT, help="Picture to write: .png, .svg or .pdf.")
+    ] = None,
+    out: Annotated[
+        Path | None, option("--out", panel=OUTPUT, help="Folder for pictures without --plot (out/figures).")
+    ] = None,
+    picture_format: Annotated[
+        str, option("--format", panel=OUTPUT, help="Format without --plot: png, svg or pdf (png).")
+    ] = "png",
+    size: Annotated[
+        str | None,
+        option("--size", panel=OUTPUT, help="single, double (columns) or slide (as suits the figure)."),
+    ] = None,
+    theme: Annotated[str | None, option("--theme", panel=OUTPUT, help="light or dark (light).")] = None,
+    data: Annotated[
+        Path | None, option("--data", panel=OUTPUT, help="FILE.npz for the numbers in the figure.")
+    ] = None,
+    show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.")] = False,
+) -> None:
+    """Draw figures; a caption with every parameter is written beside each."""
+    from dynamics.storage import checked_suffix, checked_target
+    from figures.registry import PAGES, page
+    from figures.style import PICTURES, look
+
+    if show_help:
+        typer.echo(context.get_help())
+        if name is not None:
+            typer.echo(_parameters_help(page(name)))
+        return
+    if name is None and not everything:
+        _refuse_parameters(context.args, "a figure must be named before its parameters")
+        _list([page(each) for each in PAGES], output)
+        return
+    if everything:
+        for given, what in ((name, "a name"), (plot, "--plot"), (data, "--data")):
+            if given is not None:
+                raise ValueError(f"--all must go without {what}, got {given}")
+        _refuse_parameters(context.args, "--all draws every figure with its defaults")
+    suffix = f".{picture_format}"
+    if suffix not in PICTURES:
+        raise ValueError(
+            f"--format must be one of {', '.join(item[1:] for item in PICTURES)}, got {picture_format!r}"
+        )
+    folder = _FOLDER if out is None else out
+    if plot is not None:
+        checked_target(checked_suffix(plot, PICTURES))
+    if data is not None:
+        checked_target(checked_suffix(data, (".npz",)))
+    names = [name] if name is not None else list(PAGES)
+    with look(size=size, theme=theme):  # refuses what does not exist before anything is computed
+        jobs = [(page(each), _arguments(page(each), context.args, output.seed)) for each in names]
+        if plot is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        drawn = []
+        with progress("drawing", output) as report_progress:
+            for item, arguments in jobs:
+                picture = folder / f"{item.name}{suffix}" if plot is None else plot
+                drawn.append(_draw(item, arguments, picture, size, data))
+                if report_progress is not None:
+                    report_progress(len(drawn), len(jobs))
+    files = [file for entry in drawn for file in entry["files"]]
+    if output.json:
+        print_json({"files": files, "figures": drawn})
+        return
+    rows = [[entry["name"], ", ".join(entry["files"]), f"{entry['seconds']:.1f}"] for entry in drawn]
+    print_table(["figure", "files", "s"], rows, drawn[0]["caption"] if name is not None else "")
+
+
+def _draw(
+    page: Page, arguments: Mapping[str, Any], picture: Path, size: str | None, data: Path | None
+) -> dict[str, Any]:
+    """Compute, draw and save one figure with its caption."""
+    from dynamics.storage import replacing, write_npz
+    from figures.registry import flat_arrays
+    from figures.style import look, save
+
+    begin = perf_counter()
+    result = page.compute(**arguments)
+    with look(size=page.size if size is None else size):
+        save(page.draw(result), picture)
+    caption = page.caption(result)
+    beside = picture.with_suffix(".txt")
+    with replacing(beside) as temporary:
+        temporary.write_text(caption + "\n", encoding="utf-8")
+    files = [picture, beside]
+    if data is not None:
+        write_npz(data, flat_arrays(result))
+        files.append(data)
+    return {
+        "name": page.name,
+        "title": page.title,
+        "caption": caption,
+        "files": list(map(str, files)),
+        "seconds": perf_counter() - begin,
+    }
+
+
+def _list(pages: list[Page], output: ReportOptions) -> None:
+    if output.json:
+        listed = [
+            {"name": item.name, "title": item.title, "size": item.size, "parameters": item.parameters()}
+            for item in pages
+        ]
+        print_json({"files": [], "figures": listed})
+        return
+    rows = [[item.name, item.title] for item in pages]
+    print_table(
+        ["figure", ""], rows, "dyn figure NAME draws one, dyn figure NAME --help lists its parameters"
+    )
+
+
+def _refuse_parameters(given: list[str], why: str) -> None:
+    if given:
+        raise ValueError(f"{why}, got {' '.join(given)}")
+
+
+# --- parameters of a figure ---------------------------------------------------------------------------------
+
+
+def _flag(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
+
+
+def _parameters_help(page: Page) -> str:
+    lines = [f"  {_flag(name):24} {_default_text(default)}" for name, default in _settable(page).items()]
+    return f"Parameters of {page.name}, and their defaults:\n" + "\n".join(lines)
+
+
+def _default_text(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(_default_text, default))
+    return "as suits" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _settable(page: Page) -> dict[str, Any]:
+    """Parameters and defaults; the seed has an option of its own."""
+    return {name: default for name, default in page.parameters().items() if name != "seed"}
+
+
+def _arguments(page: Page, given: list[str], seed: int) -> dict[str, Any]:
+    """Read ``--lambda-d 0.7`` and ``--lambda-d=0.7``; several values are joined by commas or given in turn."""
+    settable = _settable(page)
+    name_options(settable)
+    flags = {_flag(name): name for name in settable}
+    kinds = get_type_hints(page.compute)
+    words: dict[str, list[str]] = {}
+    rest = iter(given)
+    for word in rest:
+        flag, equals, text = word.partition("=")
+        if flag not in flags:
+            raise ValueError(
+                f"a parameter of figure {page.name} must be one of {', '.join(flags)}, got {word!r}"
+            )
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise ValueError(f"{flag} must have a value, got none")
+        words.setdefault(flags[flag], []).append(value)
+    arguments = {name: _value(_flag(name), texts, kinds[name]) for name, texts in words.items()}
+    return arguments | ({"seed": seed} if "seed" in page.parameters() else {})
+
+
+def _value(flag: str, texts: list[str], kind: Any) -> Any:
+    """Convert text to what the parameter is annotated with."""
+    inside = [item for item in get_args(kind) if item not in (type(None), Ellipsis)]
+    if getattr(kind, "__origin__", None) is tuple:
+        return tuple(_one(flag, part, inside[0]) for text in texts for part in text.split(","))
+    if len(texts) > 1:
+        raise ValueError(f"{flag} must be given once, got {' and '.join(texts)}")
+    return _one(flag, texts[0], inside[0] if inside else kind)
+
+
+def _one(flag: str, text: str, kind: Any) -> Any:
+    if kind is str:
+        return text
+    try:
+        value = number(text)
+    except typer.BadParameter as error:
+        raise ValueError(f"{flag} {error.message}") from None
+    if kind is not int:
+        return value
+    if not value.is_integer():
+        raise ValueError(f"{flag} must be an integer, got {text}")
+    return int(value)

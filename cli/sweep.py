@@ -1,0 +1,122 @@
+"""`dyn sweep`: the same run for millions of settings, resumable, here or on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.application import command
+from cli.options import OUTPUT, RUN, ReportOptions, option
+from cli.printing import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from analysis.sweep import Progress
+
+
+@command(
+    "sweep",
+    help="The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
+    epilog="Example: dyn sweep phases.toml --out phases.zarr --workers 2",
+)
+def sweep(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to run; see docs/sweeps.md.")],
+    out: Annotated[Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued.")],
+    workers: Annotated[
+        int | None, option("--workers", panel=RUN, help="Processes of this machine; left out, this one.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, option("--scheduler", panel=RUN, help="Address of a Dask scheduler, tcp://HOST:8786.")
+    ] = None,
+    dry_run: Annotated[
+        bool, option("--dry-run", panel=RUN, help="Say size, memory and time, and write nothing.")
+    ] = False,
+    seed: Annotated[
+        int | None, option("--seed", panel=RUN, help="Seed of what is drawn, in place of the spec's.", min=0)
+    ] = None,
+    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")] = False,
+) -> None:
+    """Run, or only measure, the sweep that a file describes."""
+    from dataclasses import replace
+
+    from analysis import sweep as theory
+    from analysis.sweep.run import size_text
+
+    output = ReportOptions(json=json, quiet=quiet)
+    design = theory.load_spec(spec)
+    if seed is not None:
+        design = replace(design, seed=seed)
+    if dry_run:
+        plan = theory.plan(design, out, workers=workers, scheduler=scheduler)
+        if json:
+            print_json({"resumed": plan.completed, "store": str(out), "dry_run": True, **plan._asdict()})
+            return
+        axes = ", ".join(f"{name} ({length})" for name, length in plan.axes.items())
+        rows = [
+            ["runs", f"{plan.total:,}, of which {plan.completed:,} are done"],
+            ["axes", axes],
+            ["chunks", f"{plan.n_chunks:,} of {plan.chunk:,} runs"],
+            ["store", size_text(plan.store_bytes)],
+            ["memory of chunks", size_text(plan.memory_bytes)],
+            ["runs a second", f"{plan.trajectories_per_second:,.4g}"],
+            ["time left", _duration(plan.seconds)],
+        ]
+        print_table(["dry run", ""], rows)
+        return
+    with _bar(output) as progress:
+        done = theory.sweep(
+            design,
+            out,
+            workers=workers,
+            scheduler=scheduler,
+            progress=progress,
+            note=lambda text: note(text, output),
+        )
+    if json:
+        print_json(done._asdict())
+        return
+    rows = [
+        ["runs done", f"{done.completed:,} of {done.total:,}"],
+        ["done before", f"{done.resumed:,}"],
+        ["diverged or out of steps", f"{done.failed:,}"],
+        ["runs a second", f"{done.trajectories_per_second:,.4g}"],
+        ["time", _duration(done.seconds)],
+        ["store", done.store],
+    ]
+    print_table(["sweep", ""], rows)
+
+
+@contextmanager
+def _bar(output: ReportOptions) -> Iterator[Callable[[Progress], None] | None]:
+    """Show a progress bar with rate and time left on standard error, if that is a terminal."""
+    if output.quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("sweep"), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("measuring")
+
+        def show(progress: Progress) -> None:
+            text = f"{progress.rate:,.4g} runs/s, {_duration(progress.seconds_left)} left"
+            bars.update(task, completed=progress.completed, total=progress.total, description=text)
+
+        yield show
+
+
+def _duration(seconds: float) -> str:
+    """Time in words: 7.3 s, 2:05 min or 31:00:12 h."""
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

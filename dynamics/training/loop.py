@@ -1,0 +1,332 @@
+"""The training loop: state, one gradient step, one measurement, and the compiled function that runs many of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dynamics.training import networks, objectives, optimizers, predictors, targets
+from dynamics.training.data import Probe, Samples, draw_views, view_pair
+from dynamics.training.metrics import (
+    alignment,
+    feature_metrics,
+    predictor_metrics,
+    probe_accuracy,
+    tree_norm,
+    uniformity,
+)
+from dynamics.training.settings import TrainingSettings
+
+
+class Backbone(NamedTuple):
+    """Weights, or running statistics, of encoder and projector: one entry a layer."""
+
+    encoder: Any
+    projector: Any
+
+
+class TrainingState(NamedTuple):
+    """All that a step changes.
+
+    Parameters
+    ----------
+    online, predictor, target
+        Weights θ of encoder and projector, of the predictor, and ξ of the target.
+    statistics, predictor_statistics
+        Running statistics of batch normalisation; of a predictor that is set, its running averages and P.
+    optimizer, predictor_optimizer
+        Memory of the optimisers.
+    balance
+        C(0) = W Wᵀ − Pᵀ P/αp of linear networks; () for others.
+    clipped
+        Number of pairs clipped by the tangential loss so far.
+    failed_at
+        Step whose loss was not finite, −1 while all were.
+    """
+
+    online: Backbone
+    predictor: Any
+    target: Backbone
+    statistics: Backbone
+    predictor_statistics: Any
+    optimizer: Any
+    predictor_optimizer: Any
+    balance: Any
+    clipped: Any
+    failed_at: Any
+
+
+class Arrays(NamedTuple):
+    """Data that all runs share, on the device."""
+
+    samples: Samples
+    evaluation: Any
+    probe: Probe | None
+
+
+class Program:
+    """The functions of one configuration: `start`, `step`, `measure`, and the compiled `initialise` and `advance`.
+
+    Parameters
+    ----------
+    settings
+        The configuration; its swept scalars are ignored, they come as arguments.
+    shape
+        Shape of one sample.
+    n_classes
+        Number of classes of the probe.
+    """
+
+    def __init__(self, settings: TrainingSettings, shape: tuple[int, ...], n_classes: int) -> None:
+        self.settings, self.shape, self.n_classes = settings, shape, n_classes
+        self.dtype = jnp.dtype(settings.dtype)
+        self.chain = settings.data.chain()
+        self.encoder = networks.encoder_layers(settings.encoder)
+        self.projector = networks.projector_layers(settings.encoder)
+        self.linear = settings.encoder.kind == "linear" and not self.projector
+        self.initialise = jax.jit(jax.vmap(self.start, in_axes=(0, 0, None)))
+        self.complete = jax.jit(jax.vmap(self.completed, in_axes=(0, 0, 0, None)))
+        self.advance = jax.jit(self._advance, donate_argnums=0)
+
+    def start(self, key: Any, scalars: Mapping[str, Any], arrays: Arrays) -> TrainingState:
+        """State before step 0: weights drawn from `key`, the target equal to the online network or random."""
+        for_online, for_predictor, for_target = jax.random.split(jax.random.fold_in(key, 0), 3)
+        online, statistics = self._backbone(for_online, scalars)
+        target = online
+        if self.settings.target.kind == "fixed":
+            target, _ = self._backbone(for_target, scalars)
+        weights, predictor_statistics = predictors.init(
+            self.settings.predictor,
+            for_predictor,
+            self.settings.encoder.output,
+            scalars["predictor.scale"],
+            self.dtype,
+        )
+        state = TrainingState(
+            online=online,
+            predictor=weights,
+            target=target,
+            statistics=statistics,
+            predictor_statistics=predictor_statistics,
+            optimizer=(),
+            predictor_optimizer=(),
+            balance=(),
+            clipped=jnp.zeros((), jnp.int32),
+            failed_at=jnp.full((), -1, jnp.int32),
+        )
+        return self.completed(state, key, scalars, arrays)
+
+    def completed(
+        self, state: TrainingState, key: Any, scalars: Mapping[str, Any], arrays: Arrays
+    ) -> TrainingState:
+        """Fill in what follows from the weights at the start: memories of optimisers, averages, C(0)."""
+        network, predictor = self._optimizers(scalars)
+        state = state._replace(
+            optimizer=network.init(state.online),
+            predictor_optimizer=predictor.init(state.predictor),
+            balance=self._balance(state, scalars),
+        )
+        if self.settings.predictor.kind in ("direct", "optimal"):
+            views = self._views(arrays, key, 0)
+            _, (_, predictor_statistics, _) = self._loss(
+                (state.online, state.predictor), state, views, scalars, jnp.zeros((), jnp.int32)
+            )
+            state = state._replace(predictor_statistics=predictor_statistics)
+        return state
+
+    def step(
+        self, state: TrainingState, index: Any, key: Any, scalars: Mapping[str, Any], arrays: Arrays
+    ) -> TrainingState:
+        """One gradient step: views, loss, gradients, optimisers, target."""
+        settings = self.settings
+        views = self._views(arrays, key, index)
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (value, (statistics, predictor_statistics, clipped)), (g, g_predictor) = gradient(
+            (state.online, state.predictor), state, views, scalars, index
+        )
+        if settings.predictor.symmetric:
+            g_predictor = jax.tree.map(predictors.symmetric_part, g_predictor)
+        network, predictor = self._optimizers(scalars)
+        v, optimizer = network.update(g, state.optimizer, state.online)
+        v_predictor, predictor_optimizer = predictor.update(
+            g_predictor, state.predictor_optimizer, state.predictor
+        )
+        rate = optimizers.rate(settings.optimizer, scalars["optimizer.learning_rate"], index, settings.steps)
+        predictor_rate = scalars["optimizer.predictor_rate"] * rate
+        online = jax.tree.map(lambda w, d: w - rate * d, state.online, v)
+        failed = (state.failed_at < 0) & ~jnp.isfinite(value)
+        after = state._replace(
+            online=online,
+            predictor=jax.tree.map(lambda w, d: w - predictor_rate * d, state.predictor, v_predictor),
+            target=targets.follow(
+                settings.target, state.target, online, scalars["target.decay"], index, settings.steps
+            ),
+            statistics=statistics,
+            predictor_statistics=predictor_statistics,
+            optimizer=optimizer,
+            predictor_optimizer=predictor_optimizer,
+            clipped=state.clipped + clipped,
+            failed_at=jnp.where(failed, index, state.failed_at),
+        )
+        return self._reinitialised(after, index, key, scalars)
+
+    def measure(
+        self, state: TrainingState, index: Any, key: Any, scalars: Mapping[str, Any], arrays: Arrays
+    ) -> dict[str, Any]:
+        """Metrics of a state; loss and gradients are those that step `index` is about to see."""
+        views = self._views(arrays, key, index)
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (value, _), (g, g_predictor) = gradient((state.online, state.predictor), state, views, scalars, index)
+        f, z = self._features(state, arrays.evaluation[None])
+        both = jnp.broadcast_to(arrays.evaluation, (2, *arrays.evaluation.shape))
+        if self.settings.data.source in ("gaussian", "exact"):
+            pair = views
+        else:
+            pair = view_pair(self.chain, jax.random.fold_in(key, 1), both)
+        predictor = self.settings.predictor
+        q = predictors.evaluate(
+            predictor, state.predictor, state.predictor_statistics, self._features(state, pair)[1]
+        )
+        found = {
+            "loss": value,
+            "gradient_norm": tree_norm(g),
+            "alignment": alignment(q[0], q[1]),
+            "uniformity": uniformity(f[0]),
+            **feature_metrics(z[0]),
+        }
+        if predictor.trained:
+            found["predictor_gradient_norm"] = tree_norm(g_predictor)
+        P = predictors.matrix(predictor, state.predictor, state.predictor_statistics)
+        if P is not None:
+            found |= predictor_metrics(z[0].T @ z[0] / len(z[0]), P)
+        if not isinstance(state.balance, tuple):
+            found["balance_drift"] = jnp.linalg.norm(self._balance(state, scalars) - state.balance)
+        if self.settings.objective.tangential:
+            found["clipped"] = state.clipped
+        if arrays.probe is not None:
+            train, held_out = (
+                self._features(state, images[None])[0][0]
+                for images in (arrays.probe.images, arrays.probe.held_out_images)
+            )
+            found["probe_accuracy"] = probe_accuracy(
+                train, arrays.probe.labels, held_out, arrays.probe.held_out_labels, self.n_classes
+            )
+        return found
+
+    def _advance(
+        self,
+        states: TrainingState,
+        first: Any,
+        stop: Any,
+        keys: Any,
+        scalars: Mapping[str, Any],
+        arrays: Arrays,
+    ) -> tuple[TrainingState, dict[str, Any]]:
+        """Take steps first, …, stop − 1 of all runs, then measure."""
+        step = jax.vmap(self.step, in_axes=(0, None, 0, 0, None))
+        states = jax.lax.fori_loop(
+            first, stop, lambda index, s: step(s, index, keys, scalars, arrays), states
+        )
+        measure = jax.vmap(self.measure, in_axes=(0, None, 0, 0, None))
+        return states, measure(states, stop, keys, scalars, arrays)
+
+    def _views(self, arrays: Arrays, key: Any, index: Any) -> Any:
+        # key 0 started the network, so step k draws from key k + 1
+        step_key = jax.random.fold_in(key, index + 1)
+        return draw_views(self.settings.data, self.chain, arrays.samples, step_key, self.settings.batch or 0)
+
+    def _backbone(self, key: Any, scalars: Mapping[str, Any]) -> tuple[Backbone, Backbone]:
+        for_encoder, for_projector = jax.random.split(key)
+        w, s, shape = networks.init(
+            self.encoder, for_encoder, self.shape, scalars["encoder.scale"], self.dtype
+        )
+        w_projector, s_projector, _ = networks.init(self.projector, for_projector, shape, 1.0, self.dtype)
+        return Backbone(w, w_projector), Backbone(s, s_projector)
+
+    def _forward(self, weights: Backbone, statistics: Backbone, x: Any, *, training: bool) -> Any:
+        f, encoder = networks.apply(self.encoder, weights.encoder, statistics.encoder, x, training=training)
+        z, projector = networks.apply(
+            self.projector, weights.projector, statistics.projector, f, training=training
+        )
+        return f, z, Backbone(encoder, projector)
+
+    def _features(self, state: TrainingState, x: Any) -> tuple[Any, Any]:
+        """Representations f and projections z of (V, N, …), with running statistics."""
+        return self._forward(state.online, state.statistics, x, training=False)[:2]
+
+    def _loss(
+        self, weights: Any, state: TrainingState, views: Any, scalars: Mapping[str, Any], index: Any
+    ) -> tuple[Any, Any]:
+        online, predictor = weights
+        settings = self.settings.objective
+        seen, aimed = objectives.views_needed(settings)
+        _, z, statistics = self._forward(online, state.statistics, _pick(views, seen), training=True)
+        t = z
+        if aimed:
+            target = online if self.settings.target.kind == "none" else state.target
+            _, t, _ = self._forward(target, state.statistics, _pick(views, aimed), training=True)
+            if settings.stop_gradient:
+                t = jax.lax.stop_gradient(t)
+        q, predictor_statistics = predictors.apply(
+            self.settings.predictor,
+            predictor,
+            state.predictor_statistics,
+            z,
+            t,
+            index,
+            scalars["predictor.average"],
+        )
+        names = ("alpha", "beta", "temperature", "margin")
+        value, clipped = objectives.loss(settings, {n: scalars[f"objective.{n}"] for n in names}, q, t)
+        return value, (statistics, predictor_statistics, clipped)
+
+    def _optimizers(self, scalars: Mapping[str, Any]) -> tuple[Any, Any]:
+        momentum = scalars["optimizer.momentum"]
+        return tuple(
+            optimizers.direction(self.settings.optimizer, scalars[f"optimizer.{name}"], momentum)
+            for name in ("weight_decay", "predictor_weight_decay")
+        )
+
+    def _balance(self, state: TrainingState, scalars: Mapping[str, Any]) -> Any:
+        if not self.linear or self.settings.predictor.kind != "linear":
+            return ()
+        W, P = state.online.encoder[0]["weight"], state.predictor["weight"]
+        return W @ W.T - P.T @ P / scalars["optimizer.predictor_rate"]
+
+    def _reinitialised(
+        self, state: TrainingState, index: Any, key: Any, scalars: Mapping[str, Any]
+    ) -> TrainingState:
+        every = self.settings.predictor.reinitialise
+        if every == 0:
+            return state
+
+        def anew(old: TrainingState) -> TrainingState:
+            weights, statistics = predictors.init(
+                self.settings.predictor,
+                jax.random.fold_in(jax.random.fold_in(key, 0), index + 1),
+                self.settings.encoder.output,
+                scalars["predictor.scale"],
+                self.dtype,
+            )
+            memory = self._optimizers(scalars)[1].init(weights)
+            return old._replace(
+                predictor=weights, predictor_statistics=statistics, predictor_optimizer=memory
+            )
+
+        return jax.lax.cond((index + 1) % every == 0, anew, lambda old: old, state)
+
+
+def _pick(views: Any, wanted: tuple[int, ...]) -> Any:
+    if wanted == (0, 1):
+        return views
+    return jnp.stack([views[view] for view in wanted])
+
+
+@lru_cache(maxsize=32)
+def program(settings: TrainingSettings, shape: tuple[int, ...], n_classes: int) -> Program:
+    """Return the program of a configuration, compiled once for all values of its swept scalars."""
+    return Program(settings, shape, n_classes)

@@ -1,0 +1,359 @@
+"""`train`: one setting or a sweep, many seeds, measured, checkpointed, on the device that is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dynamics.states import MatrixState
+from dynamics.training import checkpoints
+from dynamics.training.data import TrainingData, load_data
+from dynamics.training.generator import new_key
+from dynamics.training.loop import Arrays, TrainingState, program
+from dynamics.training.metrics import on_host
+from dynamics.training.settings import SWEPT, TrainingSettings
+
+Progress = Callable[[int, int, Mapping[str, np.ndarray]], None]
+DEVICES = ("cpu", "gpu")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What came of a run, or of several that share a compiled program.
+
+    Parameters
+    ----------
+    settings, seeds
+        What was run: run i has the swept scalars `settings.at(i)` and the seed `seeds[i]`.
+    steps
+        Steps at which was measured, shape (T,), 0 first.
+    metrics
+        Measurements by name, each (n_runs, T, …); see `dynamics.training`.
+    start, state
+        Start and end of all runs, NumPy arrays with the run as first axis.
+    failed_at
+        Step whose loss was not finite, for each run (n_runs,); −1 where all were. Such a run is NaN from there.
+    seconds, steps_per_second
+        Wall time after compilation, and steps of all runs together per second of it.
+    device
+        What it ran on, such as "cpu" or "NVIDIA H100".
+    checkpoint
+        The last checkpoint written, None where none was asked for.
+    """
+
+    settings: TrainingSettings
+    seeds: np.ndarray
+    steps: np.ndarray
+    metrics: dict[str, np.ndarray]
+    start: TrainingState
+    state: TrainingState
+    failed_at: np.ndarray
+    seconds: float
+    steps_per_second: float
+    device: str
+    checkpoint: Path | None = None
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs."""
+        return len(self.seeds)
+
+    @property
+    def status(self) -> str:
+        """``done``, or ``diverged`` when the loss of a run was not finite."""
+        return "diverged" if np.any(self.failed_at >= 0) else "done"
+
+    @property
+    def message(self) -> str:
+        """One sentence on how the runs ended."""
+        failed = np.flatnonzero(self.failed_at >= 0)
+        if not len(failed):
+            return f"all {self.n_runs} runs took {self.steps[-1]} steps"
+        first = int(failed[0])
+        swept = {name: v for name, v in self.settings.at(first).swept().items() if name in self._varied()}
+        setting = ", ".join(f"{name} = {value:g}" for name, value in swept.items() if value is not None)
+        where = f" with seed {self.seeds[first]}" + (f" and {setting}" if setting else "")
+        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
+        return (
+            f"{len(failed)} of {self.n_runs} runs diverged: the loss was not finite at step"
+            f" {self.failed_at[first]}{where}{kept}"
+        )
+
+    def _varied(self) -> set[str]:
+        names = {name for name, value in self.settings.swept().items() if isinstance(value, tuple)}
+        return names | {"optimizer.learning_rate"}
+
+    @property
+    def initial(self) -> MatrixState:
+        """W (n_runs, n2, n1), P (n_runs, n2, n2) and Θ of linear networks at the start; P = I without a predictor.
+
+        Raises
+        ------
+        ValueError
+            The encoder, or the predictor, is not linear.
+        """
+        return _as_matrices(self.settings, self.start)
+
+    @property
+    def final(self) -> MatrixState:
+        """W, P and Θ of linear networks at the end, as `initial`."""
+        return _as_matrices(self.settings, self.state)
+
+
+def train(
+    settings: TrainingSettings,
+    seeds: int | Sequence[int] = 0,
+    *,
+    initial: MatrixState | None = None,
+    data: TrainingData | None = None,
+    progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 1000,
+    resume: bool = False,
+    device: str | None = None,
+) -> TrainingRun:
+    """Train networks by gradient steps, all runs at once.
+
+    Parameters
+    ----------
+    settings
+        What to run; swept scalars hold one value a run.
+    seeds
+        One seed for each run, or one for all, integers in [0, 2³²); they decide starts, batches and views.
+    initial
+        Start of linear networks, W, P and Θ with or without the run as first axis; P is ignored where there is no
+        linear predictor.
+    data
+        Samples, `load_data(settings.data)` when left out.
+    progress
+        Called as progress(step, steps, metrics) after each measurement, metrics being those of all runs (n_runs, …).
+    checkpoint
+        File that holds the whole state, replaced at the first measurement after every `checkpoint_every` steps and at
+        the end.
+    checkpoint_every
+        Steps between checkpoints, >= 1.
+    resume
+        Go on from `checkpoint` if it exists; the numbers are those of a run that never stopped.
+    device
+        ``cpu``, ``gpu``, or None for what JAX prefers.
+
+    Returns
+    -------
+    TrainingRun
+        With status ``diverged`` when a loss was not finite: such runs are NaN, and training ends early once all are.
+
+    Raises
+    ------
+    FileNotFoundError
+        Data are not there.
+    ValueError
+        Settings, seeds, start, data, device or checkpoint are not as they should be.
+
+    Notes
+    -----
+    Batch k of a run is drawn from the seed and k alone, so seeds, resumed runs and runs that are stacked together see
+    the same batches. Two runs on one device are equal bit for bit; stacked runs agree with single ones to rounding.
+
+    Examples
+    --------
+    >>> data = {"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]}
+    >>> settings = TrainingSettings(data=data, batch=None, encoder={"features": 1}, steps=5, dtype="float64")
+    >>> train(settings, seeds=[0, 1]).metrics["loss"].shape
+    (2, 2)
+    """
+    seeds_used = _seeds(seeds, settings.n_settings)
+    if isinstance(checkpoint_every, bool) or checkpoint_every < 1:
+        raise ValueError(f"`checkpoint_every` must be an integer >= 1, got {checkpoint_every}")
+    path = None if checkpoint is None else Path(checkpoint)
+    if resume and path is None:
+        raise ValueError("`resume` must come with `checkpoint`, the file to go on from")
+    chosen = _device(device)
+    data = load_data(settings.data) if data is None else data
+    with jax.enable_x64(settings.dtype == "float64"), jax.default_device(chosen):
+        return _train(settings, seeds_used, initial, data, progress, path, checkpoint_every, resume, chosen)
+
+
+def _train(
+    settings: TrainingSettings,
+    seeds: np.ndarray,
+    initial: MatrixState | None,
+    data: TrainingData,
+    progress: Progress | None,
+    path: Path | None,
+    checkpoint_every: int,
+    resume: bool,
+    device: Any,
+) -> TrainingRun:
+    n_runs = len(seeds)
+    arrays, n_classes = _arrays(data, settings.dtype)
+    scalars = {
+        name: np.broadcast_to(np.asarray(value, settings.dtype), n_runs)
+        for name, value in settings.swept().items()
+    }
+    scalars = jax.device_put(scalars)
+    keys = jax.vmap(new_key)(np.asarray(seeds, np.uint32))
+    shared = program(_shared(settings), data.shape, n_classes)
+    state = shared.initialise(keys, scalars, arrays)
+    if initial is not None:
+        state = shared.complete(_given(settings, state, initial, n_runs), keys, scalars, arrays)
+
+    start = jax.tree.map(np.array, state)  # a copy: `advance` reuses the memory of its argument
+    leaves, structure = jax.tree.flatten(start)
+    identity = checkpoints.fingerprint(seeds, (arrays, leaves[:0] if initial is None else list(initial)))
+    stops = np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
+    records: list[dict[str, np.ndarray]] = []
+    done = 0
+    saved: Path | None = None
+    if path is not None and resume and path.exists():
+        found = checkpoints.restore(path, settings, identity, leaves)
+        state = jax.tree.unflatten(structure, jax.device_put(found.leaves))
+        records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
+        done, saved = found.step, path
+    first_done, last_saved = done, done
+    seconds = 0.0
+    failed_at = np.asarray(state.failed_at)
+    for stop in stops[len(records) :]:
+        began = time.perf_counter()
+        state, found_metrics = shared.advance(state, done, int(stop), keys, scalars, arrays)
+        records.append(on_host(found_metrics))
+        failed_at = np.asarray(state.failed_at)
+        if stop > first_done:  # the first call, which takes no step or the first ones, compiles
+            seconds += time.perf_counter() - began
+        done = int(stop)
+        if progress is not None:
+            progress(done, settings.steps, records[-1])
+        if np.all(failed_at >= 0):
+            break
+        if path is not None and (done - last_saved >= checkpoint_every or done == settings.steps):
+            steps, metrics = _stacked(stops, records)
+            held = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+            checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
+            last_saved, saved = done, path
+    steps, metrics = _stacked(stops, records)
+    taken = n_runs * (done - first_done)
+    return TrainingRun(
+        settings=settings,
+        seeds=seeds,
+        steps=steps,
+        metrics=metrics,
+        start=start,
+        state=jax.tree.map(np.asarray, state),
+        failed_at=failed_at,
+        seconds=seconds,
+        steps_per_second=taken / seconds if seconds else 0.0,
+        device=device.device_kind,
+        checkpoint=saved,
+    )
+
+
+def _stacked(
+    stops: np.ndarray, records: list[dict[str, np.ndarray]]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    metrics = {name: np.stack([record[name] for record in records], axis=1) for name in records[0]}
+    return stops[: len(records)], metrics
+
+
+def _seeds(seeds: int | Sequence[int], n_settings: int) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(seeds))
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
+        raise ValueError(f"`seeds` must be an integer, or one a run, got {seeds!r}")
+    if np.any((array < 0) | (array >= 2**32)):
+        raise ValueError(f"`seeds` must be in [0, 2**32), got {array[(array < 0) | (array >= 2**32)][0]}")
+    if 1 not in (len(array), n_settings) and len(array) != n_settings:
+        raise ValueError(
+            f"`seeds` must be one, or one for each of {n_settings} swept settings, got {len(array)}"
+        )
+    return np.array(np.broadcast_to(array, max(len(array), n_settings)), np.int64)
+
+
+def _device(name: str | None) -> Any:
+    if name is None:
+        return jax.devices()[0]
+    if name not in DEVICES:
+        raise ValueError(f"`device` must be {' or '.join(DEVICES)}, got {name!r}")
+    try:
+        return jax.devices(name)[0]
+    except RuntimeError:
+        there = ", ".join(sorted({d.platform for d in jax.devices()}))
+        raise ValueError(f"`device` must be one that is here ({there}), got {name!r}") from None
+
+
+def _arrays(data: TrainingData, dtype: str) -> tuple[Arrays, int]:
+    def real(tree: Any) -> Any:
+        return jax.tree.map(lambda a: np.asarray(a, dtype), tree)
+
+    probe, n_classes = data.probe, 0
+    if probe is not None:
+        classes = np.unique(np.concatenate([probe.labels, probe.held_out_labels]))
+        n_classes = len(classes)
+        probe = probe._replace(
+            images=real(probe.images),
+            labels=np.searchsorted(classes, probe.labels).astype(np.int32),
+            held_out_images=real(probe.held_out_images),
+            held_out_labels=np.searchsorted(classes, probe.held_out_labels).astype(np.int32),
+        )
+    arrays = Arrays(real(data.samples), real(data.evaluation), probe)
+    return jax.device_put(arrays), n_classes
+
+
+def _shared(settings: TrainingSettings) -> TrainingSettings:
+    """Settings without what compiled code takes as arguments, so that runs that differ in it share the code."""
+    parts = {
+        part: replace(
+            getattr(settings, part),
+            **{
+                name: v[0] for name in names if isinstance(v := getattr(getattr(settings, part), name), tuple)
+            },
+        )
+        for part, names in SWEPT.items()
+    }
+    return replace(settings, **parts, metrics_every=1)
+
+
+def _given(
+    settings: TrainingSettings, state: TrainingState, initial: MatrixState, n_runs: int
+) -> TrainingState:
+    own = _as_matrices(settings, state)
+    parts = []
+    for name, value, like in zip(MatrixState._fields, initial, own, strict=True):
+        array = np.asarray(value, settings.dtype)
+        if array.shape not in (like.shape, like.shape[1:]):
+            raise ValueError(
+                f"`initial.{name}` must have shape {like.shape[1:]} or {like.shape}, got {array.shape}"
+            )
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"`initial.{name}` must be finite")
+        parts.append(np.broadcast_to(array, like.shape))
+    W, P, Th = parts
+    if settings.predictor.symmetric and not np.array_equal(P, P.mT):
+        raise ValueError(
+            "`initial.predictor` must be symmetric, as the predictor is to be, got one that is not"
+        )
+    return state._replace(
+        online=state.online._replace(encoder=({"weight": W},)),
+        predictor={"weight": P} if settings.predictor.kind == "linear" else state.predictor,
+        target=state.target._replace(encoder=({"weight": Th},)),
+    )
+
+
+def _as_matrices(settings: TrainingSettings, state: TrainingState) -> MatrixState:
+    encoder, predictor = settings.encoder, settings.predictor
+    if encoder.kind != "linear" or encoder.projector or predictor.kind == "mlp":
+        raise ValueError(
+            "matrices W, P and Θ need a linear encoder without projector and a linear predictor or none,"
+            f" got a {encoder.kind} encoder and the predictor {predictor.kind}"
+        )
+    W, Th = (np.asarray(part.encoder[0]["weight"]) for part in (state.online, state.target))
+    if predictor.kind == "none":
+        P = np.broadcast_to(np.eye(W.shape[-2], dtype=W.dtype), (*W.shape[:-1], W.shape[-2]))
+    elif predictor.kind == "linear":
+        P = np.asarray(state.predictor["weight"])
+    else:
+        P = np.asarray(state.predictor_statistics["predictor"])
+    return MatrixState(W, P, Th)

@@ -1,0 +1,133 @@
+"""Pages of single results, as a notebook shows them."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.bifurcations import Bifurcation
+from analysis.fixed_points import FixedPoints
+from analysis.portraits import Portrait, rest_lines
+from analysis.spectra import online_singular_value_paths, predictor_eigenvalue_paths
+from dynamics.integrate import Trajectory
+from dynamics.states import ModeState
+from figures.pages.layout import panels
+from figures.pages.legends import legend_below
+from figures.panels.bifurcation import draw_bifurcation, special_points
+from figures.panels.portrait import draw_portrait, portrait_handles
+from figures.panels.stability import draw_fixed_points, mark, stability_handles, stroke
+from figures.style import WEIGHTS, style, theme
+
+_SAMPLES = 401
+_MARGIN = 1.4  # of the window about fixed points
+
+
+def figure_trajectory(trajectory: Trajectory) -> Figure:
+    """Weights of modes over time, a panel a weight; of matrices, the spectrum of P and singular values of W.
+
+    Examples
+    --------
+    >>> from dynamics.integrate import integrate
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.system import ModeSystem
+    >>> system = ModeSystem(1.0, 0.5)
+    >>> len(figure_trajectory(integrate(system.state(), system, full_mode_field)).axes)
+    3
+    """
+    shown = trajectory.resampled(_SAMPLES)
+    paths: dict[str, tuple[str, np.ndarray]]
+    if isinstance(trajectory.states, ModeState):
+        colours = theme().weights
+        paths = {f"{part} {WEIGHTS[part]}": (colours[part], getattr(shown.states, part)) for part in WEIGHTS}
+    else:
+        ink = theme().ink
+        paths = {
+            "eigenvalues of $P$ (real parts)": (ink, predictor_eigenvalue_paths(shown).real),
+            "singular values of $W$": (ink, online_singular_value_paths(shown)),
+        }
+    with style():
+        headline = f"Trajectory: {trajectory.status.value} at t = {trajectory.t:.4g}"
+        figure, axes = panels(headline, len(paths), columns=len(paths))
+        for ax, (label, (colour, values)) in zip(axes, paths.items(), strict=True):
+            ax.plot(shown.ts, values, color=colour, linewidth=1.2)
+            ax.set_xlabel("time $t$")
+            ax.set_ylabel(label)
+        return figure
+
+
+def figure_fixed_points(found: FixedPoints) -> Figure:
+    """Fixed points and lines of them in the plane of w1 and w2, as far as the outermost point and a half.
+
+    Examples
+    --------
+    >>> from analysis.fixed_points import fixed_points
+    >>> from dynamics.system import ModeSystem
+    >>> len(figure_fixed_points(fixed_points(ModeSystem(1.0, 0.5))).axes)
+    1
+    """
+    points = np.array([[point.online, point.predictor] for point in found.points]).reshape(-1, 2)
+    breaks = [end for line in found.lines for part in line.segments for end in part[:2] if np.isfinite(end)]
+    on_lines = [line.at(1.0)[1] for line in found.lines if line.name == "learned"]
+    extent = _MARGIN * max(np.abs([*points.flat, *breaks, *on_lines]).max(initial=0.0), 0.5)
+    window = np.array([[-extent, extent]] * 2)
+    parts = [part for line in found.lines for part in rest_lines(line, window, lambda state: state[:2])]
+    stability = [point.stability for point in found.points]
+    with style():
+        figure, (ax,) = panels(f"Fixed points, {found.variant}", 1, columns=1)
+        for part in parts:
+            if len(part.points) > 1:
+                ax.plot(*part.points.T, **stroke(part.stability), zorder=3)
+            else:
+                draw_fixed_points(ax, part.points, [part.stability])
+        draw_fixed_points(ax, points, stability)
+        ax.set(xlim=window[0], ylim=window[1], xlabel="online $w_1$", ylabel="predictor $w_2$")
+        kinds = dict.fromkeys(part.stability for part in parts if len(part.points) > 1)
+        lines = [Line2D([], [], **stroke(kind), label=f"line, {kind}") for kind in kinds]
+        breaks_too = ["degenerate"] if any(len(part.points) == 1 for part in parts) else []
+        legend_below(figure, [*lines, *stability_handles([*stability, *breaks_too])])
+        return figure
+
+
+def figure_diagram(found: Bifurcation) -> Figure:
+    """Bifurcation diagram: w1 and w2 of the fixed points against the parameter.
+
+    Examples
+    --------
+    >>> from analysis.bifurcations import bifurcation
+    >>> from dynamics.system import ModeSystem
+    >>> len(figure_diagram(bifurcation(ModeSystem(1.0, 0.5), "weight-decay", (0.0, 0.1))).axes)
+    2
+    """
+    with style():
+        headline = special_points(found) or "no bifurcation"
+        figure, axes = panels(headline[0].upper() + headline[1:], 2, columns=2)
+        for ax, weight in zip(axes, ("online", "predictor"), strict=True):
+            draw_bifurcation(ax, found, weight)
+        kinds = dict.fromkeys(kind for branch in found.branches for kind in branch.stability)
+        handles = [
+            Line2D([], [], **stroke(kind), label=f"{kind} branch") for kind in kinds if kind != "degenerate"
+        ]
+        if found.points:
+            handles.append(Line2D([], [], **mark("degenerate"), label="bifurcation"))
+        legend_below(figure, handles)
+        return figure
+
+
+def figure_portrait(portrait: Portrait) -> Figure:
+    """Phase portrait of one plane.
+
+    Examples
+    --------
+    >>> from analysis.planes import tied_plane
+    >>> from analysis.portraits import phase_portrait
+    >>> from dynamics.system import ModeSystem
+    >>> plane = tied_plane(ModeSystem(1.0, 0.5))
+    >>> len(figure_portrait(phase_portrait(plane, (-1, 1), (-1, 1))).axes)
+    1
+    """
+    with style():
+        figure, (ax,) = panels(portrait.name.capitalize(), 1, columns=1)
+        draw_portrait(ax, portrait)
+        legend_below(figure, portrait_handles([portrait]))
+        return figure
