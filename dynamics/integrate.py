@@ -24,6 +24,9 @@ METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
 """Open-ended runs end after this many natural time units."""
 
+LARGEST = 1e8
+"""Largest weight of a start: its square is known to about 1."""
+
 _SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within 10 times of what was asked
 _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
@@ -474,6 +477,11 @@ def integrate(
     vector_field.require(start, system)
     start = vector_field.constrain(t0, start, system)
     y0 = pack(start)
+    if np.max(np.abs(y0)) > LARGEST:
+        raise ValueError(
+            f"the start must have weights of at most {LARGEST:g} in size, beyond which the rounding of their squares"
+            f" hides weights of size 1, got {np.max(np.abs(y0)):g}"
+        )
     fun = _Flow(start, system, vector_field)
     open_ended = t_end is None
     t_bound = t0 + HORIZON * natural_time(system) if t_end is None else t_end

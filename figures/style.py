@@ -90,8 +90,8 @@ THEMES = {
         ink="#e4e4e4",
         muted="#989898",
         faint="#3c4046",
-        weights={"online": "#6fa8ff", "predictor": "#ff9a4d", "target": "#b8e3ff"},
-        fates={"learned": "#2fc79b", "collapsed": "#b871c9", "undecided": "#f2c14e"},
+        weights={"online": "#6c83ff", "predictor": "#fe9b50", "target": "#c5f8ff"},
+        fates={"learned": "#34d39e", "collapsed": "#ce5ec1", "undecided": "#ffd257"},
         stability={
             "stable": "#ff5c86",
             "half-stable": "#ff5c86",

@@ -15,14 +15,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 from numpy.testing import assert_allclose, assert_array_equal
+from picture_checks import clashes, text_of
 
 from analysis.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
 from analysis.spectra import predictor_eigenvalue_paths
@@ -34,9 +32,9 @@ from dynamics.system import MatrixSystem, ModeSystem
 from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
 from figures.panels import scales
 from figures.panels import simulation as panels
-from figures.style import PICTURES, save, style, theme
+from figures.style import PICTURES, THEMES, save, style
 
-COLOURS, FATES = theme().weights, theme().fates
+COLOURS, FATES = THEMES["light"].weights, THEMES["light"].fates
 
 
 def modes(
@@ -88,11 +86,6 @@ def xs(line: Line2D) -> np.ndarray:
 
 def ys(line: Line2D) -> np.ndarray:
     return np.asarray(line.get_ydata())
-
-
-def text_of(ax: Axes) -> list[Text]:
-    """Titles and what panels wrote."""
-    return [child for child in ax.get_children() if isinstance(child, Text) and child.get_text()]
 
 
 def only(items: list[Line2D]) -> Line2D:
@@ -353,30 +346,6 @@ def test_an_encoder_that_is_zero_throughout_can_be_drawn() -> None:
     assert figure_matrix_simulation(at_rest).axes[1].get_yscale() == "linear"
 
 
-def clashes(figure: Figure) -> list[str]:
-    """Texts that leave the page or lie on each other by more than half a point."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    slack = 0.5 * figure.dpi / 72
-    boxes: list[tuple[str, Bbox]] = []
-    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.texts)]
-    for ax in figure.findobj(Axes):
-        assert isinstance(ax, Axes)
-        texts += text_of(ax)
-        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [axis.label, *(label for label in ticks if label.get_visible())]
-    for text in texts:
-        if text.get_text():
-            box = text.get_window_extent(canvas.get_renderer()).padded(-slack)
-            boxes.append((text.get_text(), box))
-    page = figure.bbox
-    found = [a for a, box in boxes if not (page.contains(*box.min) and page.contains(*box.max))]
-    pairs = itertools.combinations(boxes, 2)
-    return found + [f"{a} on {b}" for (a, one), (b, other) in pairs if one.overlaps(other)]
-
-
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize("t_end", [None, 30.0])
 @pytest.mark.parametrize("eta", [0.0, 0.02])
@@ -546,9 +515,11 @@ def cielab(colour: str, seen: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("eyes", SEEN)
-@pytest.mark.parametrize("palette", [FATES, COLOURS], ids=["fates", "weights"])
-def test_colours_can_be_told_apart_by_all_eyes(palette: dict[str, str], eyes: str) -> None:
-    for one, other in itertools.combinations(palette.values(), 2):
+@pytest.mark.parametrize("palette", ["fates", "weights"])
+@pytest.mark.parametrize("theme", THEMES)
+def test_colours_can_be_told_apart_by_all_eyes(theme: str, palette: str, eyes: str) -> None:
+    colours: dict[str, str] = getattr(THEMES[theme], palette)
+    for one, other in itertools.combinations(colours.values(), 2):
         difference = cielab(one, np.array(SEEN[eyes])) - cielab(other, np.array(SEEN[eyes]))
         # 2.3 is just noticeable side by side; fifteen times that is another colour, in thin lines too
         assert np.linalg.norm(difference) > 15 * 2.3

@@ -471,3 +471,9 @@ def test_a_trajectory_is_not_evaluated_where_it_does_not_know() -> None:
     for t in (-1e-9, 1.1, np.nan, [0.5, 2.0]):
         with pytest.raises(ValueError, match=r"^`t` must lie within the run, \[0, 1\], got "):
             run(t)
+
+
+@pytest.mark.parametrize("size", [1.1e8, 1e60, 1e200])
+def test_weights_whose_squares_hide_all_others_are_refused(size: float) -> None:
+    with pytest.raises(ValueError, match="must have weights of at most 1e"):
+        integrate(ONE.state(size, 0.1, 0.1), ONE, full_mode_field)

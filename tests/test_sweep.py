@@ -88,7 +88,7 @@ def test_modes_end_where_the_reference_integrator_ends(path):
             # rtol 1e-6 and atol 1e-9 are the sweep's; weights are of size one, and errors stay within 10 times
             assert_allclose(ends, np.ravel(exact), rtol=1e-5)
             assert float(cell.t) == 5.0
-            assert Status.END_TIME == list(Status)[int(cell.status)]
+            assert list(Status)[int(cell.status)] is Status.END_TIME
 
 
 @pytest.mark.parametrize("variant", MODE_FIELDS)
@@ -402,6 +402,13 @@ def test_workers_and_a_scheduler_exclude_each_other(path):
         sweeps.sweep(design(SMALL), path, workers=2, scheduler="tcp://localhost:1")
     with pytest.raises(ValueError, match="`workers` must be an integer >= 1"):
         sweeps.sweep(design(SMALL), path, workers=0)
+    assert not path.exists()
+
+
+def test_a_scheduler_that_does_not_answer_is_refused(path, monkeypatch):
+    monkeypatch.setattr("analysis.sweep.cluster.CONNECT_SECONDS", 0.5)
+    with pytest.raises(ConnectionError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        sweeps.sweep(design(SMALL), path, scheduler="tcp://127.0.0.1:9")
     assert not path.exists()
 
 

@@ -51,7 +51,7 @@ class Workers:
 
         from distributed import KilledWorker, as_completed
 
-        todo, numbers, running = iter(ranges), {}, as_completed(with_results=True)
+        todo, numbers, running = iter(ranges), {}, as_completed()
 
         def submit_next() -> None:
             number = next(todo, None)
@@ -63,10 +63,10 @@ class Workers:
         for _ in range(2 * self.n_workers):
             submit_next()
         try:
-            for future, values in running:
-                number = numbers.pop(future.key)
+            for future in running:
+                values = future.result()
                 submit_next()
-                yield number, values
+                yield numbers.pop(future.key), values
         except KilledWorker as error:
             raise ConnectionError(
                 f"a chunk lost every worker that it was given to, perhaps for want of memory: {error}"
@@ -97,6 +97,7 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
         No scheduler answers there.
     """
     from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
     if scheduler is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -118,7 +119,7 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
         client = Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client:
+    with client, silence_logging_cmgr(logging.CRITICAL):  # what matters is raised
         if not client.nthreads():
             note(f"the scheduler at {scheduler} has no workers yet: waiting for the first one")
         yield Workers(client)

@@ -44,3 +44,52 @@ def draw_angles(ax: Axes, angles: np.ndarray, colours: Sequence[str]) -> Axes:
     ax.set_yticks([0, 30, 60, 90], ["0°", "30°", "60°", "90°"])
     ax.set_xlabel("index of the principal angle")
     return ax
+
+
+def draw_plane(ax: Axes, eigenvalues: np.ndarray, shared: np.ndarray, ratios: np.ndarray) -> Axes:
+    """Spectrum of a predictor in the complex plane, over that of M, real, as ticks on the real axis.
+
+    Parameters
+    ----------
+    ax
+        Its scales become equal.
+    eigenvalues, shared
+        Of P, complex (n2,), and which of them are eigenvalues of M: those in the colour of what is learned.
+    ratios
+        Eigenvalues of M, real (n1,).
+    """
+    ax.axhline(0, color=theme().faint, linewidth=0.8, zorder=1)
+    ax.plot(ratios, np.zeros_like(ratios), "|", color=theme().muted, markersize=8, label="eigenvalues of $M$")
+    for which, colour, label in (
+        (shared, theme().fates["learned"], "of $P$, shared with $M$"),
+        (~shared, theme().ink, "of $P$ alone"),
+    ):
+        ax.plot(eigenvalues.real[which], eigenvalues.imag[which], "o", color=colour, markersize=4.5, label=label)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("real part")
+    return ax
+
+
+def draw_singular_values(ax: Axes, values: np.ndarray, n_zero: int, colour: str, label: str) -> Axes:
+    """Singular values, ascending, on logarithmic axes, with the number of those that count as zero, if any."""
+    index = np.arange(1, values.size + 1)
+    ax.plot(index, values, ".-", color=colour, markersize=4, linewidth=0.8, label=label)
+    if n_zero:
+        ax.annotate(
+            f"null space, dimension {n_zero}",
+            (index[n_zero - 1], values[n_zero - 1]),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+        )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("index, ascending")
+    return ax
+
+
+def draw_threshold(ax: Axes, value: float) -> Axes:
+    """Level up to which values count as zero."""
+    ax.axhline(value, color=theme().muted, linewidth=0.7, linestyle=DASHED, zorder=1)
+    return ax
