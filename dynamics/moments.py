@@ -16,6 +16,7 @@ import numpy as np
 
 from dynamics.augment import Augmentation, scrambled, view_moments
 from dynamics.datasets import check_finite, real_numbers, standardised
+from dynamics.modes import relative_commutator
 from dynamics.storage import read_npz, write_npz
 
 # A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
@@ -113,10 +114,7 @@ class Moments:
     @cached_property
     def commutator(self) -> float:
         """‖Σs Σd − Σd Σs‖_F / ‖Σs Σd‖_F: zero when the modes decouple (R3), and when Σd = 0."""
-        if not np.any(self.sigma_d):
-            return 0.0
-        product = (self.sigma_s / _norm(self.sigma_s)) @ (self.sigma_d / _norm(self.sigma_d))
-        return _norm(product - product.T) / _norm(product)
+        return relative_commutator(self.sigma_s, self.sigma_d)
 
     @cached_property
     def modes(self) -> Modes:

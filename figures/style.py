@@ -93,8 +93,8 @@ THEMES = {
         weights={"online": "#6c83ff", "predictor": "#fe9b50", "target": "#c5f8ff"},
         fates={"learned": "#34d39e", "collapsed": "#ce5ec1", "undecided": "#ffd257"},
         stability={
-            "stable": "#ff5c86",
-            "half-stable": "#ff5c86",
+            "stable": "#f2286b",
+            "half-stable": "#f2286b",
             "saddle": "#e4e4e4",
             "unstable": "#989898",
             "degenerate": "#989898",

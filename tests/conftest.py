@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import jax
@@ -71,6 +73,31 @@ def run_dyn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def dyn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[Any, str, str]]:
+    """Run the command line in this process, in an empty folder; return exit code, standard output and error."""
+    from cli import app
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[Any, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            app([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+def report_of(dyn: Callable[..., tuple[Any, str, str]], *arguments: object) -> dict[str, Any]:
+    """Run a command that has to end well, and read its JSON."""
+    code, out, err = dyn(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
 
 
 def command_environment() -> dict[str, str]:

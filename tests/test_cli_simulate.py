@@ -8,29 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import report_of
 
-from cli import app
 from cli.options import Variant
-
-
-@pytest.fixture
-def dyn(capsys, monkeypatch, tmp_path):
-    """Run the command line in this process, in an empty folder; return exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            app([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
-
-
-def report_of(dyn, *arguments):
-    code, out, err = dyn(*arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def arrays_of(path):

@@ -7,31 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import report_of
 
 from analysis.results import RESULTS
-from cli import app
 
 ONE_MODE = ("--lambda-s", "1", "--lambda-d", "0.5")
 TWO_MODES = ("--lambda-s", "1", "--lambda-d", ".9", "--lambda-s", "1", "--lambda-d", ".4")
-
-
-@pytest.fixture
-def dyn(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            app([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
-
-
-def report_of(dyn, *arguments):
-    code, out, err = dyn(*arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def points_of(report):

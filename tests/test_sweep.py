@@ -407,7 +407,7 @@ def test_workers_and_a_scheduler_exclude_each_other(path):
 
 def test_a_scheduler_that_does_not_answer_is_refused(path, monkeypatch):
     monkeypatch.setattr("analysis.sweep.cluster.CONNECT_SECONDS", 0.5)
-    with pytest.raises(ConnectionError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         sweeps.sweep(design(SMALL), path, scheduler="tcp://127.0.0.1:9")
     assert not path.exists()
 

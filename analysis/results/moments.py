@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.eigenspaces import resonance_error
 from analysis.results.registry import AsPrinted, Measurement, Result
+from analysis.results.trials import EPS, orthogonal
 from analysis.sylvester import SylvesterSolutions, sylvester_solutions
 from dynamics.augment import scrambled
 from dynamics.fields import VectorField, full_field
@@ -17,12 +18,6 @@ from dynamics.invariants import eigenvalue_floor
 from dynamics.modes import spectrum
 from dynamics.moments import Moments
 from dynamics.system import MatrixSystem
-
-EPS = float(np.finfo(np.float64).eps)
-
-
-def _orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
-    return np.linalg.qr(rng.standard_normal((n, n)))[0]
 
 
 def _relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -59,7 +54,7 @@ def augmentation_models(
     additive_error = max(_relative(model.sigma_s, sigma_s), _relative(model.sigma_d, sigma_d))
 
     # B = ±k e_i e_jᵀ, 2k² equally likely matrices, has E[B] = 0 and E[B_ij B_kl] = δ_ik δ_jl, all that counts
-    U = _orthogonal(rng, n)[:, :k]
+    U = orthogonal(rng, n)[:, :k]
     Pc = np.eye(n) - U @ U.T
     units = k * np.eye(k * k).reshape(-1, k, k)
     A = Pc + U @ np.concatenate([units, -units]) @ U.T
@@ -109,7 +104,7 @@ def _jordan(rng: np.random.Generator, blocks: list[tuple[float, int]]) -> np.nda
         part = slice(start, start + size)
         J[part, part] = eigenvalue * np.eye(size) + np.eye(size, k=1)
         start += size
-    S = _orthogonal(rng, n) @ np.diag(np.linspace(1, 2, n)) @ _orthogonal(rng, n)
+    S = orthogonal(rng, n) @ np.diag(np.linspace(1, 2, n)) @ orthogonal(rng, n)
     return S @ J @ np.linalg.inv(S)
 
 
@@ -162,12 +157,12 @@ def learned_resonance(
 ) -> Measurement:
     """R18: integrate to rest from a start that cannot collapse, and compare P on the columns of W with M."""
     n1, n2, rtol = 4, 2, 1e-9
-    V = _orthogonal(rng, n1) @ np.diag(rng.uniform(0.8, 1.25, n1)) @ _orthogonal(rng, n1)
+    V = orthogonal(rng, n1) @ np.diag(rng.uniform(0.8, 1.25, n1)) @ orthogonal(rng, n1)
     r = np.linspace(0.3, 0.9, n1) + rng.uniform(-0.05, 0.05, n1)
     sigma_s, sigma_d = V @ V.T, (V * r) @ V.T  # they do not commute
     system = MatrixSystem((sigma_s + sigma_s.T) / 2, (sigma_d + sigma_d.T) / 2)
     # C = τo W Wᵀ − τp Pᵀ P is positive definite, so the singular values of W keep above a floor (R8)
-    start = system.state(_orthogonal(rng, n1)[:n2], 0.2 * _orthogonal(rng, n2))
+    start = system.state(orthogonal(rng, n1)[:n2], 0.2 * orthogonal(rng, n2))
     run = integrate(start, system, field, rtol=rtol)
     W, P, _ = run.final
     # W keeps full rank, so all eigenvalues of P belong to its column space

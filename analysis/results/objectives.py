@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.results.registry import AsPrinted, Measurement, Result
+from analysis.results.trials import EPS, symbols
 from dynamics.exact import EmaGrowth, ema_growth
 from dynamics.fields import VectorField, full_field
 from dynamics.integrate import Status, integrate
@@ -17,8 +18,6 @@ from dynamics.mode_fields import full_mode_field
 from dynamics.moments import Moments, byol_prime_moments, raft_moments
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem
-
-EPS = float(np.finfo(np.float64).eps)
 
 # --- the objectives, sample by sample: z1, z2 are predictions of the two views, target2 the target's view 2 -------
 
@@ -71,12 +70,6 @@ def _population(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarra
     mean = views.mean(axis=1)
     sigma_s = np.einsum("nai,naj->ij", views, views) / (len(views) * 3)
     return x1, x2, Moments.from_matrices(sigma_s, mean.T @ mean / len(mean))
-
-
-def _symbols(letter: str, n: int) -> np.ndarray:
-    import sympy as sp
-
-    return np.array(sp.symbols(f"{letter}0:{n * n}", real=True), dtype=object).reshape(n, n)
 
 
 # --- R23 ----------------------------------------------------------------------------------------------------
@@ -153,8 +146,8 @@ def _prove_same_flow(moments_of: Callable[[Any, Any, Any], tuple[Any, Any]], sig
     import sympy as sp
 
     alpha, beta = sp.symbols("alpha beta", positive=True)
-    sigma_s, sigma_d = ((X + X.T) / 2 for X in (_symbols("s", 2), _symbols("d", 2)))
-    W, P, Th = (_symbols(letter, 2) for letter in "wpt")
+    sigma_s, sigma_d = ((X + X.T) / 2 for X in (symbols("s", 2, 2), symbols("d", 2, 2)))
+    W, P, Th = (symbols(letter, 2, 2) for letter in "wpt")
     A = P @ W
     align = 2 * alpha * np.trace(A @ (sigma_s - sigma_d) @ A.T)
     objective = align + sign * beta * np.trace((A - Th) @ sigma_s @ (A - Th).T)

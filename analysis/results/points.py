@@ -13,9 +13,18 @@ from analysis.fates import Prediction, predict_fates
 from analysis.jacobian import dense_jacobian, mode_jacobian
 from analysis.network_fixed_points import polish
 from analysis.pair_conditions import pair_conditions
-from analysis.results.flow import ATOL, EPS, RTOL, orthogonal, random_rates, symbolic_rates, symbols, vanishes
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import characteristic_gap, mode_symbols, symbolic_jacobian
+from analysis.results.trials import (
+    ATOL,
+    EPS,
+    RTOL,
+    orthogonal,
+    random_rates,
+    symbolic_rates,
+    symbols,
+    vanishes,
+)
 from analysis.stability import stability
 from dynamics.fields import VectorField, full_field
 from dynamics.integrate import integrate

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.alignment import Alignment, align, alignment_rate, feature_commutator
 from analysis.results.registry import AsPrinted, Measurement, Result
+from analysis.results.trials import EPS, RTOL, orthogonal, symbolic_rates, symbols, vanishes
 from dynamics.fields import VectorField, aligned_field, error_matrix, fast_predictor_field, full_field
 from dynamics.integrate import integrate
 from dynamics.mode_fields import direct_mode_field, full_mode_field
@@ -17,34 +18,6 @@ from dynamics.mode_fixed_points import saddle_node, weight_decay_fixed_points
 from dynamics.predictors import directpred_predictor, feature_covariance, times
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
-
-EPS = float(np.finfo(np.float64).eps)
-RTOL = 1e-9
-"""Tolerance of the integrations; errors stay within ten times this."""
-
-
-def _orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
-    return np.linalg.qr(rng.standard_normal((n, n)))[0]
-
-
-def _symbols(letter: str, rows: int, columns: int) -> np.ndarray:
-    import sympy as sp
-
-    return np.array(sp.symbols(f"{letter}0:{rows * columns}", real=True), dtype=object).reshape(rows, columns)
-
-
-def _symbolic_rates() -> dict[str, Any]:
-    import sympy as sp
-
-    names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
-    return dict(zip(names, sp.symbols("tau_o tau_p tau_t eta", positive=True), strict=True))
-
-
-def _vanishes(expressions: Any) -> bool:
-    import sympy as sp
-
-    return all(sp.simplify(sp.expand(entry)) == 0 for entry in np.ravel(np.array(expressions, dtype=object)))
-
 
 # --- R19 ----------------------------------------------------------------------------------------------------
 
@@ -94,13 +67,13 @@ def prove_eigenspace_alignment() -> bool:
 
     lambda_s, lambda_d, tau = sp.symbols("lambda_s lambda_d tau", real=True)
     one = np.array([1, 1], dtype=object)
-    system: Any = SimpleNamespace(sigma_s=lambda_s * one, sigma_d=lambda_d * one, **_symbolic_rates())
-    W = _symbols("w", 2, 2)
-    P = _symbols("p", 1, 3)[0][[[0, 1], [1, 2]]]
+    system: Any = SimpleNamespace(sigma_s=lambda_s * one, sigma_d=lambda_d * one, **symbolic_rates())
+    W = symbols("w", 2, 2)
+    P = symbols("p", 1, 3)[0][[[0, 1], [1, 2]]]
     state = MatrixState(W, P, tau * W)
     L, K = feature_commutator(state, system), alignment_rate(state, system)
     derivative = aligned_field(lambda t: tau)(0, state, system)
-    return _vanishes(_commutator_derivative(state, derivative, system) + K @ L + L @ K)
+    return vanishes(_commutator_derivative(state, derivative, system) + K @ L + L @ K)
 
 
 # --- R20 ----------------------------------------------------------------------------------------------------
@@ -131,7 +104,7 @@ def decoupled_dynamics(
     system = MatrixSystem(np.full(n, lambda_s), np.ones(n), **rates)
     modes = ModeSystem(np.full(k, lambda_s), np.ones(k), **rates)
     p, s, tau = rng.uniform(-1, 1, k), rng.uniform(0.2, 2.0, k), rng.uniform(0.2, 1.0, k)
-    U, V = _orthogonal(rng, k), _orthogonal(rng, n)[:k]
+    U, V = orthogonal(rng, k), orthogonal(rng, n)[:k]
     w = np.sqrt(s)
     state = system.state((U * w) @ V, (U * p) @ U.T, (U * (tau * w)) @ V)
     dW, dP, dTh = field(0.0, state, system)
@@ -161,12 +134,12 @@ def prove_decoupled_dynamics() -> bool:
     import sympy as sp
 
     w1, w2, th, lambda_s = sp.symbols("w1 w2 theta lambda_s", positive=True)
-    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=1, **(_symbolic_rates() | {"tau_online": 1}))
+    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=1, **(symbolic_rates() | {"tau_online": 1}))
     dw1, dw2, dth = full_mode_field(0, ModeState(w1, w2, th), system)
     dp, ds, dtau = _decoupled(w2, w1**2, th / w1, system)
     c = w1**2 - system.tau_predictor * w2**2
     dc = 2 * w1 * dw1 - 2 * system.tau_predictor * w2 * dw2
-    return _vanishes(
+    return vanishes(
         [dw2 - dp, 2 * w1 * dw1 - ds, dth / w1 - th * dw1 / w1**2 - dtau, dc + 2 * system.weight_decay * c]
     )
 
@@ -179,7 +152,7 @@ def fast_predictor(rng: np.random.Generator, *, field: VectorField = fast_predic
     n1, n2 = 4, 2
     A, B = rng.standard_normal((2, n1, n1))
     system = MatrixSystem(A @ A.T / n1 + B @ B.T / n1, A @ A.T / n1, tau_online=rng.uniform(0.5, 2.0))
-    W = _orthogonal(rng, n1)[:n2] * rng.uniform(0.5, 1.5, (n2, 1))
+    W = orthogonal(rng, n1)[:n2] * rng.uniform(0.5, 1.5, (n2, 1))
     changes = []
     for target in (W, rng.standard_normal((n2, n1))):
         change = field(0.0, system.state(W, np.eye(n2), target), system).online @ W.T
@@ -193,16 +166,16 @@ def fast_predictor(rng: np.random.Generator, *, field: VectorField = fast_predic
 
 def prove_fast_predictor() -> bool:
     """R21: τo d(W Wᵀ)/dt = Pᵀ N + Nᵀ P with N = E Wᵀ, which the optimal predictor makes zero."""
-    rates = _symbolic_rates() | {"weight_decay": 0}
-    sigma_s, sigma_d = (_symbols(letter, 1, 3)[0][[[0, 1], [1, 2]]] for letter in "sd")
+    rates = symbolic_rates() | {"weight_decay": 0}
+    sigma_s, sigma_d = (symbols(letter, 1, 3)[0][[[0, 1], [1, 2]]] for letter in "sd")
     system: Any = SimpleNamespace(sigma_s=sigma_s, sigma_d=sigma_d, **rates)
-    W, P, Th = (_symbols(letter, 2, 2) for letter in "wpt")
+    W, P, Th = (symbols(letter, 2, 2) for letter in "wpt")
     state = MatrixState(W, P, Th)
     dW = fast_predictor_field.derivative(0, state, system).online
     N = error_matrix(state, system) @ W.T
     balance = N - (Th @ sigma_d @ W.T - P @ feature_covariance(W, system))
     change = system.tau_online * (dW @ W.T + W @ dW.T) - (P.T @ N + N.T @ P)
-    return _vanishes([balance, change])
+    return vanishes([balance, change])
 
 
 # --- R22 ----------------------------------------------------------------------------------------------------
@@ -243,10 +216,10 @@ def prove_direct_predictors() -> bool:
     import sympy as sp
 
     w1, p, lambda_s, lambda_d = sp.symbols("w1 p lambda_s lambda_d", positive=True)
-    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=lambda_d, **_symbolic_rates())
+    system: Any = SimpleNamespace(lambda_s=lambda_s, lambda_d=lambda_d, **symbolic_rates())
     dw1, _, dth = direct_mode_field().derivative(0, ModeState(w1, p, w1), system)
     level = lambda_d * p - lambda_s * p**2 - system.tau_online * system.weight_decay
-    return _vanishes([system.tau_online * dw1 - w1 * level, dth])
+    return vanishes([system.tau_online * dw1 - w1 * level, dth])
 
 
 RESULTS: tuple[Result, ...] = (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analysis.jacobian import mode_jacobian
-from analysis.results.flow import ATOL, EPS, RTOL, random_rates, symbolic_rates, vanishes
 from analysis.results.registry import AsPrinted, Measurement, Result
+from analysis.results.trials import ATOL, EPS, RTOL, random_rates, symbolic_rates, vanishes
 from dynamics.exact import (
     escape_time,
     fixed_target_solution,

@@ -96,8 +96,20 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
     ConnectionError
         No scheduler answers there.
     """
-    from distributed import Client, LocalCluster
     from distributed.utils import silence_logging_cmgr
+
+    with (
+        silence_logging_cmgr(logging.CRITICAL),
+        _client(workers, scheduler) as client,
+    ):  # what matters is raised
+        if not client.nthreads():
+            note(f"the scheduler at {scheduler} has no workers yet: waiting for the first one")
+        yield Workers(client)
+
+
+@contextmanager
+def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
 
     if scheduler is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -105,21 +117,15 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
         threads = {"NUMBA_NUM_THREADS": str(max(1, cores // workers))}
         with (
             LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-                env=threads,
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, env=threads
             ) as local,
             Client(local) as client,
         ):
-            yield Workers(client)
+            yield client
         return
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client, silence_logging_cmgr(logging.CRITICAL):  # what matters is raised
-        if not client.nthreads():
-            note(f"the scheduler at {scheduler} has no workers yet: waiting for the first one")
-        yield Workers(client)
+    with client:
+        yield client

@@ -52,7 +52,7 @@ def draw_plane(ax: Axes, eigenvalues: np.ndarray, shared: np.ndarray, ratios: np
     Parameters
     ----------
     ax
-        Its scales become equal.
+        Its limits are left alone.
     eigenvalues, shared
         Of P, complex (n2,), and which of them are eigenvalues of M: those in the colour of what is learned.
     ratios
@@ -65,7 +65,6 @@ def draw_plane(ax: Axes, eigenvalues: np.ndarray, shared: np.ndarray, ratios: np
         (~shared, theme().ink, "of $P$ alone"),
     ):
         ax.plot(eigenvalues.real[which], eigenvalues.imag[which], "o", color=colour, markersize=4.5, label=label)
-    ax.set_aspect("equal", adjustable="datalim")
     ax.set_xlabel("real part")
     return ax
 
@@ -76,7 +75,7 @@ def draw_singular_values(ax: Axes, values: np.ndarray, n_zero: int, colour: str,
     ax.plot(index, values, ".-", color=colour, markersize=4, linewidth=0.8, label=label)
     if n_zero:
         ax.annotate(
-            f"null space, dimension {n_zero}",
+            f"{n_zero} zeros",
             (index[n_zero - 1], values[n_zero - 1]),
             (8, 0),
             textcoords="offset points",

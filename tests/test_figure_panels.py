@@ -1,0 +1,253 @@
+"""Panels of portraits, stability, bifurcations and phase space: the artists hold what analysis found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.quiver import Quiver
+from numpy.testing import assert_allclose, assert_array_equal
+
+from analysis.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points import FixedPoints, fixed_points
+from analysis.planes import Plane, balanced_plane, fixed_target_plane, leaf_plane, no_predictor_plane, tied_plane
+from analysis.portraits import phase_portrait
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+from figures.panels.bifurcation import draw_bifurcation, special_points
+from figures.panels.portrait import draw_flow, draw_portrait
+from figures.panels.space import draw_leaf_surface, draw_orbits, draw_rest_line, frame
+from figures.panels.stability import MARKERS, draw_branch, draw_fixed_points, runs
+from figures.style import THEMES, look
+
+LIGHT = THEMES["light"]
+SYSTEM = ModeSystem(1.0, 0.5)
+WINDOW = ((-1.2, 1.2), (-1.1, 1.3))
+PLANES: dict[str, tuple[Plane, FixedPoints]] = {
+    "fixed-target": (fixed_target_plane(SYSTEM, 1.0), fixed_points(SYSTEM, "fixed-target", target=1.0)),
+    "tied": (tied_plane(SYSTEM), fixed_points(SYSTEM, "tied")),
+    "no-predictor": (no_predictor_plane(SYSTEM), fixed_points(SYSTEM, "no-predictor")),
+    "leaf": (leaf_plane(SYSTEM, -0.1), fixed_points(SYSTEM, invariant=-0.1)),
+    "decay": (
+        balanced_plane(ModeSystem(1.0, 0.5, weight_decay=0.04)),
+        fixed_points(ModeSystem(1.0, 0.5, weight_decay=0.04)),
+    ),
+}
+EACH = pytest.mark.parametrize("name", PLANES)
+
+
+def drawn(name: str) -> tuple[Axes, Plane, FixedPoints]:
+    plane, rest = PLANES[name]
+    return draw_portrait(Figure().add_subplot(), phase_portrait(plane, *WINDOW, rest)), plane, rest
+
+
+def curves(ax: Axes, colour: str) -> list[np.ndarray]:
+    """Lines of a colour as arrays of shape (k, 2)."""
+    return [
+        np.asarray(line.get_xydata())
+        for line in ax.lines
+        if line.get_linestyle() != "None" and to_hex(line.get_color()) == colour
+    ]
+
+
+def marks(ax: Axes) -> list[Line2D]:
+    return [line for line in ax.lines if line.get_linestyle() == "None"]
+
+
+# --- portraits ----------------------------------------------------------------------------------------------
+
+
+@EACH
+def test_the_flow_vanishes_on_nullclines_in_the_colour_of_what_stands_still(name: str) -> None:
+    ax, plane, _ = drawn(name)
+    for component, weight in enumerate(plane.axes):
+        found = curves(ax, LIGHT.weights[weight])
+        assert found
+        for curve in found:
+            # rates are sums of products of weights below 1.3: a few roundings
+            assert_allclose(plane(*curve.T)[component], 0.0, atol=1e-14)
+
+
+@EACH
+def test_arrows_are_parallel_to_the_flow_and_of_one_length(name: str) -> None:
+    ax, plane, _ = drawn(name)
+    (quiver,) = (item for item in ax.collections if isinstance(item, Quiver))
+    assert quiver.angles == "xy"  # directions are those of the axes' coordinates
+    du, dv = plane(quiver.X, quiver.Y)
+    assert_allclose(quiver.U * dv - quiver.V * du, 0.0, atol=1e-15)
+    assert np.all(quiver.U * du + quiver.V * dv > 0)
+    assert_allclose(np.hypot(quiver.U, quiver.V), 1.0, rtol=4e-16)
+
+
+@EACH
+def test_markers_are_where_analysis_says_and_look_like_their_stability(name: str) -> None:
+    ax, plane, rest = drawn(name)
+    expected = {}
+    for point in rest.points:
+        u, v = (getattr(point, axis) for axis in plane.axes)
+        if point.sheet in ("", "w2 > 0") and not point.name.endswith("-mirror") or name == "leaf":
+            expected[round(u, 12), round(v, 12)] = point.stability
+    if name == "leaf":
+        expected[0.0, 0.0] = rest["collapsed-positive"].stability
+    shown = {
+        (round(float(m.get_xdata()[0]), 12), round(float(m.get_ydata()[0]), 12)): m for m in marks(ax)  # type: ignore[index]
+    }
+    inside = {place for place in expected if max(map(abs, place)) < 1.1}
+    assert set(shown) == inside | ({(-0.4, -0.4)} & set(shown))
+    for place in inside:
+        verdict, mark = expected[place], shown[place]
+        assert mark.get_marker() == MARKERS[verdict]
+        assert mark.get_fillstyle() == ("left" if verdict == "half-stable" else "full")
+        filled = to_hex(mark.get_markerfacecolor()) != LIGHT.paper  # type: ignore[arg-type]
+        assert filled == (verdict not in ("unstable", "degenerate"))
+
+
+def test_the_filled_half_of_a_half_stable_mark_is_the_side_that_attracts() -> None:
+    ax, plane, _ = drawn("tied")
+    (mark,) = (m for m in marks(ax) if m.get_fillstyle() == "left")
+    assert_array_equal(np.ravel(mark.get_xydata()), [0.0, 0.0])
+    assert to_hex(mark.get_markerfacecoloralt()) == LIGHT.paper  # type: ignore[arg-type]
+    # on the centre manifold θ = w + O(w²) the flow is w²: towards the origin on the left, away on the right
+    w = np.array([-1e-3, 1e-3])
+    centre = w - 0.5 * w**2  # dθ/dt = w − θ = dw/dt to second order
+    assert np.all(plane(w, centre)[0] > 0)
+
+
+def test_the_hyperbola_is_a_solid_line_of_stable_fixed_points() -> None:
+    ax, plane, _ = drawn("fixed-target")
+    branches = curves(ax, LIGHT.stability["stable"])
+    assert len(branches) == 2
+    for branch in branches:
+        assert_allclose(np.prod(branch, axis=1), 0.5, rtol=4e-16)
+        assert_allclose(plane(*branch.T), 0.0, atol=4e-16)
+
+
+def test_separatrices_are_the_ones_found() -> None:
+    plane, rest = PLANES["leaf"]
+    portrait = phase_portrait(plane, *WINDOW, rest)
+    ax = draw_portrait(Figure().add_subplot(), portrait)
+    (found,) = portrait.separatrices
+    for bands, branches in (
+        (curves(ax, LIGHT.faint), found.stable),
+        (curves(ax, LIGHT.ink), found.unstable),
+    ):
+        assert len(bands) == len(branches) == 2
+        for one, other in zip(bands, branches, strict=True):
+            assert_array_equal(one, other)
+
+
+def test_the_window_is_that_of_the_portrait() -> None:
+    ax, _, _ = drawn("tied")
+    assert (ax.get_xlim(), ax.get_ylim()) == WINDOW
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("online weight $w_1$", r"target $\theta$")
+
+
+# --- branches -----------------------------------------------------------------------------------------------
+
+
+def diagram(parameter: str) -> Bifurcation:
+    return bifurcation(SYSTEM, parameter, (0.0, 0.1) if parameter == "weight-decay" else (-0.5, 0.5))
+
+
+@pytest.mark.parametrize("parameter", ["weight-decay", "invariant"])
+@pytest.mark.parametrize("weight", ["online", "predictor"])
+def test_branches_are_solid_where_stable_and_dashed_where_saddles(parameter: str, weight: str) -> None:
+    found = diagram(parameter)
+    ax = draw_bifurcation(Figure().add_subplot(), found, weight)
+    drawn_points = 0
+    for line in ax.lines:
+        if line.get_linestyle() == "None":
+            continue
+        solid = line.get_linestyle() == "-"
+        assert to_hex(line.get_color()) == LIGHT.stability["stable" if solid else "saddle"]
+        # inside, where no other branch is met, fixed points of their own say the same
+        value, height = np.asarray(line.get_xydata())[len(line.get_xdata()) // 2]  # type: ignore[arg-type]
+        options = {"weight_decay": value} if parameter == "weight-decay" else {}
+        invariant = value if parameter == "invariant" else None
+        there = fixed_points(ModeSystem(1.0, 0.5, **options), invariant=invariant).points
+        stabilities = {p.stability for p in there if abs(getattr(p, weight) - height) < 1e-9}
+        assert ("stable" if solid else "saddle") in stabilities
+        drawn_points += 1
+    assert drawn_points >= len(found.branches)
+
+
+@pytest.mark.parametrize("parameter", ["weight-decay", "invariant"])
+def test_bifurcations_are_marked_where_they_are(parameter: str) -> None:
+    found = diagram(parameter)
+    ax = draw_bifurcation(Figure().add_subplot(), found, "predictor")
+    shown = [(float(m.get_xdata()[0]), float(m.get_ydata()[0])) for m in marks(ax)]  # type: ignore[index]
+    assert shown == [(point.value, point.predictor) for point in found.points]
+    assert {m.get_marker() for m in marks(ax)} == {"D"}
+
+
+def test_bifurcations_are_told_in_words() -> None:
+    assert special_points(diagram("weight-decay")) == "transcritical at 0, saddle-node at 0.0625"
+    assert special_points(diagram("invariant")) == "pitchfork at −0.25, saddle-node at 0"
+
+
+@pytest.mark.parametrize(
+    ("stability", "expected"),
+    [
+        (["stable"] * 3, [(0, 3, "stable")]),
+        (["degenerate", "saddle", "saddle", "degenerate"], [(0, 4, "saddle")]),
+        (["stable", "saddle"], [(0, 1, "stable"), (0, 2, "saddle")]),
+        (["stable", "degenerate", "saddle"], [(0, 2, "stable"), (1, 3, "saddle")]),
+        (["degenerate"] * 2, [(0, 2, "degenerate")]),
+    ],
+)
+def test_runs_meet_without_a_gap(stability: list[str], expected: list[tuple[int, int, str]]) -> None:
+    assert [(part.start, part.stop, verdict) for part, verdict in runs(stability)] == expected
+
+
+# --- every panel --------------------------------------------------------------------------------------------
+
+GRID = np.meshgrid(np.linspace(0, 1, 3), np.linspace(0, 1, 3))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda ax: draw_flow(ax, *GRID, *GRID),
+        lambda ax: draw_portrait(ax, phase_portrait(tied_plane(SYSTEM), (-1, 1), (-1, 1))),
+        lambda ax: draw_bifurcation(ax, diagram("invariant")),
+        lambda ax: draw_fixed_points(ax, np.eye(2), ["stable", "saddle"]),
+        lambda ax: draw_branch(ax, np.arange(3), np.arange(3), ["stable", "stable", "saddle"]),
+    ],
+)
+def test_panels_draw_on_the_given_axes_and_nowhere_else(draw: Callable[[Axes], Axes]) -> None:
+    figure = Figure()
+    given_ax, other = figure.subplots(1, 2)
+    before, untouched = dict(matplotlib.rcParams), [type(child) for child in other.get_children()]
+    assert draw(given_ax) is given_ax
+    assert figure.axes == [given_ax, other]
+    assert [type(child) for child in other.get_children()] == untouched
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_panels_of_space_draw_on_the_given_axes() -> None:
+    figure = Figure()
+    ax = figure.add_subplot(projection="3d")
+    before = dict(matplotlib.rcParams)
+    path = np.stack([np.linspace(0, 1, 4)] * 2, axis=1)
+    draw_leaf_surface(ax, ModeState(GRID[0], GRID[1], GRID[0]))
+    draw_orbits(ax, ModeState(path, path, path), ["learned", "collapsed"])
+    draw_rest_line(ax, np.eye(3), "attracting")
+    frame(ax, 1.5, 20.0, -60.0)
+    assert figure.axes == [ax]
+    assert ax.get_xlim() == ax.get_ylim() == ax.get_zlim() == (-1.5, 1.5)
+    orbits = [line for line in ax.lines if to_hex(line.get_color()) in LIGHT.fates.values()]
+    assert_array_equal(np.array(orbits[0].get_data_3d()), path.T[[0, 0, 0]])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_panels_wear_the_theme_that_is_asked_for() -> None:
+    with look(theme="dark"):
+        ax, _, _ = drawn("tied")
+    assert curves(ax, THEMES["dark"].weights["online"])
+    assert not curves(ax, LIGHT.weights["online"])

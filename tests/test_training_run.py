@@ -1,0 +1,364 @@
+"""`train`: seeds, stacked runs, resumption, divergence, RAFT beside BYOL′ (R25), re-initialisation, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from dynamics.states import MatrixState, random_state
+from dynamics.training import DataSettings, TrainingSettings, diagnose, load_data, train
+from dynamics.training.diagnosis import feature_rank, prediction
+
+GAUSSIAN = {"source": "gaussian", "sigma_s": [1.0, 1.5, 2.0, 1.2], "sigma_d": [0.9, 0.7, 0.5, 0.1]}
+ONE_MODE: dict[str, Any] = {
+    "data": {"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]},
+    "batch": None,
+    "encoder": {"features": 1},
+    "dtype": "float64",
+}
+NETWORK: dict[str, Any] = {
+    "data": {"source": "digits", "augmentations": ["shift:1", "noise:0.3"], "limit": 200},
+    "encoder": {"kind": "mlp", "widths": [12], "batch_norm": True, "features": 6, "projector": [8, 5]},
+    "predictor": {"kind": "mlp", "hidden": 7, "batch_norm": True, "reinitialise": 3},
+    "objective": {"normalize": True},
+    "target": {"decay": 0.9, "schedule": "cosine"},
+    "optimizer": {"kind": "adam", "learning_rate": 0.01, "weight_decay": 1e-4, "schedule": "cosine"},
+    "batch": 16,
+    "steps": 10,
+    "metrics_every": 2,
+}
+
+
+def gaussian(**changes: Any) -> TrainingSettings:
+    settings: dict[str, Any] = {
+        "data": GAUSSIAN,
+        "encoder": {"features": 3},
+        "steps": 20,
+        "metrics_every": 10,
+        "batch": 8,
+    }
+    return TrainingSettings(**settings | changes)
+
+
+def assert_equal_runs(a: Any, b: Any) -> None:
+    for one, other in zip(
+        jax.tree.leaves((a.state, a.metrics)), jax.tree.leaves((b.state, b.metrics)), strict=True
+    ):
+        assert_array_equal(one, other)
+
+
+# --- seeds and stacked runs ---------------------------------------------------------------------------------
+
+
+def test_one_seed_gives_one_run_bit_for_bit() -> None:
+    settings = gaussian()
+    assert_equal_runs(train(settings, seeds=5), train(settings, seeds=5))
+    assert np.any(train(settings, seeds=5).final.online != train(settings, seeds=6).final.online)
+
+
+def test_stacked_seeds_are_the_single_runs() -> None:
+    settings = gaussian(dtype="float64")
+    stacked = train(settings, seeds=[3, 4])
+    for index, seed in enumerate((3, 4)):
+        single = train(settings, seeds=seed)
+        for name, values in single.metrics.items():
+            # eigenvalues and logarithms of 8 samples' features: some hundred roundings of numbers of order one
+            assert_allclose(stacked.metrics[name][index], values[0], rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+def test_stacked_settings_are_the_single_runs() -> None:
+    swept = gaussian(
+        dtype="float64",
+        objective={"kind": "raft", "normalize": True, "alpha": [1.0, 0.5], "beta": [1.0, 2.0]},
+        optimizer={"learning_rate": [0.1, 0.2], "predictor_rate": [1.0, 3.0], "weight_decay": [0.0, 0.1]},
+        target={"decay": [0.9, 0.5]},
+        encoder={"features": 3, "scale": [1.0, 0.5]},
+    )
+    stacked = train(swept, seeds=3)
+    assert stacked.n_runs == swept.n_settings == 2
+    for index in range(2):
+        single = train(swept.at(index), seeds=3)
+        for part, own in zip(stacked.final, single.final, strict=True):
+            assert_allclose(part[index], own[0], rtol=1e-10, atol=1e-12)
+
+
+def test_many_one_mode_networks_run_at_once_from_their_own_starts() -> None:
+    w1, w2 = (grid.reshape(-1, 1, 1) for grid in np.meshgrid([0.1, 0.3], [0.1, 0.6]))
+    settings = TrainingSettings(**ONE_MODE, optimizer={"learning_rate": 0.05}, steps=4000, metrics_every=4000)
+    run = train(settings, seeds=[0] * 4, initial=MatrixState(w1, w2, w1))
+    # the table of theory, R6, but for the drift of c, O(ε): starts (.1, .1), (.3, .1) learn, (.1, .6), (.3, .6) …
+    learned = w1[:, 0, 0] ** 2 - w2[:, 0, 0] ** 2 > -(0.5**2)
+    assert_array_equal(np.abs(run.final.online[:, 0, 0]) > 1e-3, learned)
+    assert_allclose(run.final.predictor[learned, 0, 0], 0.5, atol=1e-6)
+
+
+def test_given_starts_are_used() -> None:
+    start = random_state(4, 3, scale_online=1.0, scale_predictor=1.0, seed=0)
+    run = train(gaussian(dtype="float64"), initial=start)
+    for used, given in zip(run.initial, start, strict=True):
+        assert_array_equal(used[0], given)
+    balance = start.online @ start.online.T - start.predictor.T @ start.predictor
+    assert_allclose(run.start.balance[0], balance, rtol=1e-14, atol=1e-15)
+    drift = (
+        run.final.online[0] @ run.final.online[0].T
+        - run.final.predictor[0].T @ run.final.predictor[0]
+        - balance
+    )
+    assert run.metrics["balance_drift"][0, -1] == pytest.approx(np.linalg.norm(drift), rel=1e-10)
+
+
+def test_without_a_predictor_it_is_the_identity() -> None:
+    run = train(gaussian(predictor={"kind": "none"}), seeds=[0, 1])
+    assert_array_equal(run.final.predictor, np.broadcast_to(np.eye(3), (2, 3, 3)))
+
+
+def test_a_fixed_target_stays_and_differs_from_the_start() -> None:
+    run = train(gaussian(target={"kind": "fixed"}))
+    assert_array_equal(run.final.target, run.initial.target)
+    assert np.all(run.initial.target != run.initial.online)
+
+
+# --- RAFT and BYOL′ (R25) -----------------------------------------------------------------------------------
+
+
+def paired(kind: str, start: MatrixState, *, normalize: bool) -> MatrixState:
+    settings = gaussian(
+        objective={"kind": kind, "normalize": normalize, "alpha": 0.7, "beta": 1.3},
+        optimizer={"kind": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
+        dtype="float64",
+        steps=200,
+        metrics_every=200,
+    )
+    return train(settings, initial=start).final
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_raft_is_byol_prime_with_the_predictor_negated_if_features_are_normalised(normalize: bool) -> None:
+    start = random_state(4, 3, scale_online=1.0, scale_predictor=0.5, seed=1)
+    byol_prime = paired("byol-prime", start, normalize=normalize)
+    raft = paired("raft", start._replace(predictor=-start.predictor), normalize=normalize)
+    distance = max(
+        np.max(np.abs(byol_prime.online - raft.online)), np.max(np.abs(byol_prime.predictor + raft.predictor))
+    )
+    if normalize:
+        # 200 steps of at most 0.01, each with a relative rounding that Adam's division enlarges at small gradients
+        assert distance < 1e-10
+    else:
+        assert distance > 1e-2
+
+
+# --- predictors along the run -------------------------------------------------------------------------------
+
+
+def test_a_symmetric_predictor_stays_symmetric() -> None:
+    run = train(gaussian(predictor={"symmetric": True}, optimizer={"kind": "adam", "learning_rate": 0.05}))
+    P = run.final.predictor[0]
+    assert_array_equal(P, P.T)
+    assert np.all(run.metrics["predictor_symmetry"] == pytest.approx(1, abs=1e-6))
+
+
+def test_a_predictor_starts_anew_every_so_many_steps() -> None:
+    settings = gaussian(
+        predictor={"kind": "linear", "start": "positive", "scale": 0.1, "reinitialise": 5},
+        optimizer={"kind": "momentum", "learning_rate": 0.1},
+        steps=10,
+        metrics_every=1,
+        dtype="float64",
+    )
+    run = train(settings, seeds=[0, 1])
+    P, memory = run.final.predictor, jax.tree.leaves(run.state.predictor_optimizer)
+    assert np.all((P >= 0) & (P <= 0.1))
+    assert np.all(P[0] != P[1])
+    assert all(np.all(leaf == 0) for leaf in memory if leaf.ndim == 3)
+    norms = run.metrics["predictor_eigenvalues"][0, :, :, 0].sum(-1)  # the trace of P
+    assert np.all((norms[[0, 5, 10]] >= 0) & (norms[[0, 5, 10]] <= 0.3))
+    assert norms[5] != norms[10]
+
+
+def test_set_predictors_are_set_before_the_first_measurement() -> None:
+    for kind in ("direct", "optimal"):
+        run = train(gaussian(predictor={"kind": kind}, steps=2, metrics_every=1))
+        assert np.all(run.metrics["predictor_eigenvalues"][0, 0, :, 0] != 0)
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+def kill_at(step: int) -> Any:
+    def progress(done: int, steps: int, metrics: Any) -> None:
+        if done >= step:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("stop", [2, 8])
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path: Path, stop: int) -> None:
+    settings, path = TrainingSettings(**NETWORK), tmp_path / "run.npz"
+    whole = train(settings, seeds=[0, 1])
+    with pytest.raises(Killed):
+        train(settings, seeds=[0, 1], checkpoint=path, checkpoint_every=4, progress=kill_at(stop))
+    resumed = train(settings, seeds=[0, 1], checkpoint=path, checkpoint_every=4, resume=True)
+    assert_equal_runs(whole, resumed)
+    assert_array_equal(resumed.steps, [0, 2, 4, 6, 8, 10])
+    assert_equal_runs(whole, train(settings, seeds=[0, 1], checkpoint=path, resume=True))
+
+
+def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    train(gaussian(), checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint of another run: `optimizer.learning_rate` 0.05 there, 0.1 here"
+    ):
+        train(gaussian(optimizer={"learning_rate": 0.1}), checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="its seeds, data or given start differ"):
+        train(gaussian(), seeds=1, checkpoint=path, resume=True)
+    start = random_state(4, 3, scale_online=1.0, scale_predictor=1.0, seed=0)
+    with pytest.raises(ValueError, match="its seeds, data or given start differ"):
+        train(gaussian(), checkpoint=path, resume=True, initial=start)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"must be an \.npz archive"):
+        train(gaussian(), checkpoint=path, resume=True)
+    np.savez(path, something=np.zeros(2))
+    with pytest.raises(ValueError, match="must be a checkpoint of `train`"):
+        train(gaussian(), checkpoint=path, resume=True)
+
+
+def test_a_checkpoint_that_does_not_exist_yet_starts_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    assert_equal_runs(train(gaussian(), checkpoint=path, resume=True), train(gaussian()))
+    assert path.exists()
+
+
+# --- divergence and diagnosis -------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    settings = gaussian(optimizer={"learning_rate": 50.0}, steps=400, metrics_every=2)
+    run = train(settings, seeds=7, checkpoint=tmp_path / "run.npz", checkpoint_every=2)
+    assert run.status == "diverged"
+    failed = int(run.failed_at[0])
+    assert run.steps[-2] <= failed <= run.steps[-1] < 400
+    assert f"not finite at step {failed} with seed 7 and optimizer.learning_rate = 50" in run.message
+    assert "the last good checkpoint is" in run.message
+    with np.load(tmp_path / "run.npz") as saved:
+        assert int(saved["step"]) <= failed
+        assert all(np.all(np.isfinite(saved[name])) for name in saved.files if saved[name].dtype.kind == "f")
+    assert diagnose(run).startswith(f"diverged: the loss was not finite at step {failed}")
+
+
+def test_runs_beside_one_that_diverged_go_on() -> None:
+    settings = gaussian(optimizer={"learning_rate": [0.05, 50.0]}, steps=60, metrics_every=20)
+    run = train(settings, seeds=0)
+    assert run.failed_at[0] == -1
+    assert run.failed_at[1] >= 0
+    assert run.steps[-1] == 60
+    assert_allclose(run.final.online[0], train(settings.at(0), seeds=0).final.online[0], rtol=1e-4)
+    assert "1 of 2 runs diverged" in run.message
+
+
+def test_collapse_without_a_predictor_is_diagnosed_with_its_theory() -> None:
+    settings = gaussian(predictor={"kind": "none"}, target={"decay": 0.5}, steps=600, metrics_every=100)
+    line = diagnose(train(settings))
+    assert line.startswith("collapsed: rank ")
+    assert (
+        line.endswith("of 3 since step 100; predicted: no predictor and ratio < 1: collapse (R11)")
+        or "since" in line
+    )
+
+
+def test_learning_is_diagnosed_with_the_probe_beside_the_random_encoder() -> None:
+    settings = TrainingSettings(**NETWORK | {"predictor": {"kind": "linear"}})
+    run = train(settings)
+    first, last = run.metrics["probe_accuracy"][0, [0, -1]]
+    assert f"probe accuracy {last:.3f} (random encoder {first:.3f})" in diagnose(run)
+
+
+def test_ranks_count_directions_above_a_fraction_of_the_largest() -> None:
+    eigenvalues = np.array(
+        [[1.0, 1.0, 0.02], [1.0, 0.02, 0.005], [np.nan, np.nan, np.nan], [1e-7, 1e-7, 0.0]]
+    )
+    assert_array_equal(feature_rank(eigenvalues), [3, 2, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        (
+            {"objective": {"kind": "infonce"}, "predictor": {"kind": "none"}, "target": {"kind": "none"}},
+            "R30",
+        ),
+        ({"objective": {"stop_gradient": False}, "target": {"kind": "none"}}, "R12"),
+        ({"objective": {"kind": "raft"}}, "R26"),
+        ({"target": {"kind": "fixed"}}, "R13"),
+        ({"predictor": {"kind": "none"}}, "R11"),
+        ({"optimizer": {"weight_decay": 0.1}}, "R15"),
+        ({}, "R6, R8"),
+        ({"predictor": {"kind": "mlp"}}, ""),
+    ],
+)
+def test_theory_speaks_where_it_applies(changes: dict[str, Any], wanted: str) -> None:
+    found = prediction(TrainingSettings(**changes))
+    assert found.endswith(f"({wanted})") if wanted else found == ""
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": -1}, r"`seeds` must be in \[0, 2\*\*32\), got -1"),
+        ({"seeds": [0.5]}, "`seeds` must be an integer, or one a run"),
+        ({"device": "tpu"}, "`device` must be cpu or gpu, got 'tpu'"),
+        ({"resume": True}, "`resume` must come with `checkpoint`"),
+        ({"checkpoint_every": 0}, "`checkpoint_every` must be an integer >= 1, got 0"),
+        (
+            {"initial": MatrixState(np.eye(3), np.eye(3), np.eye(3))},
+            r"`initial.online` must have shape \(3, 4\)",
+        ),
+        (
+            {"initial": MatrixState(np.full((3, 4), np.nan), np.eye(3), np.ones((3, 4)))},
+            "`initial.online` must be finite",
+        ),
+    ],
+)
+def test_train_refuses_nonsense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(gaussian(), **options)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`device` must be one that is here \(cpu\), got 'gpu'"):
+        train(gaussian(), device="gpu")
+
+
+def test_sweeps_and_seeds_must_fit() -> None:
+    with pytest.raises(ValueError, match="swept scalars must have one length, got"):
+        gaussian(optimizer={"learning_rate": [0.1, 0.2]}, target={"decay": [0.9, 0.8, 0.7]})
+    with pytest.raises(ValueError, match="`seeds` must be one, or one for each of 2 swept settings, got 3"):
+        train(gaussian(optimizer={"learning_rate": [0.1, 0.2]}), seeds=[0, 1, 2])
+
+
+def test_matrices_of_other_networks_are_refused() -> None:
+    run = train(TrainingSettings(**NETWORK))
+    with pytest.raises(ValueError, match="need a linear encoder without projector"):
+        _ = run.final
+
+
+def test_float64_leaves_the_precision_of_jax_as_it_was() -> None:
+    before = jax.config.jax_enable_x64
+    data = load_data(DataSettings(**GAUSSIAN))
+    assert train(gaussian(dtype="float64"), data=data).final.online.dtype == np.float64
+    assert train(gaussian(), data=data).final.online.dtype == np.float32
+    assert jax.config.jax_enable_x64 == before
