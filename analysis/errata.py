@@ -13,7 +13,6 @@ from dynamics.exact import ema_growth
 from dynamics.integrate import integrate
 from dynamics.mode_fields import full_mode_field
 from dynamics.moments import Moments
-from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
 
@@ -64,7 +63,7 @@ def scrambled_ratios(n: int, k: int, *, n_samples: int, seed: int = 0) -> Scramb
     if not 0 < k < n:
         raise ValueError(f"`k` must be > 0 and < n = {n}, got {k}")
     rng = np.random.default_rng(seed)
-    factor = rng.standard_normal((n, n)) + np.eye(n)
+    factor = rng.standard_normal((n, n)) / np.sqrt(n) + np.eye(n)
     sigma_x = factor @ factor.T
     scramble = Scramble(k, seed)
     X = rng.standard_normal((n_samples, n)) @ factor.T
@@ -88,7 +87,7 @@ class EmaPaths(NamedTuple):
     printed, corrected
         w(t) with 1 − λ, as printed, and with 1 + λ.
     claimed
-        (1 + κ)ᵗ, the growth that the theorem claims.
+        The growth (1 + κ)ᵗ that the theorem claims, through the last corrected value.
     rate
         κ.
     """
@@ -122,7 +121,7 @@ def ema_paths(learning_rate: float, target_rate: float, gain: float, n_steps: in
     Examples
     --------
     >>> paths = ema_paths(0.5, 0.5, 3.0, 20)
-    >>> round(paths.corrected[20] / paths.corrected[19] - 1, 9), paths.rate
+    >>> round(float(paths.corrected[20] / paths.corrected[19]) - 1, 6), paths.rate
     (0.5, 0.5)
     """
     if not gain >= 0:
@@ -136,7 +135,8 @@ def ema_paths(learning_rate: float, target_rate: float, gain: float, n_steps: in
         w[t + 1] = w[t] + learning_rate * (-w[t] + factors * ema)
         ema = (1 - target_rate) * ema + target_rate * w[t]
     step = np.arange(n_steps + 1)
-    return EmaPaths(step, w[:, 0], w[:, 1], (1 + rate) ** step, rate)
+    claimed = w[-1, 1] * (1.0 + rate) ** (step - n_steps)
+    return EmaPaths(step, w[:, 0], w[:, 1], claimed, rate)
 
 
 class OriginFates(NamedTuple):
@@ -188,6 +188,8 @@ def origin_fates(system: ModeSystem, radius: float, n_starts: int, *, t_end: flo
     >>> origin_fates(ModeSystem(1.0, 0.5), 0.1, 8).share_collapsed
     0.25
     """
+    if system.n_modes != 1:
+        raise ValueError(f"`system` must have one mode, got {system.n_modes}")
     if not 0 < radius < np.inf:
         raise ValueError(f"`radius` must be finite and > 0, got {radius}")
     if n_starts < 1:

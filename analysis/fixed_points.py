@@ -651,7 +651,7 @@ def fixed_points(
     _check_options(system, name, invariant, target)
     names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
     numbers = {option: float(np.squeeze(getattr(system, option))) for option in names}
-    numbers |= {"invariant": invariant or 0.0, "target": target or 0.0}
+    numbers |= {"invariant": float(invariant or 0.0), "target": float(target or 0.0)}
     for option, number in numbers.items():
         if number and not _SMALLEST <= abs(number) <= _LARGEST:
             raise ValueError(f"`{option}` must be 0 or of a size from 1e-30 to 1e30, got {number}")

@@ -35,7 +35,7 @@ VARIANTS = (
 (FULL, FIXED, TIED, IDENTITY, NO_EMA, NO_STOP, SYMMETRIC, FAST, DIRECTPRED, DIRECTSET) = range(len(VARIANTS))
 
 STEADY, END_TIME, DIVERGED, MAX_STEPS = range(4)
-REST, NOT_YET, TOO_SLOW = range(3)
+RUNNING, NOT_YET, TOO_SLOW = range(4, 7)  # no ends
 
 LANES = 32  # a multiple of what the widest vector registers hold, in float32 too
 
@@ -168,6 +168,11 @@ def _size(y: Any) -> Any:
 
 
 @_device
+def _chosen(first: Any, x: Any, y: Any) -> Any:
+    return x[0] if first else y[0], x[1] if first else y[1], x[2] if first else y[2]
+
+
+@_device
 def attempt(kind: Any, y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any, tableau: Any) -> Any:
     """Try a step of size h: the state and slope after it, whether it is accurate enough, and the next step size.
 
@@ -189,14 +194,6 @@ def attempt(kind: Any, y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any, tab
     factor = factor if factor < np.float32(8) else np.float32(8)
     factor = factor if accepted or factor < np.float32(1) else np.float32(0.2)
     return z, slope, accepted, factor * h
-
-
-@_device
-def opening_step(y: Any, k: Any, opening: Any, left: Any) -> Any:
-    """First step to try: the way of Euler's method is a fraction `opening` of the state."""
-    size, speed = _size(y), _size(k)
-    h = opening * size / speed if speed > 0 else left
-    return h if h < left else left
 
 
 # --- rest ---------------------------------------------------------------------------------------------------
@@ -277,7 +274,7 @@ def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: A
     |d2|²/|d1| is a tenth of the tolerance, the flow is as good as linear on the way, |d2| <= |d1|/20, and all
     eigenvalues of the Jacobian are so negative that d1 has shrunk to a hundredth of the tolerance.
 
-    Returns REST, NOT_YET, or TOO_SLOW: stable and linear, but not in the time left, however long one waits.
+    Returns STEADY, NOT_YET, or TOO_SLOW: stable and linear, but not in the time left, however long one waits.
     """
     rate = p[4] + (p[2] + p[3]) * abs(p[0])
     u, v, w = y
@@ -310,8 +307,65 @@ def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: A
         return y, NOT_YET
     shrinking = max(math.log(_larger(100 * way / tolerance, 1)) / left, rate * difference)
     if _contracts(a, b, c, shrinking):
-        return _axpy(-1, d2, z), REST
+        return _axpy(-1, d2, z), STEADY
     return y, TOO_SLOW if _contracts(a, b, c, rate * difference) else NOT_YET
+
+
+# --- a trajectory from start to end ---------------------------------------------------------------------------
+
+
+@_device
+def opening(kind: Any, start: Any, p: Any, rtol: Any, atol: Any, first_way: Any, look: Any) -> Any:
+    """Constrained start, its slope, the first step to try, the absolute tolerance, and the speed to look at.
+
+    The first step moves Euler's method by a fraction `first_way` of the state. The tolerance is never above
+    rtol times the size of the encoder, which leaves the origin by multiplication.
+    """
+    y = constrained(kind, start, p)
+    k = derivative(kind, y, p)
+    size, speed, encoder = _size(y), _size(k), _larger(abs(y[0]), abs(y[2]))
+    h = first_way * size / speed if speed > 0 else 1 / p[4]
+    own_atol = _larger(min(atol, rtol * encoder), atol * 0 + 1e-30) if encoder > 0 else atol
+    return y, k, h, own_atol, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
+
+
+@_device
+def judged(
+    kind: Any,
+    start: Any,
+    y: Any,
+    k: Any,
+    h: Any,
+    t: Any,
+    end: Any,
+    until: Any,
+    look: Any,
+    p: Any,
+    rtol: Any,
+    atol: Any,
+    epsilon: Any,
+    difference: Any,
+) -> Any:
+    """Whether a trajectory has ended at time t, and how; the state that it ends in."""
+    if not h > epsilon * t or not _size(y) < np.inf:
+        return y, DIVERGED
+    if t >= end:
+        return y, DIVERGED if _size(y) > 1e8 * (1 + _size(start)) else END_TIME
+    speed = _size(k)
+    if speed == 0:
+        return y, STEADY
+    if speed > look:
+        return y, RUNNING
+    level, _, _ = leaf(kind, constrained(kind, start, p), p)
+    return resting_place(kind, y, p, level, until - t, atol + rtol * _size(y), difference)
+
+
+@_device
+def departure(kind: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
+    """How far c = τo w1² − τp w2² has come off e^{−2ηt} c(0) (R2)."""
+    c0, _, _ = leaf(FULL, constrained(kind, start, p), p)
+    c, _, _ = leaf(FULL, constrained(kind, y, p), p)
+    return abs(c - c0 * math.exp(-2 * p[5] * t))
 
 
 # --- drivers ------------------------------------------------------------------------------------------------
@@ -322,30 +376,32 @@ def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: A
 (LS, LD, TO, TP, TT, ETA) = (np.uint64(i * LANES) for i in range(18, 24))
 _FIELDS = 24
 _PAUSE = 16  # tries until a trajectory that was seen not to be at rest is looked at again
+_NEVER = 2**62
+
+
+def _numbers(dtype: str) -> tuple[Any, Any, Any, Any]:
+    """Scalar type, tableau, machine epsilon, and relative step of central differences."""
+    real = np.dtype(dtype).type
+    epsilon = np.finfo(real).eps
+    return real, tuple(tuple(real(a) for a in row) for row in TABLEAU), epsilon, np.cbrt(epsilon)
 
 
 @cache
 def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
     """Compile, or load from the cache on disk, the kernel of a variant for the CPU.
 
-    It integrates the trajectories first <= i < last; it releases the interpreter's lock.
+    It integrates the trajectories first <= i < last, and lets other threads run meanwhile.
     """
-    real = np.dtype(dtype).type
-    tableau = tuple(tuple(real(a) for a in row) for row in TABLEAU)
-    epsilon, difference = float(np.finfo(real).eps), real(np.cbrt(np.finfo(real).eps))
+    real, tableau, epsilon, difference = _numbers(dtype)
     scalar = types.float64 if real is np.float64 else types.float32
-    given = types.Array(scalar, 1, "A", readonly=True)
-    kept = types.Array(scalar, 1, "C")
+    given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
+    counts = types.Array(types.uint32, 1, "C")
     signature = types.void(
         *(types.int64, types.int64),
         *(given,) * 10,
         *(scalar, scalar, scalar, scalar, types.int64),
-        *(kept,) * 4,
-        types.Array(types.uint8, 1, "C"),
-        *(types.Array(types.uint32, 1, "C"),) * 2,
-        kept,
-        types.Array(types.float64, 1, "A", readonly=True),
-        *(types.Array(scalar, 2, "C"),) * 3,
+        *(kept, kept, kept, kept, types.Array(types.uint8, 1, "C"), counts, counts, kept),
+        *(given, *(types.Array(scalar, 2, "C"),) * 3),
     )
 
     @njit(signature, cache=True, nogil=True, fastmath=_FAST_MATH, error_model="numpy")
@@ -364,7 +420,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
         t_end: Any,
         rtol: Any,
         atol: Any,
-        opening: Any,
+        first_way: Any,
         look: Any,
         max_steps: Any,
         online_end: Any,
@@ -381,8 +437,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
         target_saved: Any,
     ) -> None:
         lane = np.zeros(_FIELDS * LANES, real)
-        who = np.full(LANES, -1)
-        n_saved = np.zeros(LANES, np.int64)
+        who, n_saved = np.full(LANES, -1), np.zeros(LANES, np.int64)
         born, wake = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
         upcoming, n_busy, now = first, 0, 0
         while True:
@@ -391,79 +446,58 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                     continue
                 i = who[j]
                 if i >= 0:
+                    start = online[i], predictor[i], target[i]
                     y = lane[W1 + j], lane[W2 + j], lane[TH + j]
+                    k = lane[K1 + j], lane[K2 + j], lane[K3 + j]
                     p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    t, end = lane[T + j], lane[END + j]
-                    usual = (
-                        look * _larger(_size((online[i], predictor[i], target[i])), abs(p[1] / p[0])) * p[4]
-                    )
-                    if now >= wake[j]:
-                        lane[LOOK + j] = usual
-                        wake[j] = born[j] + max_steps
-                    if saving and t >= lane[SAVE + j]:
-                        lane[LOOK + j] = usual
+                    t, h, end, until = lane[T + j], lane[H + j], lane[END + j], lane[END + j]
+                    looks_again = now >= wake[j]
+                    if saving:
                         old = lane[OLD_1 + j], lane[OLD_2 + j], lane[OLD_3 + j]
+                        looks_again |= t >= lane[SAVE + j]
                         while t >= lane[SAVE + j]:
-                            part = lane[SAVE + j] - lane[OLD_T + j]
+                            s, part = n_saved[j], lane[SAVE + j] - lane[OLD_T + j]
                             z, _, _ = step(kind, old, part, derivative(kind, old, p), p, tableau)
-                            s = n_saved[j]
-                            online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = constrained(
-                                kind, z, p
-                            )
+                            z = constrained(kind, z, p)
+                            online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
                             n_saved[j] = s + 1
-                            lane[SAVE + j] = save_at[s + 1] if s + 1 < save_at.size else real(np.inf)
-                    speed = _size((lane[K1 + j], lane[K2 + j], lane[K3 + j]))
-                    z, outcome = y, -1
-                    if not (lane[H + j] > epsilon * t and _size(y) < real(np.inf)):
-                        outcome = DIVERGED
-                    elif t >= end:
-                        outcome = END_TIME
-                    elif speed == 0:
-                        outcome = STEADY
-                    elif speed <= lane[LOOK + j]:
-                        until = min(lane[SAVE + j], end) if saving else end
-                        level, _, _ = leaf(kind, (online[i], predictor[i], target[i]), p)
-                        tolerance = lane[ATOL + j] + rtol * _size(y)
-                        z, found = resting_place(kind, y, p, level, until - t, tolerance, difference)
-                        if found == REST:
-                            outcome = STEADY
-                        elif found == TOO_SLOW:
-                            lane[LOOK + j] = 0
-                        else:
-                            lane[LOOK + j] = speed / 10
-                            wake[j] = min(now + _PAUSE, born[j] + max_steps)
-                    if outcome < 0 and now - born[j] >= max_steps:
+                            lane[SAVE + j] = save_at[s + 1] if s + 1 < save_at.size else np.inf
+                        until = min(lane[SAVE + j], end)
+                    if looks_again:
+                        _, _, _, _, lane[LOOK + j] = opening(kind, start, p, rtol, atol, first_way, look)
+                        wake[j] = born[j] + max_steps
+                    z, outcome = judged(
+                        *(kind, start, y, k, h, t, end, until, lane[LOOK + j], p),
+                        *(rtol, lane[ATOL + j], epsilon, difference),
+                    )
+                    if outcome == TOO_SLOW:
+                        lane[LOOK + j] = 0
+                    elif outcome == NOT_YET:
+                        lane[LOOK + j] = _size(k) / 10
+                        wake[j] = min(now + _PAUSE, born[j] + max_steps)
+                    if outcome > MAX_STEPS:
+                        if now - born[j] < max_steps:
+                            continue
                         outcome = MAX_STEPS
-                    if outcome < 0:
-                        continue
-                    if _size(y) > real(1e8) * (1 + _size((online[i], predictor[i], target[i]))):
-                        outcome = DIVERGED
+                    z = constrained(kind, z, p)
                     if saving and outcome == STEADY:
-                        rest = constrained(kind, z, p)
                         for s in range(n_saved[j], save_at.size):
                             if save_at[s] <= end:
-                                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = rest
-                    start = constrained(kind, (online[i], predictor[i], target[i]), p)
-                    level, _, _ = leaf(FULL, start, p)
-                    at, _, _ = leaf(FULL, constrained(kind, y, p), p)
-                    drift[i] = abs(at - level * math.exp(-2 * p[5] * t))
-                    online_end[i], predictor_end[i], target_end[i] = constrained(kind, z, p)
-                    t_last[i], status[i] = t, outcome
+                                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
+                    online_end[i], predictor_end[i], target_end[i] = z
+                    t_last[i], status[i], drift[i] = t, outcome, departure(kind, start, y, p, t)
                     n_rejected[i] = lane[REJECTED + j]
                     n_accepted[i] = now - born[j] - n_rejected[i]
                     n_busy -= 1
-                    who[j] = -1
-                # a lane without a trajectory stays where it is: zero everywhere, and its end is never reached
-                for field in range(_FIELDS):
-                    lane[field * LANES + j] = 0
-                lane[END + j], lane[H + j], lane[LOOK + j] = np.inf, 1, -1
-                wake[j] = np.iinfo(np.int64).max
+                # a lane without a trajectory rests at zero, and its end is never reached
+                for field in range(np.uint64(_FIELDS)):
+                    lane[field * np.uint64(LANES) + j] = 0
+                lane[END + j], lane[ATOL + j], lane[LOOK + j] = np.inf, 1, -1
+                who[j], n_saved[j], wake[j] = -1, 0, _NEVER
                 if upcoming < last:
-                    i = upcoming
+                    i, n_busy = upcoming, n_busy + 1
                     upcoming += 1
-                    n_busy += 1
-                    who[j], n_saved[j] = i, 0
-                    born[j], wake[j] = now, now + max_steps
+                    who[j], born[j], wake[j] = i, now, now + max_steps
                     p = (
                         lambda_s[i],
                         lambda_d[i],
@@ -472,23 +506,23 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                         1 / tau_target[i],
                         weight_decay[i],
                     )
-                    y = constrained(kind, (online[i], predictor[i], target[i]), p)
-                    k = derivative(kind, y, p)
-                    size = _larger(abs(y[0]), abs(y[2]))
+                    y, k, h, own_atol, own_look = opening(
+                        *(kind, (online[i], predictor[i], target[i]), p, rtol, atol, first_way, look)
+                    )
                     lane[W1 + j], lane[W2 + j], lane[TH + j] = y
                     lane[K1 + j], lane[K2 + j], lane[K3 + j] = k
                     lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j] = p
-                    lane[END + j] = t_end[i]
-                    lane[H + j] = opening_step(y, k, opening, t_end[i])
-                    lane[LOOK + j] = look * _larger(_size(y), abs(p[1] / p[0])) * p[4]
-                    # never above rtol times the encoder, which leaves the origin by multiplication
-                    lane[ATOL + j] = max(min(atol, rtol * size), real(1e-30)) if size > 0 else atol
+                    lane[H + j], lane[END + j], lane[ATOL + j], lane[LOOK + j] = (
+                        h,
+                        t_end[i],
+                        own_atol,
+                        own_look,
+                    )
                     if saving:
                         lane[SAVE + j] = save_at[0]
             if n_busy == 0:
                 break
-            deadline = wake.min()
-            n_events = real(0)
+            deadline, n_events = wake.min(), real(0)
             while n_events == 0 and now < deadline:
                 now += 1
                 for j in range(np.uint64(LANES)):
@@ -502,20 +536,13 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                     if saving:
                         lane[OLD_T + j] = t
                         lane[OLD_1 + j], lane[OLD_2 + j], lane[OLD_3 + j] = y
-                    slope = (
-                        slope[0] if accepted else k[0],
-                        slope[1] if accepted else k[1],
-                        slope[2] if accepted else k[2],
-                    )
+                    slope = _chosen(accepted, slope, k)
                     t = (end if final else t + h) if accepted else t
-                    lane[W1 + j] = z[0] if accepted else y[0]
-                    lane[W2 + j] = z[1] if accepted else y[1]
-                    lane[TH + j] = z[2] if accepted else y[2]
+                    lane[W1 + j], lane[W2 + j], lane[TH + j] = _chosen(accepted, z, y)
                     lane[K1 + j], lane[K2 + j], lane[K3 + j] = slope
                     lane[T + j], lane[H + j] = t, proposed
                     lane[REJECTED + j] += real(0) if accepted else real(1)
-                    stuck = not proposed > epsilon * t
-                    event = (t >= end) | (_size(slope) <= lane[LOOK + j]) | stuck
+                    event = (t >= end) | (_size(slope) <= lane[LOOK + j]) | (not proposed > epsilon * t)
                     if saving:
                         event |= t >= lane[SAVE + j]
                     flag = real(1) if event else real(0)
@@ -523,3 +550,98 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                     n_events += flag
 
     return integrate_lanes
+
+
+@cache
+def cuda_kernel(kind: int, dtype: str) -> Any:
+    """Compile, or load from the cache on disk, the kernel of a variant for CUDA: one thread a trajectory.
+
+    It takes the arguments of `lane_kernel` but for the range.
+    """
+    from numba import cuda
+
+    real, tableau, epsilon, difference = _numbers(dtype)
+
+    @cuda.jit(cache=True, fastmath=False)
+    def integrate_thread(
+        lambda_s: Any,
+        lambda_d: Any,
+        tau_online: Any,
+        tau_predictor: Any,
+        tau_target: Any,
+        weight_decay: Any,
+        online: Any,
+        predictor: Any,
+        target: Any,
+        t_end: Any,
+        rtol: Any,
+        atol: Any,
+        first_way: Any,
+        look: Any,
+        max_steps: Any,
+        online_end: Any,
+        predictor_end: Any,
+        target_end: Any,
+        t_last: Any,
+        status: Any,
+        n_accepted: Any,
+        n_rejected: Any,
+        drift: Any,
+        save_at: Any,
+        online_saved: Any,
+        predictor_saved: Any,
+        target_saved: Any,
+    ) -> None:
+        i = cuda.grid(1)
+        if i >= status.size:
+            return
+        start = online[i], predictor[i], target[i]
+        end = t_end[i]
+        p = (
+            lambda_s[i],
+            lambda_d[i],
+            1 / tau_online[i],
+            1 / tau_predictor[i],
+            1 / tau_target[i],
+            weight_decay[i],
+        )
+        y, k, h, own_atol, usual_look = opening(kind, start, p, rtol, atol, first_way, look)
+        t, own_look, wake, s = real(0), usual_look, _NEVER, 0
+        tries, rejected, outcome, z = 0, 0, RUNNING, y
+        while outcome > MAX_STEPS:
+            tries += 1
+            final = t + h >= end
+            h = end - t if final else h
+            old, old_t = y, t
+            new, slope, accepted, proposed = attempt(kind, y, k, h, p, rtol, own_atol, tableau)
+            y, k = _chosen(accepted, new, y), _chosen(accepted, slope, k)
+            t = (end if final else t + h) if accepted else t
+            rejected += 0 if accepted else 1
+            h = proposed
+            if tries >= wake:
+                own_look, wake = usual_look, _NEVER
+            while s < save_at.size and t >= save_at[s]:
+                z, _, _ = step(kind, old, save_at[s] - old_t, derivative(kind, old, p), p, tableau)
+                z = constrained(kind, z, p)
+                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
+                s += 1
+                own_look = usual_look
+            until = min(save_at[s], end) if s < save_at.size else end
+            z, outcome = judged(
+                *(kind, start, y, k, h, t, end, until, own_look, p, rtol, own_atol, epsilon, difference)
+            )
+            if outcome == TOO_SLOW:
+                own_look *= 0
+            elif outcome == NOT_YET:
+                own_look, wake = _size(k) / 10, tries + _PAUSE
+            if outcome > MAX_STEPS and tries >= max_steps:
+                outcome = MAX_STEPS
+        z = constrained(kind, z, p)
+        while outcome == STEADY and s < save_at.size and save_at[s] <= end:
+            online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
+            s += 1
+        online_end[i], predictor_end[i], target_end[i] = z
+        t_last[i], status[i], drift[i] = t, outcome, departure(kind, start, y, p, t)
+        n_accepted[i], n_rejected[i] = tries - rejected, rejected
+
+    return integrate_thread

@@ -3,7 +3,8 @@
 A block runs by itself, in an empty folder, so that it can be copied by itself. In ```bash and ```console blocks
 (there, lines that begin with "$ ") the lines `dyn …` and `python …` are run in order; each has to end with 0, or
 with the code that a trailing `# exit 2` names. `make` lines have to name targets of the Makefile. A ```python
-block is run as a script. A comment before the block, seen by no reader, says otherwise for the whole block:
+block is run as a script. A ```toml block that begins with "# NAME.toml" is a file in the folders of all blocks of
+its page. A comment before the block, seen by no reader, says otherwise for the whole block:
 `<!-- slow: reason -->` leaves it to `make test-slow`, `<!-- not run: reason -->` to nobody.
 """
 
@@ -29,6 +30,7 @@ FENCE = re.compile(
 )
 REMARK = re.compile(r"<!-- (?P<kind>slow|not run): [^>]+ -->\s*\Z")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<path>[^)#\s]+)")
+FILE = re.compile(r"# (\S+\.toml)\n")
 EXIT = re.compile(r"\s# exit (?P<code>\d+)\s*\Z")
 
 
@@ -39,15 +41,19 @@ class Block(NamedTuple):
     language: str
     body: str
     remark: str | None
+    files: dict[str, str]
 
 
 def blocks_of(text: str, page: str) -> list[Block]:
-    found = []
+    found: list[Block] = []
+    files: dict[str, str] = {}
     for fence in FENCE.finditer(text):
         remark = REMARK.search(text, 0, fence.start())
         line = text.count("\n", 0, fence.start()) + 1
         body = re.sub(f"^{fence['indent']}", "", fence["body"], flags=re.M)
-        found.append(Block(f"{page}:{line}", fence["language"], body, remark and remark["kind"]))
+        if fence["language"] == "toml" and (name := FILE.match(body)):
+            files[name[1]] = body
+        found.append(Block(f"{page}:{line}", fence["language"], body, remark and remark["kind"], files))
     return found
 
 
@@ -73,6 +79,11 @@ def parameters(*languages: str) -> list:
     ]
 
 
+def write_files(block: Block, folder: Path) -> None:
+    for name, text in block.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 def run(command: list[str], folder: Path, expected: int, shown: str) -> None:
     env = command_environment()
     done = subprocess.run(
@@ -83,6 +94,7 @@ def run(command: list[str], folder: Path, expected: int, shown: str) -> None:
 
 @pytest.mark.parametrize("block", parameters("bash", "console", "sh", "shell"))
 def test_commands(block: Block, tmp_path: Path) -> None:
+    write_files(block, tmp_path)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     for command in commands_of(block):
         first, *words = command.split()
@@ -99,6 +111,7 @@ def test_commands(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", parameters("python"))
 def test_python(block: Block, tmp_path: Path) -> None:
+    write_files(block, tmp_path)
     script = tmp_path / "block.py"
     script.write_text(block.body, encoding="utf-8")
     run([sys.executable, str(script)], tmp_path, 0, block.body)
@@ -115,6 +128,7 @@ def test_the_reader_of_pages_reads() -> None:
         "```bash\n# a remark\ndyn a \\\n    --b  # exit 2\n\nmake test\n```\n"
         "1. item\n\n   <!-- slow: trains -->\n   ```console\n   $ dyn c\n   its output\n   ```\n"
         "<!-- not run: needs a GPU -->\n\n```python\nx = 1\n```\ntext\n```python\ny = 2\n```\n"
+        "```toml\n# a.toml\nz = 3\n```\n```toml\nz = 4\n```\n"
     )
     blocks = blocks_of(page, "p")
     assert [(block.language, block.remark) for block in blocks] == [
@@ -122,7 +136,10 @@ def test_the_reader_of_pages_reads() -> None:
         ("console", "slow"),
         ("python", "not run"),
         ("python", None),
+        ("toml", None),
+        ("toml", None),
     ]
+    assert blocks[0].files == {"a.toml": "# a.toml\nz = 3\n"}
     assert commands_of(blocks[0]) == ["dyn a --b  # exit 2", "make test"]
     assert [expected_exit(command) for command in commands_of(blocks[0])] == [2, 0]
     assert commands_of(blocks[1]) == ["dyn c"]

@@ -158,10 +158,13 @@ class Program:
         rate = optimizers.rate(settings.optimizer, scalars["optimizer.learning_rate"], index, settings.steps)
         predictor_rate = scalars["optimizer.predictor_rate"] * rate
         online = jax.tree.map(lambda w, d: w - rate * d, state.online, v)
+        moved = jax.tree.map(lambda w, d: w - predictor_rate * d, state.predictor, v_predictor)
+        if settings.predictor.symmetric:  # once more, for rounding
+            moved = jax.tree.map(predictors.symmetric_part, moved)
         failed = (state.failed_at < 0) & ~jnp.isfinite(value)
         after = state._replace(
             online=online,
-            predictor=jax.tree.map(lambda w, d: w - predictor_rate * d, state.predictor, v_predictor),
+            predictor=moved,
             target=targets.follow(
                 settings.target, state.target, online, scalars["target.decay"], index, settings.steps
             ),
@@ -231,8 +234,9 @@ class Program:
         states = jax.lax.fori_loop(
             first, stop, lambda index, s: step(s, index, keys, scalars, arrays), states
         )
-        measure = jax.vmap(self.measure, in_axes=(0, None, 0, 0, None))
-        return states, measure(states, stop, keys, scalars, arrays)
+        measured = jax.vmap(self.measure, in_axes=(0, None, 0, 0, None))(states, stop, keys, scalars, arrays)
+        failed = (states.failed_at < 0) & ~jnp.isfinite(measured["loss"])
+        return states._replace(failed_at=jnp.where(failed, stop, states.failed_at)), measured
 
     def _views(self, arrays: Arrays, key: Any, index: Any) -> Any:
         # key 0 started the network, so step k draws from key k + 1
