@@ -92,8 +92,9 @@ def align(
             atol=run.atol,
             method=run.method,
             max_steps=run.max_steps,
+            dense=True,
             progress=progress,
-        )
+        ).resampled(401)
     found = theory(trajectory, full, field, rtol=run.rtol)
     last = trajectory.resampled(2)
     direct = {name: direct_distance(last, full, **options)[-1] for name, options in DIRECT_OPTIONS.items()}
@@ -107,7 +108,7 @@ def align(
     if output.out is not None:
         _save(found, report, output.out)
     if output.plot is not None:
-        from figures.pages import figure_alignment
+        from figures.pages.alignment import figure_alignment
         from figures.style import save
 
         save(figure_alignment(found), output.plot)

@@ -78,10 +78,10 @@ def bifurcation(
     if output.out is not None:
         _save(found, output.out)
     if output.plot is not None:
-        from figures.pages import figure_branches
+        from figures.pages.objects import figure_diagram
         from figures.style import save
 
-        save(figure_branches(found), output.plot)
+        save(figure_diagram(found), output.plot)
     if output.json:
         print_json(report)
         return

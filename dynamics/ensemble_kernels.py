@@ -88,7 +88,7 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
         return w1, w1, th
     if kind == IDENTITY:
         return w1, w2 * 0 + 1, th
-    if kind == NO_EMA or kind == NO_STOP:
+    if kind in (NO_EMA, NO_STOP):
         return w1, w2, w1
     if kind == FAST:
         return w1, (th * p[1] / (w1 * p[0]) if w1 != 0 else w1), th
@@ -111,11 +111,11 @@ def derivative(kind: Any, y: Any, p: Any) -> Any:
     pull = w2 * e + (w2 * w1 * ld - w1 * ls) if kind == NO_STOP else w2 * e
     dw1 = pull * over_to - eta * w1
     dw2 = w1 * e * over_tp - eta * w2
-    if kind == FAST or kind == DIRECTPRED or kind == DIRECTSET:
+    if kind in (FAST, DIRECTPRED, DIRECTSET):
         dw2 = w2 * 0
     if kind == FIXED:
         return dw1, dw2, th * 0
-    if kind == NO_EMA or kind == NO_STOP:
+    if kind in (NO_EMA, NO_STOP):
         return dw1, dw2, dw1
     return dw1, dw2, (w1 - th) * over_tt
 
@@ -212,7 +212,7 @@ def leaf(kind: Any, y: Any, p: Any) -> Any:
         if ls > 0 and x != 0:
             value = w1 * w1 - ratio * (x * x + q * math.log(x * x))
             return value, 2 * w1, -2 * ratio * (x + q / x)
-    elif kind == FULL or kind == SYMMETRIC or kind == FIXED or kind == NO_EMA or kind == TIED:
+    elif kind in (FULL, SYMMETRIC, FIXED, NO_EMA, TIED):
         return w1 * w1 / over_to - w2 * w2 / over_tp, 2 * w1 / over_to, -2 * w2 / over_tp
     return w1 * 0, w1 * 0, w1 * 0
 
@@ -224,9 +224,9 @@ def held_flow(kind: Any, y: Any, held: Any, p: Any, level: Any, rate: Any) -> An
     Drawn back are the leaf, at η = 0, and the coordinates that the variant holds or slaves.
     """
     f1, f2, f3 = derivative(kind, y, p)
-    if kind == TIED or kind == IDENTITY or kind == FAST or kind == DIRECTPRED or kind == DIRECTSET:
+    if kind in (TIED, IDENTITY, FAST, DIRECTPRED, DIRECTSET):
         f2 = rate * (held[1] - y[1])
-    if kind == FIXED or kind == NO_EMA or kind == NO_STOP:
+    if kind in (FIXED, NO_EMA, NO_STOP):
         f3 = rate * (held[2] - y[2])
     if kind != TIED and p[5] == 0:
         value, n1, n2 = leaf(kind, y, p)
@@ -395,47 +395,32 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
     real, tableau, epsilon, difference = _numbers(dtype)
     scalar = types.float64 if real is np.float64 else types.float32
     given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
-    counts = types.Array(types.uint32, 1, "C")
+    status, counts = types.Array(types.uint8, 1, "C"), types.Array(types.uint32, 1, "C")
     signature = types.void(
-        *(types.int64, types.int64),
-        *(given,) * 10,
-        *(scalar, scalar, scalar, scalar, types.int64),
-        *(kept, kept, kept, kept, types.Array(types.uint8, 1, "C"), counts, counts, kept),
-        *(given, *(types.Array(scalar, 2, "C"),) * 3),
+        *(types.int64, types.int64, types.UniTuple(given, 10), types.UniTuple(scalar, 4), types.int64),
+        *(types.UniTuple(kept, 5), status, types.UniTuple(counts, 2)),
+        *(given, types.UniTuple(types.Array(scalar, 2, "C"), 3)),
     )
 
     @njit(signature, cache=True, nogil=True, fastmath=_FAST_MATH, error_model="numpy")
     def integrate_lanes(
         first: Any,
         last: Any,
-        lambda_s: Any,
-        lambda_d: Any,
-        tau_online: Any,
-        tau_predictor: Any,
-        tau_target: Any,
-        weight_decay: Any,
-        online: Any,
-        predictor: Any,
-        target: Any,
-        t_end: Any,
-        rtol: Any,
-        atol: Any,
-        first_way: Any,
-        look: Any,
+        given: Any,
+        control: Any,
         max_steps: Any,
-        online_end: Any,
-        predictor_end: Any,
-        target_end: Any,
-        t_last: Any,
+        found: Any,
         status: Any,
-        n_accepted: Any,
-        n_rejected: Any,
-        drift: Any,
+        counts: Any,
         save_at: Any,
-        online_saved: Any,
-        predictor_saved: Any,
-        target_saved: Any,
+        saved: Any,
     ) -> None:
+        lambda_s, lambda_d, tau_online, tau_predictor, tau_target, weight_decay = given[:6]
+        online, predictor, target, t_end = given[6:]
+        rtol, atol, first_way, look = control
+        online_end, predictor_end, target_end, t_last, drift = found
+        n_accepted, n_rejected = counts
+        online_saved, predictor_saved, target_saved = saved
         lane = np.zeros(_FIELDS * LANES, real)
         who, n_saved = np.full(LANES, -1), np.zeros(LANES, np.int64)
         born, wake = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
@@ -564,37 +549,24 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
 
     @cuda.jit(cache=True, fastmath=False)
     def integrate_thread(
-        lambda_s: Any,
-        lambda_d: Any,
-        tau_online: Any,
-        tau_predictor: Any,
-        tau_target: Any,
-        weight_decay: Any,
-        online: Any,
-        predictor: Any,
-        target: Any,
-        t_end: Any,
-        rtol: Any,
-        atol: Any,
-        first_way: Any,
-        look: Any,
+        given: Any,
+        control: Any,
         max_steps: Any,
-        online_end: Any,
-        predictor_end: Any,
-        target_end: Any,
-        t_last: Any,
+        found: Any,
         status: Any,
-        n_accepted: Any,
-        n_rejected: Any,
-        drift: Any,
+        counts: Any,
         save_at: Any,
-        online_saved: Any,
-        predictor_saved: Any,
-        target_saved: Any,
+        saved: Any,
     ) -> None:
         i = cuda.grid(1)
         if i >= status.size:
             return
+        lambda_s, lambda_d, tau_online, tau_predictor, tau_target, weight_decay = given[:6]
+        online, predictor, target, t_end = given[6:]
+        rtol, atol, first_way, look = control
+        online_end, predictor_end, target_end, t_last, drift = found
+        n_accepted, n_rejected = counts
+        online_saved, predictor_saved, target_saved = saved
         start = online[i], predictor[i], target[i]
         end = t_end[i]
         p = (

@@ -22,6 +22,12 @@ PAGES = {
     "bifurcation": "figures.pages.bifurcation:BIFURCATION",
     "trajectories": "figures.pages.trajectories:TRAJECTORIES",
     "three-d": "figures.pages.three_d:THREE_D",
+    "spectrum": "figures.pages.spectrum:SPECTRUM",
+    "modes": "figures.pages.stepwise:MODES",
+    "augmentations": "figures.pages.augmentations:AUGMENTATIONS",
+    "stability-map": "figures.pages.stability_map:STABILITY_MAP",
+    "sylvester": "figures.pages.sylvester:SYLVESTER",
+    "errata": "figures.pages.errata:ERRATA",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

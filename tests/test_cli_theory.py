@@ -116,8 +116,9 @@ def test_the_saddle_node_and_the_pitchfork(dyn):
 
 def test_branches_are_saved_and_printed(dyn):
     moves = ("--parameter", "lambda-d", "--from", "0.2", "--to", "0.8", "--invariant", "-0.09")
-    code, out, _ = dyn("bifurcation", *ONE_MODE, *moves, "--out", "branches.npz")
+    code, out, _ = dyn("bifurcation", *ONE_MODE, *moves, "--out", "branches.npz", "--plot", "branches.svg")
     assert code == 0
+    assert "Pitchfork at 0.3" in Path("branches.svg").read_text(encoding="utf-8")
     assert "pitchfork" in out
     with np.load("branches.npz") as saved:
         meta = json.loads(str(saved["meta"]))
@@ -143,6 +144,8 @@ def test_alignment_of_the_isotropic_model_stays_below_its_bound(dyn):
     assert len(report["t"]) == len(report["commutator"]) == len(report["bound"]) > 10
     assert np.all(np.array(report["commutator"]) <= np.array(report["bound"]) * (1 + 1e-6))
     assert report["commutator"][-1] < 0.1 * report["commutator"][0]
+    assert dyn("align", *ISOTROPIC, "--plot", "aligned.png")[0] == 0
+    assert Path("aligned.png").stat().st_size > 10_000
     with np.load("aligned.npz") as saved:
         np.testing.assert_array_equal(saved["commutator"], report["commutator"])
         assert saved["overlap"].shape == (len(report["t"]), 3)

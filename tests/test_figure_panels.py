@@ -16,7 +16,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from analysis.bifurcations import Bifurcation, bifurcation
 from analysis.fixed_points import FixedPoints, fixed_points
-from analysis.planes import Plane, balanced_plane, fixed_target_plane, leaf_plane, no_predictor_plane, tied_plane
+from analysis.planes import (
+    Plane,
+    balanced_plane,
+    fixed_target_plane,
+    leaf_plane,
+    no_predictor_plane,
+    tied_plane,
+)
 from analysis.portraits import phase_portrait
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -78,11 +85,12 @@ def test_the_flow_vanishes_on_nullclines_in_the_colour_of_what_stands_still(name
 def test_arrows_are_parallel_to_the_flow_and_of_one_length(name: str) -> None:
     ax, plane, _ = drawn(name)
     (quiver,) = (item for item in ax.collections if isinstance(item, Quiver))
+    U, V = np.asarray(quiver.U), np.asarray(quiver.V)
     assert quiver.angles == "xy"  # directions are those of the axes' coordinates
     du, dv = plane(quiver.X, quiver.Y)
-    assert_allclose(quiver.U * dv - quiver.V * du, 0.0, atol=1e-15)
-    assert np.all(quiver.U * du + quiver.V * dv > 0)
-    assert_allclose(np.hypot(quiver.U, quiver.V), 1.0, rtol=4e-16)
+    assert_allclose(U * dv - V * du, 0.0, atol=1e-15)
+    assert np.all(U * du + V * dv > 0)
+    assert_allclose(np.hypot(U, V), 1.0, rtol=4e-16)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_markers_look_like_the_stability_that_analysis_finds(name: str, expected
         assert len(at) == 1
         assert mark.get_marker() == MARKERS[at[0]]
         assert mark.get_fillstyle() == ("left" if at[0] == "half-stable" else "full")
-        assert to_hex(mark.get_markerfacecolor()) == LIGHT.stability[at[0]]  # type: ignore[arg-type]
+        assert to_hex(mark.get_markerfacecolor()) == LIGHT.stability[at[0]]
         found += at
     assert sorted(found) == expected
 
@@ -117,7 +125,7 @@ def test_markers_look_like_the_stability_that_analysis_finds(name: str, expected
 def test_open_marks_are_unstable() -> None:
     ax = draw_fixed_points(Figure().add_subplot(), np.zeros((5, 2)), MARKERS)
     hollow = {
-        verdict: to_hex(mark.get_markerfacecolor()) == LIGHT.paper  # type: ignore[arg-type]
+        verdict: to_hex(mark.get_markerfacecolor()) == LIGHT.paper
         for verdict, mark in zip(MARKERS, ax.lines, strict=True)
     }
     assert [verdict for verdict, is_open in hollow.items() if is_open] == ["unstable", "degenerate"]
@@ -127,7 +135,7 @@ def test_the_filled_half_of_a_half_stable_mark_is_the_side_that_attracts() -> No
     ax, plane, _ = drawn("tied")
     (mark,) = (m for m in marks(ax) if m.get_fillstyle() == "left")
     assert_array_equal(np.ravel(mark.get_xydata()), [0.0, 0.0])
-    assert to_hex(mark.get_markerfacecoloralt()) == LIGHT.paper  # type: ignore[arg-type]
+    assert to_hex(mark.get_markerfacecoloralt()) == LIGHT.paper
     # on the centre manifold θ = w + O(w²) the flow is w²: towards the origin on the left, away on the right
     w = np.array([-1e-3, 1e-3])
     centre = w - 0.5 * w**2  # dθ/dt = w − θ = dw/dt to second order
@@ -182,7 +190,8 @@ def test_branches_are_solid_where_stable_and_dashed_where_saddles(parameter: str
         solid = line.get_linestyle() == "-"
         assert to_hex(line.get_color()) == LIGHT.stability["stable" if solid else "saddle"]
         # inside, where no other branch is met, fixed points of their own say the same
-        value, height = np.asarray(line.get_xydata())[len(line.get_xdata()) // 2]  # type: ignore[arg-type]
+        path = np.asarray(line.get_xydata())
+        value, height = path[len(path) // 2]
         options = {"weight_decay": value} if parameter == "weight-decay" else {}
         invariant = value if parameter == "invariant" else None
         there = fixed_points(ModeSystem(1.0, 0.5, **options), invariant=invariant).points
@@ -196,7 +205,7 @@ def test_branches_are_solid_where_stable_and_dashed_where_saddles(parameter: str
 def test_bifurcations_are_marked_where_they_are(parameter: str) -> None:
     found = diagram(parameter)
     ax = draw_bifurcation(Figure().add_subplot(), found, "predictor")
-    shown = [(float(m.get_xdata()[0]), float(m.get_ydata()[0])) for m in marks(ax)]  # type: ignore[index]
+    shown = [tuple(np.ravel(mark.get_xydata())) for mark in marks(ax)]
     assert shown == [(point.value, point.predictor) for point in found.points]
     assert {m.get_marker() for m in marks(ax)} == {"D"}
 

@@ -29,7 +29,9 @@ WINDOW = ((-1.1, 1.3), (-0.9, 1.0))
 def slopes(plane: Plane, point: np.ndarray) -> np.ndarray:
     """Jacobian of the plane by central differences: an error of h² and of ε/h, 1e-9 in all."""
     h = 1e-6
-    columns = [(np.array(plane(*(point + h * e))) - np.array(plane(*(point - h * e)))) / (2 * h) for e in np.eye(2)]
+    columns = [
+        (np.array(plane(*(point + h * e))) - np.array(plane(*(point - h * e)))) / (2 * h) for e in np.eye(2)
+    ]
     return np.stack(columns, axis=1)
 
 
@@ -52,7 +54,10 @@ def test_points_of_the_sheet_are_shown_and_no_others(c: float, sheet: int) -> No
 def test_the_other_sheet_of_the_cone_is_left_out() -> None:
     system = ModeSystem(1.0, 0.5)
     shown = phase_portrait(balanced_plane(system), (-1, 1), (-1, 1), fixed_points(system, invariant=0.0))
-    assert sorted(zip(shown.points[:, 0], shown.stability, strict=True)) == [(0.0, "half-stable"), (0.5, "stable")]
+    assert sorted(zip(shown.points[:, 0], shown.stability, strict=True)) == [
+        (0.0, "half-stable"),
+        (0.5, "stable"),
+    ]
 
 
 def test_points_outside_the_window_are_left_out() -> None:

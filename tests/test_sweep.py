@@ -37,6 +37,7 @@ SMALL = {
         "ratio": {"uniform": [0.2, 0.9]},
         "online": {"linspace": [0.1, 0.7, 3]},
         "predictor": {"normal": [0, 0.5]},
+        "target": {"loguniform": [0.01, 1]},
         "t_end": 5.0,
     },
 }
@@ -82,7 +83,7 @@ def test_modes_end_where_the_reference_integrator_ends(path):
             cell = data.isel(at).load()
             ls, r = float(cell.lambda_s), float(cell.ratio)
             system = ModeSystem(ls, r * ls)
-            start = system.state(float(cell.online), float(cell.predictor), 0.1)
+            start = system.state(float(cell.online), float(cell.predictor), float(cell.target))
             exact = integrate(start, system, MODE_FIELDS["full"], 5.0, rtol=1e-11, atol=1e-13).final
             ends = [float(cell[f"final_{part}"]) for part in exact._fields]
             # rtol 1e-6 and atol 1e-9 are the sweep's; weights are of size one, and errors stay within 10 times
@@ -215,10 +216,10 @@ def test_without_a_chunk_the_cut_is_measured(path):
 
 def test_a_chunk_is_a_second_of_work_within_its_memory():
     made = design({key: value for key, value in SMALL.items() if key != "chunk"})
-    assert run._chunk_runs(made, 123.4) == 124
-    assert run._chunk_runs(made, 0.01) == 1
-    assert run._chunk_runs(made, 1e12) == run.CHUNK_BYTES // made.bytes_a_run
-    assert run._chunk_runs(design(SMALL), 1e12) == 4
+    assert run._chunk_runs(made, 123.4, 10**6) == 124
+    assert run._chunk_runs(made, 0.01, 10**6) == 1
+    assert run._chunk_runs(made, 1e12, 10**6) == 10**6 // made.bytes_a_run
+    assert run._chunk_runs(design(SMALL), 1e12, 10**6) == 4
 
 
 # -------------------------------------------------------------------------------------------------------- store

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from analysis.sweep import design, load_spec
-from analysis.sweep.spec import KINDS, Draw, uniforms
+from analysis.sweep.spec import BLOCK, KINDS, Draw, drawn
 
 MODES = {"lambda_s": 1.0, "ratio": 0.5, "t_end": 5.0}
 MATRICES = {"kind": "matrices", "settings": {"lambda_s": [1, 1], "lambda_d": [0.5, 0.2]}}
@@ -145,22 +145,6 @@ def test_without_axes_there_is_one_run_or_samples():
     assert design(matrices()).size == 1  # the seed is drawn
 
 
-@given(st.integers(0, 2**63), st.integers(0, 10**15), st.integers(0, 40), st.integers(0, 40))
-def test_a_draw_depends_on_seed_and_run_number_alone(seed, first, before, n):
-    whole = uniforms(seed, "online", first, first + before + n)
-    assert_array_equal(whole[before:], uniforms(seed, "online", first + before, first + before + n))
-    assert np.all((whole >= 0) & (whole < 1))
-
-
-def test_streams_are_uniform_and_do_not_follow_one_another():
-    n = 20_000
-    u = np.array([uniforms(seed, name, 0, n) for seed in (0, 1) for name in ("online", "predictor")])
-    # 1e-4: the chance that a right generator fails here, once for all, as the seeds are fixed
-    assert all(stats.kstest(row, "uniform").pvalue > 1e-4 for row in u)
-    # correlations of independent rows have deviation 1/√n
-    assert np.max(np.abs(np.corrcoef(u) - np.eye(4))) < 4.5 / np.sqrt(n)
-
-
 LAWS = {
     ("uniform", -1.0, 3.0): stats.uniform(-1, 4),
     ("loguniform", 0.01, 10.0): stats.loguniform(0.01, 10),
@@ -169,22 +153,44 @@ LAWS = {
 }
 
 
+@given(
+    st.sampled_from(list(LAWS)),
+    st.integers(0, 2**63),
+    st.integers(0, 10**15),
+    st.integers(0, 2 * BLOCK),
+    st.integers(0, 40),
+)
+def test_a_draw_depends_on_seed_and_run_number_alone(law, seed, first, before, n):
+    whole = drawn(Draw(*law), seed, "online", first, first + before + n)
+    assert_array_equal(whole[before:], drawn(Draw(*law), seed, "online", first + before, first + before + n))
+
+
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law[0])
-def test_draws_invert_their_distribution(law):
-    u = uniforms(0, "online", 0, 2000)
-    values = Draw(*law).at(u)
-    # both are quantiles; SciPy's agree to a few roundings
-    assert_allclose(values, LAWS[law].ppf(u), rtol=1e-13)
+def test_draws_follow_their_law(law):
+    values = drawn(Draw(*law), 0, "online", 5, 50_005)  # three blocks and more
     low, high = Draw(*law).ends
     assert np.all((values >= low) & (values <= high))
+    if law[0] == "integers":
+        seen, counts = np.unique(values, return_counts=True)
+        assert seen.tolist() == list(range(3, 10))
+        p = stats.chisquare(counts).pvalue
+    else:
+        p = stats.kstest(values, LAWS[law].cdf).pvalue
+    assert p > 1e-4  # the chance that right draws fail here, once for all, as the seed is fixed
 
 
-def test_the_ends_of_the_unit_interval_give_finite_draws():
-    ends = np.array([0.0, 1 - 2.0**-53])
-    for law in LAWS:
-        assert np.all(np.isfinite(Draw(*law).at(ends)))
-    assert_array_equal(Draw("integers", 3, 9).at(ends), [3, 9])
+def test_streams_do_not_follow_one_another():
+    n = 40_000
+    law = Draw("uniform", 0, 1)
+    u = np.array([drawn(law, seed, name, 0, n) for seed in (0, 1) for name in ("online", "predictor")])
+    u = np.vstack([u, np.roll(u[0], BLOCK)])  # blocks differ, too
+    # correlations of independent rows have deviation 1/√n
+    assert np.max(np.abs(np.corrcoef(u) - np.eye(5))) < 4.5 / np.sqrt(n)
+
+
+def test_a_normal_draw_may_be_anything_unless_it_has_no_deviation():
     assert Draw("normal", 0, 1).ends == (-np.inf, np.inf)
+    assert Draw("normal", 2, 0).ends == (2, 2)
 
 
 def test_what_is_sent_to_a_worker_is_small_and_whole():

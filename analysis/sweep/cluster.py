@@ -8,7 +8,6 @@ bounds the rate is then the network into one process, hundreds of megabytes a se
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,11 +25,31 @@ def compute(design: Design, bounds: tuple[int, int], expected: Mapping[str, str]
     """Compute one chunk on a worker, which must have the versions of the process that writes."""
     if versions() != expected:
         raise ValueError(f"workers must have the versions {dict(expected)}, got {versions()}")
+    _take_gpu(design)
     return design.compute(bounds)
+
+
+def rate(design: Design) -> float:
+    """Measure how many runs this worker does in a second."""
+    _take_gpu(design)
+    return measured_rate(design)
+
+
+def _take_gpu(design: Design) -> None:
+    """Give each worker of a local cluster, which are numbered, a GPU of its own as far as there are enough."""
+    if design.settings.get("device") != "cuda":
+        return
+    from distributed import get_worker
+    from numba import cuda
+
+    if isinstance(get_worker().name, int) and len(cuda.gpus) > 0:
+        cuda.select_device(get_worker().name % len(cuda.gpus))
 
 
 class Workers:
     """Computes chunks on the workers of a Dask client; what a lost worker had is done again by another."""
+
+    chunk_bytes = 256 * 2**20
 
     def __init__(self, client: Any):
         self._client = client
@@ -42,8 +61,8 @@ class Workers:
 
     def rate(self, design: Design) -> float:
         """Measure how many runs one worker does in a second."""
-        rate: float = self._client.submit(measured_rate, design, pure=False).result()
-        return rate
+        measured: float = self._client.submit(rate, design, pure=False).result()
+        return measured
 
     def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:
         """Compute chunks; two for each worker are on their way at one time, so that none waits for the next."""
@@ -84,7 +103,7 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
     Parameters
     ----------
     workers
-        Processes to start on this machine; they share its cores evenly.
+        Processes to start on this machine.
     scheduler
         Address of a scheduler that runs already; its workers must be able to import this package, and to read
         data and moments of the spec under the same paths.

@@ -5,11 +5,13 @@ A kind is a table entry. Another one, such as training runs, needs an entry in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from dynamics.integrate import Status
 
 Columns = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -99,9 +101,8 @@ class Kind:
     outputs
         (settings, taken) -> outputs by name.
     run
-        (settings, columns, results) -> None: fills the results of one chunk, an array for each output with the runs
-        first, NaN where it holds floats; a function of its arguments alone. Columns hold the parameters, shape
-        (n,) each.
+        (settings, columns, outputs) -> the results of one chunk, an array for each output in their order, the runs
+        first; a function of its arguments alone. Columns hold the parameters, shape (n,) each.
     fingerprint
         settings -> digest of the files that the runs read, so that a sweep is not continued with others; None
         without files.
@@ -111,8 +112,24 @@ class Kind:
     parameters: Callable[[Settings], Mapping[str, Parameter]]
     check: Callable[[Settings, Columns], None]
     outputs: Callable[[Settings, Columns], Mapping[str, Output]]
-    run: Callable[[Settings, Columns, Mapping[str, np.ndarray]], None]
+    run: Callable[[Settings, Columns, Mapping[str, Output]], Columns]
     fingerprint: Callable[[Settings], str | None] = lambda settings: None
+
+
+def empty(outputs: Mapping[str, Output], n: int) -> dict[str, np.ndarray]:
+    """Results of n runs to be filled in: NaN where they hold floats, else 0.
+
+    >>> empty({"drift": Output("float64", "drift", dims=(("component", 2),))}, 1)
+    {'drift': array([[nan, nan]])}
+    """
+    return {
+        name: np.full(
+            (n, *(length for _, length in output.dims)),
+            np.nan if np.dtype(output.dtype).kind == "f" else 0,
+            output.dtype,
+        )
+        for name, output in outputs.items()
+    }
 
 
 def positive(name: str, value: Any) -> float:
@@ -154,10 +171,17 @@ def rates() -> dict[str, Parameter]:
     }
 
 
-def status_output() -> Output:
+def status_output(statuses: Sequence[Status]) -> Output:
     """Status of each run, as numbers with their meanings."""
-    from dynamics.integrate import Status
-
-    words = [str(status) for status in Status]
-    flags = (("flag_values", list(range(len(words)))), ("flag_meanings", " ".join(words)))
+    flags = (
+        ("flag_values", list(range(len(statuses)))),
+        ("flag_meanings", " ".join(map(str, statuses))),
+    )
     return Output("uint8", "why the run ended", attributes=flags)
+
+
+def failed(outputs: Mapping[str, Output], results: Columns) -> int:
+    """Number of runs that diverged or spent their steps."""
+    words = dict(outputs["status"].attributes)["flag_meanings"].split()
+    codes = [code for code, word in enumerate(words) if Status(word).failed]
+    return int(np.count_nonzero(np.isin(results["status"], codes)))

@@ -20,6 +20,7 @@ from analysis.sweep.kinds import (
     Setting,
     Settings,
     count,
+    empty,
     one_of,
     positive,
     rates,
@@ -197,7 +198,7 @@ def _outputs(settings: Settings, taken: Columns) -> Mapping[str, Output]:
         "resonance_error": Output("float64", "distance of P's eigenvalues on W from the spectrum of M (R18)"),
         "drift": Output("float64", "largest departure of C = τo W Wᵀ − τp Pᵀ P from exp(−2ηt) C(0)", "time"),
         "t": Output("float64", "time at the end", "time"),
-        "status": status_output(),
+        "status": status_output(tuple(Status)),
         "n_steps": Output("int32", "accepted steps"),
         "n_field_evaluations": Output("int64", "evaluations of the vector field"),
     }
@@ -228,15 +229,18 @@ def _system(moments: Moments, settings: Settings, row: Mapping[str, Any]) -> Mat
     return MatrixSystem(*pair, **{name: row[name] for name in rates()})
 
 
-def _run(settings: Settings, columns: Columns, results: Mapping[str, np.ndarray]) -> None:
+def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) -> Columns:
     from threadpoolctl import threadpool_limits
 
+    n = len(columns["dim"])
+    results = empty(outputs, n)
     # sums in BLAS depend on its threads; one thread gives a worker the values that a serial run gets
     with threadpool_limits(1):
-        for i in range(len(columns["dim"])):
+        for i in range(n):
             values = _one(settings, {name: column[i].item() for name, column in columns.items()})
             for name, value in values.items():
                 results[name][i : i + 1].reshape(-1)[: np.size(value)] = value
+    return results
 
 
 def _one(settings: Settings, row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from analysis.sweep.kinds import (
     rates,
     status_output,
 )
+from dynamics.ensemble import STATUSES, integrate_ensemble
 from dynamics.mode_fields import MODE_FIELDS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -54,35 +55,35 @@ def _outputs(settings: Settings, taken: Columns) -> Mapping[str, Output]:
         "final_online": Output("float64", "online weight w1 at the end"),
         "final_predictor": Output("float64", "predictor weight w2 at the end"),
         "final_target": Output("float64", "target weight θ at the end"),
-        "t": Output("float64", "time at the end", "time"),
-        "status": status_output(),
-        "n_accepted": Output("int32", "accepted steps"),
-        "n_rejected": Output("int32", "rejected steps"),
-        "drift": Output("float64", "largest departure of c = τo w1² − τp w2² from exp(−2ηt) c(0)", "time"),
+        "t": Output("float64", "time that was integrated to", "time"),
+        "status": status_output(STATUSES),
+        "n_accepted": Output("uint32", "accepted steps"),
+        "n_rejected": Output("uint32", "rejected steps"),
+        "drift": Output("float64", "departure of c = τo w1² − τp w2² from exp(−2ηt) c(0) at the end", "time"),
     }
 
 
-def _run(settings: Settings, columns: Columns, results: Mapping[str, np.ndarray]) -> None:
-    from dynamics.integrate import Status, integrate
-    from dynamics.invariants import balance_drift
-
-    columns = dict(columns)
+def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) -> Columns:
+    given = {name: _one_if_equal(column) for name, column in columns.items()}
     if settings["variant"] == "tied":
-        columns |= {"predictor": columns["online"], "tau_predictor": columns["tau_online"]}
-    if "ratio" in columns:
-        columns["lambda_d"] = columns["ratio"] * columns["lambda_s"]
-    codes = list(Status)
-    for i in range(len(columns["online"])):
-        system = ModeSystem(**{k: float(columns[k][i]) for k in ("lambda_s", "lambda_d", *rates())})
-        start = system.state(*(columns[k][i] for k in ModeState._fields))
-        options = {k: settings[k] for k in ("rtol", "atol", "max_steps")}
-        field = MODE_FIELDS[settings["variant"]]
-        tr = integrate(start, system, field, float(columns["t_end"][i]), **options)
-        f = tr.final
-        row = (f.online[0], f.predictor[0], f.target[0], tr.t, codes.index(tr.status), tr.n_steps)
-        row += (tr.n_rejected, balance_drift(tr.ts, tr.states, system)[0])
-        for result, value in zip(results.values(), row, strict=True):
-            result[i] = value
+        given |= {"predictor": given["online"], "tau_predictor": given["tau_online"]}
+    lambda_s = columns["lambda_s"]
+    lambda_d = columns["lambda_d"] if "lambda_d" in columns else columns["ratio"] * lambda_s
+    ensemble = integrate_ensemble(
+        ModeState(*(given[part] for part in ModeState._fields)),
+        ModeSystem(lambda_s, lambda_d, **{name: given[name] for name in rates()}),
+        MODE_FIELDS[settings["variant"]],
+        given["t_end"],
+        **{name: settings[name] for name in ("rtol", "atol", "max_steps", "device")},
+    )
+    w1, w2, th = ensemble.final
+    found = (w1, w2, th, ensemble.t, ensemble.status, ensemble.n_accepted, ensemble.n_rejected, ensemble.drift)
+    return dict(zip(outputs, found, strict=True))
+
+
+def _one_if_equal(column: np.ndarray) -> np.ndarray | float:
+    """A constant column as one number, which need not be copied for every run."""
+    return float(column[0]) if column.strides == (0,) else column
 
 
 MODES = Kind(

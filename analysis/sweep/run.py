@@ -13,18 +13,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from analysis.sweep.kinds import failed
 from analysis.sweep.spec import Design
 from analysis.sweep.store import Chunks, Store, checked_place, versions
-from dynamics.integrate import Status
 
 SECONDS = 1.0
 """A chunk is at least so much work, by estimate: handing it over and writing it cost milliseconds."""
-CHUNK_BYTES = 256 * 2**20
-"""A chunk takes no more memory than this: three are held, one computed, one waiting, one written."""
 
 _PROBE_SECONDS = 0.05
 _PROBE_RANGES = 16
-_FAILED = [code for code, status in enumerate(Status) if status.failed]
 
 
 Chunked = Generator[tuple[int, dict[str, np.ndarray]], None, None]
@@ -101,6 +98,9 @@ class Plan(NamedTuple):
 class Executor(Protocol):
     """What computes chunks."""
 
+    chunk_bytes: int
+    """A chunk takes no more memory than this, however little work it then is."""
+
     @property
     def n_workers(self) -> int:
         """Number of chunks that are computed at one time."""
@@ -116,6 +116,7 @@ class Serial:
     """Computes chunks in this process, one after another; a chunk may use all cores by itself."""
 
     n_workers = 1
+    chunk_bytes = 64 * 2**20  # memory that has been used is used again, which is faster than new memory
 
     def rate(self, design: Design) -> float:
         """Measure how many runs are done in a second."""
@@ -154,11 +155,11 @@ def _executor(
     return cluster(workers, scheduler, note)
 
 
-def _chunk_runs(design: Design, rate: float) -> int:
-    """Runs in a chunk: those of the spec, or `SECONDS` of work within `CHUNK_BYTES`."""
+def _chunk_runs(design: Design, rate: float, chunk_bytes: int) -> int:
+    """Runs in a chunk: those of the spec, or `SECONDS` of work within `chunk_bytes`."""
     if design.chunk is not None:
         return design.chunk
-    return max(1, min(math.ceil(SECONDS * rate), CHUNK_BYTES // design.bytes_a_run))
+    return max(1, min(math.ceil(SECONDS * rate), chunk_bytes // design.bytes_a_run))
 
 
 def _check_room(path: Path, design: Design, completed: int) -> None:
@@ -210,7 +211,7 @@ def plan(
     with _executor(design, workers, scheduler, lambda text: None) as executor:
         n_workers = executor.n_workers
         rate = executor.rate(design)
-    cut = cut or Chunks.of(design.shape, _chunk_runs(design, rate))
+        cut = cut or Chunks.of(design.shape, _chunk_runs(design, rate, executor.chunk_bytes))
     chunk = math.prod(cut.box)
     return Plan(
         total=design.size,
@@ -272,7 +273,8 @@ def sweep(
     Examples
     --------
     >>> import tempfile
-    >>> from analysis.sweep.spec import design
+    >>> from analysis.sweep.kinds import failed
+from analysis.sweep.spec import design
     >>> spec = {"parameters": {"lambda_s": 1, "ratio": {"values": [0.2, 0.5]}, "t_end": 5}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sweep(design(spec), f"{folder}/s.zarr").completed
@@ -296,15 +298,15 @@ def sweep(
             with _executor(design, workers, scheduler, note) as executor:
                 if store.begun is None:
                     rate = executor.rate(design) if design.chunk is None else math.nan
-                    store.begin(_chunk_runs(design, rate))
+                    store.begin(_chunk_runs(design, rate, executor.chunk_bytes))
                 _fill(store, executor, progress)
-        completed, failed = store.completed, sum(mark.failed for mark in store.marks.values())
+        completed, n_failed = store.completed, sum(mark.failed for mark in store.marks.values())
     seconds = time.perf_counter() - begun
     return Sweep(
         completed=completed,
         total=design.size,
         resumed=resumed,
-        failed=failed,
+        failed=n_failed,
         damaged=len(damaged),
         trajectories_per_second=(completed - resumed) / seconds,
         seconds=seconds,
@@ -323,8 +325,7 @@ def _fill(store: Store, executor: Executor, progress: Callable[[Progress], None]
         for number, values in results:
             if written is not None:
                 written.result()
-            failed = int(np.count_nonzero(np.isin(values["status"], _FAILED)))
-            written = writer.submit(store.write, number, values, failed)
+            written = writer.submit(store.write, number, values, failed(design.outputs, values))
             start, stop = ranges[number]
             completed += stop - start
             if progress is not None:

@@ -26,6 +26,8 @@ KINDS: Mapping[str, Kind] = {"modes": MODES, "matrices": MATRICES}
 """Kinds of run by name."""
 
 LONGEST_AXIS = 10_000_000
+BLOCK = 2**14
+"""Runs that are drawn together: few enough to stay in a cache."""
 _TOP = ("kind", "seed", "samples", "chunk", "settings", "parameters")
 _AXES = ("values", "linspace", "logspace", "range")
 _DISTRIBUTIONS = ("uniform", "loguniform", "normal", "integers")
@@ -84,27 +86,29 @@ class Draw(NamedTuple):
     @property
     def ends(self) -> tuple[float, float]:
         """Least and largest value."""
-        return (-np.inf, np.inf) if self.distribution == "normal" and self.b > 0 else (self.a, self.b)
+        if self.distribution == "normal":
+            return (-np.inf, np.inf) if self.b > 0 else (self.a, self.a)
+        return self.a, self.b
 
-    def at(self, u: np.ndarray) -> np.ndarray:
-        """Values whose cumulative probability is u, shape (n,) in [0, 1)."""
+    def sample(self, generator: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n values with a generator, shape (n,)."""
         a, b = self.a, self.b
         if self.distribution == "uniform":
-            return a + (b - a) * u
+            return a + (b - a) * generator.random(n)
         if self.distribution == "loguniform":
-            return np.exp(np.log(a) + (np.log(b) - np.log(a)) * u)
+            return np.exp(np.log(a) + (np.log(b) - np.log(a)) * generator.random(n))
         if self.distribution == "integers":
-            return a + np.floor((b - a + 1) * u)
-        from scipy.special import ndtri
-
-        return a + b * ndtri(np.maximum(u, 2.0**-54))  # u = 0 stands for the interval [0, 2⁻⁵³)
+            return generator.integers(int(a), int(b), n, endpoint=True).astype(np.float64)
+        return a + b * generator.standard_normal(n)
 
 
-def uniforms(seed: int, name: str, start: int, stop: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) of the runs start, …, stop − 1: a function of seed, name and run number alone.
+def drawn(draw: Draw, seed: int, name: str, start: int, stop: int) -> np.ndarray:
+    """Values drawn for the runs start, …, stop − 1: a function of draw, seed, name and run number alone.
 
     Parameters
     ----------
+    draw
+        The distribution.
     seed
         Seed of the sweep, 0 <= seed < 2⁶⁴.
     name
@@ -114,16 +118,23 @@ def uniforms(seed: int, name: str, start: int, stop: int) -> np.ndarray:
 
     Notes
     -----
-    The counter-based generator Philox gives four numbers a count, so run i has number i mod 4 of count i div 4.
+    Runs k B, …, (k + 1) B − 1 with B = `BLOCK` are drawn together, by the counter-based generator Philox with key
+    (seed, CRC-32 of the name) from count k 2⁶⁴ on; no block draws so many numbers that it reaches the next one.
 
     Examples
     --------
-    >>> bool(uniforms(0, "online", 3, 9)[2] == uniforms(0, "online", 5, 6)[0])
+    >>> law = Draw("normal", 0, 1)
+    >>> bool(drawn(law, 0, "online", 3, 9)[2] == drawn(law, 0, "online", 5, 6)[0])
     True
     """
-    count, skipped = divmod(start, 4)
-    philox = np.random.Philox(key=np.array([seed, zlib.crc32(name.encode())], np.uint64), counter=count)
-    return np.random.Generator(philox).random(skipped + stop - start)[skipped:]
+    values = np.empty(stop - start)
+    key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
+    for block in range(start // BLOCK, -(-stop // BLOCK)):
+        sample = draw.sample(np.random.Generator(np.random.Philox(key=key, counter=block << 64)), BLOCK)
+        first = block * BLOCK
+        low, high = max(start, first), min(stop, first + BLOCK)
+        values[low - start : high - start] = sample[low - first : high - first]
+    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,21 +232,17 @@ class Design:
                 stride //= len(item.values)
                 columns[name] = item.values[run // stride % len(item.values)]
             else:
-                columns[name] = item.at(uniforms(self.seed, name, start, stop))
+                columns[name] = drawn(item, self.seed, name, start, stop)
         return columns
 
     def compute(self, *ranges: tuple[int, int]) -> dict[str, np.ndarray]:
         """Run everything in some ranges of run numbers, and return what is drawn and what results, runs first."""
         parts = [self.columns(start, stop) for start, stop in ranges]
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        n = sum(stop - start for start, stop in ranges)
-        results = {}
-        for name, output in self.outputs.items():
-            empty = np.nan if np.dtype(output.dtype).kind == "f" else 0
-            results[name] = np.full((n, *(length for _, length in output.dims)), empty, output.dtype)
-        KINDS[self.kind].run(self.settings, columns, results)
-        drawn = {name: columns[name].astype(self.column_dtype(name), copy=False) for name in self.draws}
-        return drawn | results
+        columns = parts[0]
+        if len(parts) > 1:
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in columns}
+        own = {name: columns[name].astype(self.column_dtype(name), copy=False) for name in self.draws}
+        return own | dict(KINDS[self.kind].run(self.settings, columns, self.outputs))
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Augmentations:
 
 def compute_augmentations(
     *,
-    data: str = "digits",
+    source: str = "digits",
     compare: tuple[str, ...] = (
         "shift:1+noise:0.3",
         "crop:0.6",
@@ -73,7 +73,7 @@ def compute_augmentations(
 
     Parameters
     ----------
-    data
+    source
         Source of images.
     compare
         Chains of augmentations, those of one chain joined by "+"; the first is shown in images.
@@ -94,9 +94,11 @@ def compute_augmentations(
     array([[0., 0.]])
     """
     parameters = dict(locals())
-    images = load(data).images
+    images = load(source).images
     if images.ndim != 4:
-        raise ValueError(f"`data` must be images, (N, h, w) or (N, h, w, c), got samples of shape {images.shape[1:]}")
+        raise ValueError(
+            f"`source` must be images, (N, h, w) or (N, h, w, c), got samples of shape {images.shape[1:]}"
+        )
     if not compare:
         raise ValueError("`compare` must name at least one augmentation, got none")
     ratios, comparisons = [], []
@@ -126,8 +128,11 @@ def figure_augmentations(found: Augmentations) -> Figure:
 
 def _figure(found: Augmentations) -> Figure:
     narrow, names = is_narrow(), found.parameters["compare"]
-    figure = sheet("BYOL learns what augmentation leaves alone, SimCLR what varies most", 7.2 if narrow else 5.0)
-    above, below = figure.subfigures(2, 1, height_ratios=(3.2, 1) if narrow else (1.3, 1))
+    figure = sheet(
+        "BYOL learns what augmentation leaves alone, SimCLR what varies most", 7.2 if narrow else 5.0
+    )
+    grid = figure.add_gridspec(2, 1, height_ratios=(3.2, 1) if narrow else (1.3, 1))
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     left, right = above.subplots(*((2, 1) if narrow else (1, 2)))
     colours = list(islice(cycle(CATEGORIES), len(names)))
     left.set_title("Eigenvalues of $M$ under each augmentation")
@@ -144,12 +149,12 @@ def _figure(found: Augmentations) -> Figure:
         fontweight="normal",
     )
     k = len(found.byol)
-    grid = below.subplots(2, k, squeeze=False)
+    panels = below.subplots(2, k, squeeze=False)
     rows = (
         ("BYOL", found.byol, [f"$r = {ratio:.2f}$" for ratio in found.byol_ratios]),
         ("SimCLR", found.contrastive, [f"{share:.0%}" for share in found.contrastive_shares]),
     )
-    for axes, (name, images, titles) in zip(grid, rows, strict=True):
+    for axes, (name, images, titles) in zip(panels, rows, strict=True):
         for ax, image, title in zip(axes, images, titles, strict=True):
             draw_filter(ax, image)
             ax.set_title(title, loc="center", fontsize="small", pad=3)
@@ -162,7 +167,9 @@ def caption_augmentations(found: Augmentations) -> str:
     names = found.parameters["compare"]
     open_ended = [name for name, angles in zip(names, found.angles, strict=True) if np.any(np.isnan(angles))]
     without = (
-        f"; none for {', '.join(open_ended)}, where equal ratios leave open what BYOL learns" if open_ended else ""
+        f"; none for {', '.join(open_ended)}, where equal ratios leave open what BYOL learns"
+        if open_ended
+        else ""
     )
     return (
         f"What augmentations let a linear encoder learn; {described(found.parameters)}. Top left: eigenvalues r of"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,7 +21,9 @@ from dynamics.invariants import eigenvalue_floor
 from dynamics.moments import Moments
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem
+from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels
+from figures.pages.legends import legend_below
 from figures.panels import simulation as run_panels
 from figures.panels import spectra
 from figures.panels.scales import scale_log, scale_time
@@ -39,7 +42,7 @@ class Spectrum:
 
     Parameters
     ----------
-    data, augment, dim, init_online, init_predictor, noise, seed
+    parameters
         As given.
     t, natural
         Times (T,) of the run on data, and its natural time.
@@ -54,13 +57,7 @@ class Spectrum:
         The isotropic run: times (S,), ‖[F, P]‖ and R19's two bounds (S,), and the least eigenvalue λ0 of K.
     """
 
-    data: str
-    augment: tuple[str, ...]
-    dim: int
-    init_online: float
-    init_predictor: float
-    noise: float
-    seed: int
+    parameters: dict[str, Any]
     t: np.ndarray
     natural: float
     predictor_eigenvalues: np.ndarray
@@ -78,7 +75,7 @@ class Spectrum:
 
 def compute_spectrum(
     *,
-    data: str = "digits",
+    source: str = "digits",
     augment: tuple[str, ...] = ("shift:1", "noise:0.3"),
     dim: int = 8,
     init_online: float = 0.3,
@@ -90,7 +87,7 @@ def compute_spectrum(
 
     Parameters
     ----------
-    data, augment
+    source, augment
         Source of the samples, and the chain of augmentations that makes a view.
     dim
         n2, number of features, >= 1.
@@ -106,11 +103,10 @@ def compute_spectrum(
     ValueError
         A parameter is out of range.
     """
+    parameters = dict(locals())
     if not 0 <= noise < np.inf:
         raise ValueError(f"`noise` must be finite and >= 0, got {noise}")
-    moments = Moments.from_data(
-        load(data).images, [parse(spec, seed=seed) for spec in augment], seed=seed
-    )
+    moments = Moments.from_data(load(source).images, [parse(spec, seed=seed) for spec in augment], seed=seed)
     system = MatrixSystem(moments.sigma_s, moments.sigma_d)
     start = random_state(
         moments.n1,
@@ -132,13 +128,7 @@ def compute_spectrum(
     ts = np.linspace(0.0, 12.0, _STEPS)
     alignment = align(integrate(begin, model, field, ts=ts), model, field)
     return Spectrum(
-        data=data,
-        augment=tuple(augment),
-        dim=dim,
-        init_online=init_online,
-        init_predictor=init_predictor,
-        noise=noise,
-        seed=seed,
+        parameters=parameters,
         t=trajectory.ts,
         natural=natural_time(system),
         predictor_eigenvalues=paths.real,
@@ -163,12 +153,12 @@ def figure_spectrum(spectrum: Spectrum) -> Figure:
 
 def _figure(spectrum: Spectrum) -> Figure:
     n_learned = int(np.sum(spectrum.fates == Fate.LEARNED))
-    headline = f"{n_learned} of {spectrum.dim} predictor eigenvalues climb to the top of M's spectrum"
-    figure, (left, middle, right) = panels(headline, 3, columns=3, aspect=0.8 if is_narrow() else 1.05)
+    headline = f"{n_learned} of {len(spectrum.fates)} predictor eigenvalues climb to the top of M's spectrum"
+    figure, (left, middle, right) = panels(headline, 3, columns=3, aspect=0.95 if is_narrow() else 1.25)
 
     left.set_title("Predictor: eigenvalues of $P$")
     scale_time(left, spectrum.t, spectrum.natural)
-    run_panels.draw_spectrum(left, spectrum.ratios, spectrum.dim)
+    run_panels.draw_spectrum(left, spectrum.ratios, len(spectrum.fates))
     run_panels.draw_paths(left, spectrum.t, spectrum.predictor_eigenvalues, spectrum.fates)
     strip = left.inset_axes((1.0, 0.0, 0.36, 1.0), ylim=left.get_ylim())
     ends = spectrum.predictor_eigenvalues[-1]
@@ -193,7 +183,7 @@ def _figure(spectrum: Spectrum) -> Figure:
         Line2D([], [], color=theme().ink, linewidth=0.7, linestyle=DASHED, label="floor (R8)"),
         Line2D([], [], color=theme().muted, linewidth=1.3, linestyle=DASHED, label="bounds (R19)"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2 if is_narrow() else len(handles))
+    legend_below(figure, handles)
     return figure
 
 
@@ -202,14 +192,13 @@ def caption_spectrum(spectrum: Spectrum) -> str:
     learned, n_floors = spectrum.fates == Fate.LEARNED, spectrum.floors.shape[1]
     values = ", ".join(f"{ratio:.3f}" for ratio in spectrum.ratios[spectrum.modes[learned]])
     return (
-        f"Predictor and encoder of the full flow on {spectrum.data} with augmentations"
-        f" {', '.join(spectrum.augment) or 'none'}; n2 = {spectrum.dim}, √n1 W ~ {spectrum.init_online:g} N(0, 1),"
-        f" P ~ {spectrum.init_predictor:g} N(0, 1), Θ = W, all τ = 1, η = 0, seed {spectrum.seed}. Left: real parts"
-        f" of P's eigenvalues over time; {np.sum(learned)} of {spectrum.dim} come to eigenvalues of M = Σd Σs⁻¹"
-        f" ({values}; R18), whose spectrum is drawn as horizontal lines. Middle: singular values of W, of which R8"
-        f" keeps the largest {n_floors} above the dashed floors. Right: alignment in the isotropic model Σd = I,"
-        f" Σs = (1 + σ²) I with σ = {spectrum.noise:g}, Θ = {_EMA:g} W and a symmetric predictor: the commutator of"
-        " F = W Σs Wᵀ and P stays beneath both bounds of R19, exp(−2 ∫ λmin(K) dt) and, above it,"
+        f"The full flow on data from √n1 W ~ init online N(0, 1), P ~ init predictor N(0, 1), Θ = W;"
+        f" {described(spectrum.parameters)}, all τ = 1, η = 0. Left: real parts of P's eigenvalues over time;"
+        f" {np.sum(learned)} of {learned.size} come to eigenvalues of M = Σd Σs⁻¹ ({values}; R18), whose spectrum is"
+        f" drawn as horizontal lines. Middle: singular values of W, of which R8 keeps the largest {n_floors} above the"
+        " dashed floors. Right: alignment in the isotropic model Σd = I, Σs = (1 + σ²) I with σ ="
+        f" {spectrum.parameters['noise']:g}, n1 = n2 = {_FEATURES}, Θ = {_EMA:g} W and a symmetric predictor: the"
+        " commutator of F = W Σs Wᵀ and P stays beneath both bounds of R19, exp(−2 ∫ λmin(K) dt) and, above it,"
         f" e^(−2 λ0 t) with λ0 = {spectrum.lambda_0:.3g}."
     )
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from dynamics.exact import escape_time, no_ema_solution
 from dynamics.integrate import integrate
 from dynamics.mode_fields import full_mode_field
 from dynamics.system import ModeSystem
+from figures.pages.captions import described
 from figures.pages.layout import is_narrow, sheet
 from figures.panels import growth
 from figures.panels.palette import shades
 from figures.registry import Page
-from figures.style import DASHED, style, theme
+from figures.style import style
 
 _FRACTION = 0.5  # of its ratio at which a mode counts as escaped
 _SAMPLES = 601
@@ -28,8 +29,10 @@ class Stepwise:
 
     Parameters
     ----------
-    lambda_s, lambda_d, tau, tau_target, start
-        λs, λd (n,), τo = τp = τ, τt, and w = w1 = w2 = θ at the start, the same for all modes.
+    parameters
+        As given, λd descending.
+    ratios
+        Where each predictor comes to rest, r = λd/λs, shape (n,).
     ts, exact, integrated
         Times (T,); w2 without EMA in closed form and with EMA by integration, shape (T, n).
     escape
@@ -38,11 +41,8 @@ class Stepwise:
         Starts (S,), their escape times (S, n), and τ/(λd w), which they approach for small starts.
     """
 
-    lambda_s: float
-    lambda_d: np.ndarray
-    tau: float
-    tau_target: float
-    start: float
+    parameters: dict[str, Any]
+    ratios: np.ndarray
     ts: np.ndarray
     exact: np.ndarray
     integrated: np.ndarray
@@ -50,11 +50,6 @@ class Stepwise:
     starts: np.ndarray
     escapes: np.ndarray
     limits: np.ndarray
-
-    @property
-    def ratios(self) -> np.ndarray:
-        """Where each predictor comes to rest, r = λd/λs."""
-        return self.lambda_d / self.lambda_s
 
 
 def compute_modes(
@@ -70,7 +65,7 @@ def compute_modes(
     Parameters
     ----------
     lambda_d
-        λd of each mode, > 0; drawn in descending order.
+        λd of each mode, > 0.
     lambda_s
         λs of all modes, > 0.
     tau, tau_target
@@ -86,11 +81,14 @@ def compute_modes(
     Examples
     --------
     >>> compute_modes(lambda_d=(0.5,), start=0.001).escape.round(1)
-    array([2016.8])
+    array([2012.4])
     """
-    descending = np.sort(np.atleast_1d(np.asarray(lambda_d, dtype=float)))[::-1]
-    rates = {"tau_online": tau, "tau_predictor": tau, "tau_target": tau_target}
-    system = ModeSystem(np.full(descending.shape, lambda_s), descending, **rates)
+    values = np.sort(lambda_d)[::-1]
+    parameters = {**locals(), "lambda_d": tuple(values.tolist())}
+    del parameters["values"]
+    system = ModeSystem(
+        np.full(values.shape, lambda_s), values, tau_online=tau, tau_predictor=tau, tau_target=tau_target
+    )
     escape = escape_time(start, system, fraction=_FRACTION)
     if np.any(escape <= 0):
         raise ValueError(
@@ -100,18 +98,15 @@ def compute_modes(
     state = system.state(start, start, start)
     starts = np.geomspace(start / 100, np.min(system.ratio) / 4, 61)
     return Stepwise(
-        lambda_s=float(lambda_s),
-        lambda_d=descending,
-        tau=float(tau),
-        tau_target=float(tau_target),
-        start=float(start),
+        parameters=parameters,
+        ratios=system.ratio,
         ts=ts,
         exact=no_ema_solution(ts, state, system).predictor,
         integrated=integrate(state, system, full_mode_field, ts=ts).states.predictor,
         escape=escape,
         starts=starts,
         escapes=np.stack([escape_time(w, system, fraction=_FRACTION) for w in starts]),
-        limits=tau / np.outer(starts, descending),
+        limits=tau / np.outer(starts, values),
     )
 
 
@@ -122,53 +117,57 @@ def figure_modes(modes: Stepwise) -> Figure:
 
 
 def _figure(modes: Stepwise) -> Figure:
-    colours = shades(len(modes.lambda_d))
-    narrow = is_narrow()
-    figure = sheet("Learning in steps: the larger λd, the sooner a mode leaves the origin", 5.4 if narrow else 3.1)
+    colours, narrow = shades(len(modes.ratios)), is_narrow()
+    headline = "Learning in steps: the larger λd, the sooner a mode leaves the origin"
+    figure = sheet(headline, 5.6 if narrow else 3.1)
     if narrow:
         left, steps, right = figure.subplots(3, 1, height_ratios=(2.2, 0.9, 2.2))
         steps.sharex(left)
     else:
-        columns = figure.subfigures(1, 2, width_ratios=(1.45, 1))
-        left, steps = columns[0].subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
-        right = columns[1].subplots()
+        grid = figure.add_gridspec(1, 2, width_ratios=(1.45, 1))
+        left, steps = figure.add_subfigure(grid[0]).subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+        right = figure.add_subfigure(grid[1]).subplots()
 
-    growth.draw_faster_clock(left, modes.ts, modes.integrated)
+    growth.draw_comparison(left, modes.ts, modes.integrated)
     growth.draw_growth(left, modes.ts, modes.exact, colours)
     growth.draw_escapes(left, modes.escape, _FRACTION * modes.ratios, colours)
-    for ratio, colour in zip(modes.ratios, colours, strict=True):
-        left.annotate(
-            f"$r = {ratio:.3g}$", (1.0, ratio), (3, 0), xycoords=left.get_yaxis_transform(),
-            textcoords="offset points", va="center", color=colour, annotation_clip=False,
-        )  # fmt: skip
+    growth.draw_ratios_beside(left, modes.ratios, colours)
     left.set_xscale("log")
     left.set_xlim(modes.ts[1], modes.ts[-1])
     left.set_ylim(0, 1.08 * modes.ratios[0])
     left.set_ylabel("predictor $w_2$")
     left.tick_params(labelbottom=False)
-    left.legend(
-        handles=[
-            Line2D([], [], color=theme().ink, label="exact, no EMA"),
-            Line2D([], [], color=theme().muted, linewidth=0.8, linestyle=DASHED, label=f"EMA, $\\tau_t = {modes.tau_target:g}$"),
-            Line2D([], [], color=theme().ink, linestyle="none", marker="o", markersize=4.5, label="escape time (R14)"),
-        ],
-        loc="upper left",
-    )
+    left.legend(handles=growth.growth_handles(modes.parameters["tau_target"]), loc="upper left")
+
     growth.draw_staircase(steps, modes.ts, np.sum(modes.exact / modes.ratios, axis=1))
-    steps.set_ylabel(r"$\sum_k w_2/r$")
+    steps.set_ylabel(r"$\Sigma\; w_2/r$")
     steps.set_xlabel("time $t$")
 
     growth.draw_power_law(right, modes.starts, modes.escapes, modes.limits, colours)
-    right.scatter(np.full(len(colours), modes.start), modes.escape, c=colours, s=20, zorder=3)
-    right.set_xlabel("start $w_1 = w_2 = \\theta$")
-    right.set_ylabel("escape time")
+    growth.draw_marks(right, modes.parameters["start"], modes.escape, colours)
     right.set_title(r"Small starts wait $\tau/(\lambda_d w)$ (dashed)")
+    right.set_xlabel("start $w$")
+    right.set_ylabel("escape time")
     return figure
 
 
-def _caption(modes: Stepwise) -> str:
-    return ""
+def caption_modes(modes: Stepwise) -> str:
+    """Say what was solved and when the modes escape."""
+    times = ", ".join(f"{t:.4g}" for t in modes.escape)
+    return (
+        f"Tied modes, w1 = w2 = θ = w at the start; {described(modes.parameters)}. Left: predictor weights over time,"
+        " in closed form without EMA (R14, solid) and by integration with EMA (dashed); dots are R14's escape times"
+        f" to half of r, {times}. Beneath: the sum of w2/r, in which every step is one mode learned. Right: escape"
+        " time over the start; at small starts it is τ/(λd w), where a saddle would let go after a time that grows as"
+        " ln(1/w) only."
+    )
 
 
-MODES = Page("modes", "Stepwise learning: modes leave the origin in turn", compute_modes, figure_modes, _caption)
+MODES = Page(
+    "modes",
+    "Stepwise learning: modes of different λd leave the origin in turn",
+    compute_modes,
+    figure_modes,
+    caption_modes,
+)
 """Stepwise learning."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.intertwiners import LARGEST_KRONECKER
 from analysis.network_fixed_points import polish
 from analysis.results.moments import sylvester_operator
-from analysis.sylvester import LARGEST_KRONECKER, ratio_matrix, sylvester_solutions
+from analysis.sylvester import ratio_matrix, sylvester_solutions
 from dynamics.augment import parse
 from dynamics.datasets import load
 from dynamics.fields import full_field
@@ -63,7 +64,7 @@ class Resonance:
 
 def compute_sylvester(
     *,
-    data: str = "digits",
+    source: str = "digits",
     augment: tuple[str, ...] = ("shift:1", "noise:0.3"),
     dim: int = 8,
     init_online: float = 0.3,
@@ -74,7 +75,7 @@ def compute_sylvester(
 
     Parameters
     ----------
-    data, augment
+    source, augment
         Source of the samples, and the chain of augmentations that makes a view.
     dim
         n2, number of features, >= 1; n1 n2 at most 1024.
@@ -90,7 +91,7 @@ def compute_sylvester(
     """
     parameters = dict(locals())
     chain = [parse(spec, seed=seed) for spec in augment]
-    moments = Moments.from_data(load(data).images, chain, seed=seed)
+    moments = Moments.from_data(load(source).images, chain, seed=seed)
     if dim * moments.n1 > LARGEST_KRONECKER:
         raise ValueError(
             f"n1·`dim` must be at most {LARGEST_KRONECKER} to write the operator out, got {moments.n1}·{dim}"
@@ -134,7 +135,9 @@ def figure_sylvester(found: Resonance) -> Figure:
     """Spectra of P and M in the plane before and after learning, and singular values of the operator."""
     with style():
         n2, n = found.learned.size, found.learned_nullity
-        headline = f"Learning tunes {n} of {n2} predictor eigenvalues to M; a random predictor holds no encoder"
+        headline = (
+            f"Learning tunes {n} of {n2} predictor eigenvalues to M; a random predictor holds no encoder"
+        )
         if found.start_nullity:
             headline = f"Learning tunes {n} of {n2} predictor eigenvalues to M"
         figure, (before, after, right) = panels(headline, 3, columns=3, aspect=0.75 if is_narrow() else 1.0)

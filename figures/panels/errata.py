@@ -43,7 +43,7 @@ def claim_handles() -> list[Line2D]:
         Line2D([], [], **_measured(), label=_MEASURED),
         Line2D([], [], **_claimed(), label=_CLAIMED),
         *(Line2D([], [], color=theme().fates[fate], label=fate) for fate in ("learned", "collapsed")),
-        *stability_handles(("stable", "half-stable")),
+        *stability_handles(("half-stable",)),
     ]
 
 
@@ -110,9 +110,12 @@ def draw_amplitude_stability(ax: Axes, found: AmplitudeStability) -> Axes:
     ax.axhspan(0, top, color=mixed(theme().stability["unstable"], 0.18), linewidth=0)
     ax.axhspan(bottom, 0, color=mixed(theme().stability["stable"], 0.12), linewidth=0)
     ax.plot(found.amplitudes, found.leading, color=theme().ink)
-    ax.vlines(found.border, bottom, 0, colors=theme().ink, linewidth=0.7, linestyle=(0, (1, 1.5)))
+    ax.vlines(found.border, 0, top, colors=theme().ink, linewidth=0.7, linestyle=(0, (1, 1.5)))
     at_balance = np.interp(found.balanced, found.amplitudes, found.leading)
     ax.plot(found.balanced, at_balance, **mark("stable"), zorder=3)
+    ax.annotate(
+        "balanced", (found.balanced, at_balance), (-6, -1), textcoords="offset points", ha="right", va="top"
+    )
     ax.set_xlim(found.amplitudes[0], found.amplitudes[-1])
     ax.set_ylim(bottom, top)
     ax.set_xlabel("amplitude $w$ of the first row")

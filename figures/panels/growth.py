@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 
 def draw_growth(ax: Axes, ts: np.ndarray, values: np.ndarray, colours: Sequence[str]) -> Axes:
@@ -20,9 +21,48 @@ def draw_growth(ax: Axes, ts: np.ndarray, values: np.ndarray, colours: Sequence[
     return ax
 
 
-def draw_faster_clock(ax: Axes, ts: np.ndarray, values: np.ndarray) -> Axes:
-    """Columns of `values`, shape (T, n), over time as thin dashed lines beneath others, for comparison."""
-    ax.plot(ts, values, color=theme().muted, linewidth=0.8, linestyle=DASHED, zorder=1.5)
+def draw_comparison(ax: Axes, ts: np.ndarray, values: np.ndarray) -> Axes:
+    """Columns of `values`, shape (T, n), over time as thin dashed lines beneath others."""
+    ax.plot(ts, values, **_beneath(), zorder=1.5)
+    return ax
+
+
+def _beneath() -> dict[str, Any]:
+    return {"color": theme().muted, "linewidth": 0.8, "linestyle": DASHED}
+
+
+def growth_handles(tau_target: float) -> list[Line2D]:
+    """Legend entries of growth, its comparison with EMA, and escape times."""
+    from matplotlib.lines import Line2D
+
+    ink = theme().ink
+    return [
+        Line2D([], [], color=ink, label="exact, no EMA"),
+        Line2D([], [], **_beneath(), label=f"EMA, $\\tau_t = {tau_target:g}$"),
+        Line2D([], [], color=ink, linestyle="none", marker="o", markersize=4.5, label="escape (R14)"),
+    ]
+
+
+def draw_ratios_beside(ax: Axes, ratios: np.ndarray, colours: Sequence[str]) -> Axes:
+    """Ratios, shape (n,), written to the right of the panel at their height."""
+    for ratio, colour in zip(ratios, colours, strict=True):
+        ax.annotate(
+            f"$r = {ratio:.3g}$",
+            (1.0, ratio),
+            (3, 0),
+            xycoords=ax.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            annotation_clip=False,
+        )
+    return ax
+
+
+def draw_marks(ax: Axes, x: float, values: np.ndarray, colours: Sequence[str]) -> Axes:
+    """Dots at one place, shape (n,), each in its colour."""
+    for value, colour in zip(values, colours, strict=True):
+        ax.plot(x, value, "o", color=colour, markersize=4.5, zorder=3)
     return ax
 
 

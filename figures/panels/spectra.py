@@ -64,7 +64,9 @@ def draw_plane(ax: Axes, eigenvalues: np.ndarray, shared: np.ndarray, ratios: np
         (shared, theme().fates["learned"], "of $P$, shared with $M$"),
         (~shared, theme().ink, "of $P$ alone"),
     ):
-        ax.plot(eigenvalues.real[which], eigenvalues.imag[which], "o", color=colour, markersize=4.5, label=label)
+        ax.plot(
+            eigenvalues.real[which], eigenvalues.imag[which], "o", color=colour, markersize=4.5, label=label
+        )
     ax.set_xlabel("real part")
     return ax
 

@@ -1,0 +1,287 @@
+"""Ensembles: millions of independent one-mode trajectories, integrated by compiled code on all cores or on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Timer
+from typing import Any
+
+import numpy as np
+
+from dynamics.fields import VectorField
+from dynamics.integrate import Status
+from dynamics.invariants import BALANCED_MODE_VARIANTS
+from dynamics.mode_fields import MODE_FIELDS
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+
+STATUSES = (Status.STEADY, Status.END_TIME, Status.DIVERGED, Status.MAX_STEPS)
+"""What the numbers in `Ensemble.status` stand for, by index."""
+DEVICES = ("auto", "cpu", "cuda")
+
+_SAFETY = 0.5  # local over asked tolerance: the global error stays near what was asked, as for `integrate`
+_CHUNK = (
+    8192  # trajectories that a thread takes at once: milliseconds of work, lost lanes at its end negligible
+)
+_THREADS_A_BLOCK = 128
+_SILENCE = 1.0  # seconds: code from the cache on disk is loaded in less, compiling takes more
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Ends of N trajectories.
+
+    Parameters
+    ----------
+    final
+        w1, w2 and θ at `t_end`, each of shape (N,); where the run failed, at `t`.
+    t
+        Time that was integrated to, shape (N,). A steady trajectory was seen at this time to be at rest at
+        `t_end`, in the fixed point that `final` holds.
+    status
+        Index into `STATUSES`, shape (N,), uint8.
+    n_accepted, n_rejected
+        Steps, shape (N,), uint32.
+    drift
+        |c(t) − e^{−2ηt} c(0)| of the invariant c = τo w1² − τp w2² (R2), shape (N,); NaN for variants that do not
+        conserve it.
+    saved
+        States at the times `save_at`, each part of shape (K, N); NaN after a failure and after `t_end`. None
+        if not asked for.
+    """
+
+    final: ModeState
+    t: np.ndarray
+    status: np.ndarray
+    n_accepted: np.ndarray
+    n_rejected: np.ndarray
+    drift: np.ndarray
+    saved: ModeState | None
+
+    def ended(self, status: Status) -> np.ndarray:
+        """Which trajectories ended with this status, shape (N,)."""
+        return self.status == STATUSES.index(status) if status in STATUSES else np.zeros(self.t.shape, bool)
+
+
+def integrate_ensemble(
+    start: ModeState,
+    system: ModeSystem,
+    vector_field: VectorField,
+    t_end: Any,
+    *,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    save_at: Any = None,
+    max_steps: int = 100_000,
+    dtype: Any = np.float64,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Ensemble:
+    """Integrate N independent one-mode trajectories, each with its own eigenvalues, rates, start and span.
+
+    Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
+    end time or until it is certain to be at rest by then: two Newton steps reach a fixed point on its leaf within a
+    twentieth of the tolerance, and the linearised flow shrinks the way there to less than that in the time left.
+
+    Parameters
+    ----------
+    start
+        w1, w2 and θ, each of shape (N,) or one number for all; N is the number of modes of the system.
+    system
+        λs and λd of shape (N,); τo, τp, τt and η one number for all or shape (N,).
+    vector_field
+        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+    t_end
+        End time > 0, one for all or shape (N,); infinite to run until rest.
+    rtol, atol
+        Relative and absolute tolerance. The error of the end is of the size of rtol·|state| + atol, as long as the
+        trajectory itself does not amplify errors.
+    save_at
+        Increasing times >= 0, shape (K,), at which all states are kept.
+    max_steps
+        Budget of tried steps of one trajectory, >= 1.
+    dtype
+        float64, or float32: half the memory and more than half the time again, for rtol >= 50 machine epsilons.
+    device
+        "cpu"; "cuda", one thread of the GPU a trajectory; "auto", a GPU if there is one.
+    threads
+        CPU threads; all cores that this process may use if left out.
+    progress
+        Called as progress(trajectories done, N) after every chunk.
+    notice
+        Called with a sentence when code has to be compiled first, which takes seconds; later processes load it
+        from Numba's cache on disk.
+
+    Returns
+    -------
+    Ensemble
+        A trajectory that grew without bound or spent its steps has a status that says so, and its last state.
+
+    Raises
+    ------
+    ValueError
+        Nonsense in an argument, a start for which the variant is not defined, a variant that is not compiled.
+    RuntimeError
+        CUDA was asked for and is not there.
+
+    Notes
+    -----
+    Results do not depend on the number of threads, nor on which trajectories are integrated together. Memory
+    beside arguments and results is bounded: about a hundred bytes a trajectory in all.
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> system = ModeSystem([1.0, 1.0], [0.5, 0.5])
+    >>> ensemble = integrate_ensemble(system.state(0.1, [0.1, 0.6]), system, full_mode_field, 200.0, device="cpu")
+    >>> ensemble.final.predictor.round(6)
+    array([0.5      , 0.5916080])
+    """
+    real = np.dtype(dtype)
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"`dtype` must be float32 or float64, got {real}")
+    if device not in DEVICES:
+        raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}")
+    finest = 50 * float(np.finfo(real).eps)
+    if not (np.isfinite(rtol) and rtol >= finest):
+        raise ValueError(f"`rtol` must be finite and >= {finest:.2g} in {real}, got {rtol}")
+    if not (np.isfinite(atol) and atol > 0):
+        raise ValueError(f"`atol` must be finite and > 0, got {atol}")
+    for name, value in (("max_steps", max_steps), ("threads", 1 if threads is None else threads)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be >= 1, got {value}")
+    if MODE_FIELDS.get(vector_field.name) is not vector_field:
+        raise ValueError(
+            f"`vector_field` must be one of MODE_FIELDS, {', '.join(MODE_FIELDS)}: others are not compiled,"
+            f" got {vector_field.name}"
+        )
+    n = system.n_modes
+    ends = np.asarray(t_end, dtype=np.float64)
+    if ends.shape not in ((), (n,)) or not np.all(ends > 0):
+        raise ValueError(f"`t_end` must be > 0, one number or one for each of {n}, got {t_end}")
+    times = None if save_at is None else _checked_times(save_at)
+    state = system.state(*start)
+    vector_field.require(state, system)
+    rates = (system.tau_online, system.tau_predictor, system.tau_target, system.weight_decay)
+    given = tuple(
+        np.broadcast_to(np.asarray(values, dtype=real), (n,))
+        for values in (system.lambda_s, system.lambda_d, *rates, *state, ends)
+    )
+    local = _SAFETY * rtol
+    control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, local**0.5))
+    found = tuple(np.empty(n, real) for _ in range(5))
+    status, counts = np.empty(n, np.uint8), (np.empty(n, np.uint32), np.empty(n, np.uint32))
+    # a kernel that saves nothing does not touch these
+    saved = tuple(np.full((0 if times is None else times.size, n), np.nan, real) for _ in range(3))
+    kept_times = np.empty(0, real) if times is None else times.astype(real)
+    arguments = (given, control, int(max_steps), found, status, counts, kept_times, saved)
+    kind = list(MODE_FIELDS).index(vector_field.name)
+    if device == "cuda" or (device == "auto" and _cuda_available()):
+        _run_on_cuda(kind, real.name, arguments, notice)
+        if progress is not None:
+            progress(n, n)
+    else:
+        _run_on_cpu(kind, real.name, arguments, n, threads, progress, notice)
+    w1, w2, th, t, drift = found
+    if vector_field.name not in BALANCED_MODE_VARIANTS:
+        drift.fill(np.nan)
+    states = None if times is None else ModeState(*saved)
+    return Ensemble(ModeState(w1, w2, th), t, status, *counts, drift, states)
+
+
+def _checked_times(save_at: Any) -> np.ndarray:
+    times = np.asarray(save_at, dtype=np.float64)
+    proper = times.ndim == 1 and times.size > 0 and np.all(np.isfinite(times)) and np.all(times >= 0)
+    if not proper or np.any(np.diff(times) <= 0):
+        raise ValueError(f"`save_at` must be one or more increasing finite times >= 0, got {save_at}")
+    return times
+
+
+@contextmanager
+def _announced(notice: Callable[[str], None] | None) -> Iterator[None]:
+    """Say that code is being compiled if the block takes long enough for people to wonder."""
+    if notice is None:
+        yield
+        return
+    timer = Timer(
+        _SILENCE, notice, ["compiling the ensemble integrator for this machine, once for each variant"]
+    )
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_on_cpu(
+    kind: int,
+    dtype: str,
+    arguments: tuple[Any, ...],
+    n: int,
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+    notice: Callable[[str], None] | None,
+) -> None:
+    from dynamics.ensemble_kernels import lane_kernel
+
+    with _announced(notice):
+        kernel = lane_kernel(kind, dtype, arguments[-2].size > 0)
+    workers = threads or _cores()
+    # a few chunks a thread at least, so that no thread waits long for another
+    size = max(1, min(_CHUNK, -(-n // (4 * workers))))
+    with ThreadPoolExecutor(workers) as pool:
+        chunks = {
+            pool.submit(kernel, first, min(n, first + size), *arguments): min(n, first + size) - first
+            for first in range(0, n, size)
+        }
+        done = 0
+        try:
+            for chunk in as_completed(chunks):
+                chunk.result()
+                done += chunks[chunk]
+                if progress is not None:
+                    progress(done, n)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _cuda_available() -> bool:
+    from numba import cuda
+
+    return bool(cuda.is_available())
+
+
+def _run_on_cuda(
+    kind: int, dtype: str, arguments: tuple[Any, ...], notice: Callable[[str], None] | None
+) -> None:
+    from numba import cuda
+
+    from dynamics.ensemble_kernels import cuda_kernel
+
+    if not _cuda_available():
+        raise RuntimeError("device cuda: Numba finds no CUDA device, use device cpu")
+    given, control, max_steps, found, status, counts, times, saved = arguments
+    inputs = tuple(cuda.to_device(np.ascontiguousarray(values)) for values in given)
+    outputs = [tuple(cuda.to_device(part) for part in parts) for parts in (found, (status,), counts, saved)]
+    device_found, (device_status,), device_counts, device_saved = outputs
+    blocks = -(-status.size // _THREADS_A_BLOCK)
+    with _announced(notice):
+        cuda_kernel(kind, dtype)[blocks, _THREADS_A_BLOCK](
+            *(inputs, control, max_steps, device_found, device_status, device_counts),
+            *(cuda.to_device(times), device_saved),
+        )
+        cuda.synchronize()
+    for host, device in zip((found, (status,), counts, saved), outputs, strict=True):
+        for array, on_device in zip(host, device, strict=True):
+            on_device.copy_to_host(array)

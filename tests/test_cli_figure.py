@@ -1,0 +1,158 @@
+"""`dyn figure`: one figure with its parameters, all of them, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cli.figure import _arguments, _value
+from figures.registry import PAGES, Page, page
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_without_a_name_all_figures_are_listed(run_dyn: Run) -> None:
+    done = run_dyn("figure", "--json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)
+    assert listed["files"] == []
+    assert [item["name"] for item in listed["figures"]] == list(PAGES)
+    tied = next(item for item in listed["figures"] if item["name"] == "tied")
+    assert tied["parameters"]["lambda_d"] == 0.5
+    table = run_dyn("figure").stdout
+    assert all(name in table for name in PAGES)
+
+
+def test_a_figure_is_drawn_with_its_caption_and_its_numbers(run_dyn: Run, tmp_path: Path) -> None:
+    files = ["--plot", "a.svg", "--data", "a.npz", "--size", "single", "--theme", "dark"]
+    done = run_dyn("figure", "tied", "--lambda-d", "7/10", "--extent=2", *files, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["files"] == ["a.svg", "a.txt", "a.npz"]
+    assert "λd = 0.7" in (tmp_path / "a.txt").read_text(encoding="utf-8")
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert f'width="{3.5 * 72:g}pt"' in svg
+    assert "#16191d" in svg
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["parameters.lambda_d"] == 0.7
+        np.testing.assert_allclose(arrays["portraits.0.points"], [[0.0, 0.0], [0.7, 0.7]], atol=1e-15)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.svg", "a.txt"]
+
+
+def test_again_it_is_the_same_to_the_byte(run_dyn: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        done = run_dyn("figure", "no-predictor", "--out", name, "--format", "pdf", "--quiet")
+        assert done.returncode == 0, done.stderr
+    for suffix in ("pdf", "txt"):
+        one, two = ((tmp_path / name / f"no-predictor.{suffix}").read_bytes() for name in ("one", "two"))
+        assert one == two
+
+
+def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:
+    done = run_dyn("figure", "leaf", "--help")
+    assert done.returncode == 0
+    assert re.search(r"--invariants +0.2,0,-0.1,-0.4$", done.stdout, re.M)
+    general = run_dyn("figure", "-h").stdout
+    assert "Example: dyn figure" in general
+    assert "--invariants" not in general
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figure-6"], rf"a figure must be one of {', '.join(PAGES)}, got 'figure-6'"),
+        (
+            ["tied", "--colour", "red"],
+            r"a parameter of figure tied must be one of --lambda-s, .*got '--colour'",
+        ),
+        (["tied", "--lambda-d", "x"], r"--lambda-d must be a number such as 0\.5, 1/2 or 1e-3, got 'x'"),
+        (["tied", "--extent", "-1"], r"--extent must be finite and > 0, got -1\.0"),
+        (["tied", "--format", "jpg"], r"--format must be one of png, svg, pdf, got 'jpg'"),
+        (["tied", "--size", "poster"], r"--size must be one of single, double, slide, got 'poster'"),
+        (["tied", "--theme", "sepia"], r"--theme must be one of light, dark, got 'sepia'"),
+        (["tied", "--plot", "a.jpg"], r"a file name must end in \.png, \.svg, \.pdf, got 'a\.jpg'"),
+        (["tied", "--plot", "no/a.png"], r"cannot write no/a\.png: the folder no does not exist"),
+        (["tied", "--data", "a.csv"], r"a file name must end in \.npz, got 'a\.csv'"),
+        (["--all", "--plot", "a.png"], r"--all must go without --plot, got a\.png"),
+        (["tied", "--all"], r"--all must go without a name, got tied"),
+    ],
+)
+def test_nonsense_ends_with_2_and_a_sentence(
+    run_dyn: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = run_dyn("figure", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(f"dyn: {message}\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- parameters, without a process each ---------------------------------------------------------------------
+
+
+def _nothing(result: Any) -> Any:
+    return result
+
+
+def compute(
+    *,
+    ratio: float = 0.5,
+    end: float | None = None,
+    count: int = 3,
+    source: str = "digits",
+    starts: tuple[float, ...] = (0.1,),
+    chain: tuple[str, ...] = (),
+    seed: int = 0,
+) -> None:
+    """Take a parameter of every kind."""
+
+
+PAGE = Page("kinds", "Every kind", compute, _nothing, _nothing)
+
+
+def test_every_kind_of_parameter_is_read() -> None:
+    given = ["--ratio", "1/4", "--end=2", "--count", "7", "--source", "a.npy"]
+    given += ["--starts", "-0.5,1/2", "--starts", "3", "--chain", "shift:1,noise:0.3"]
+    assert _arguments(PAGE, given, 5) == {
+        "ratio": 0.25,
+        "end": 2.0,
+        "count": 7,
+        "source": "a.npy",
+        "starts": (-0.5, 0.5, 3.0),
+        "chain": ("shift:1", "noise:0.3"),
+        "seed": 5,
+    }
+    assert _arguments(PAGE, [], 0) == {"seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--count", "2.5"], "--count must be an integer, got 2.5"),
+        (["--count"], "--count must have a value, got none"),
+        (["--ratio", "1", "--ratio", "2"], "--ratio must be given once, got 1 and 2"),
+        (["--starts", "1,,2"], "--starts must be a number such as 0.5, 1/2 or 1e-3, got ''"),
+        (["--seed", "2"], "a parameter of figure kinds must be one of --ratio, --end"),
+        (["stray"], "a parameter of figure kinds must be one of --ratio, --end"),
+    ],
+)
+def test_parameters_that_cannot_be_read_are_named(given: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _arguments(PAGE, given, 0)
+
+
+def test_a_number_keeps_its_digits() -> None:
+    assert _value("--x", ["1e-3"], float) == 1e-3
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_parameter_hides_behind_an_option_of_the_command(name: str) -> None:
+    options = {"all", "plot", "out", "format", "size", "theme", "data", "json", "quiet", "help"}
+    assert options & set(page(name).parameters()) == set()
