@@ -170,7 +170,7 @@ def origin_fates(system: ModeSystem, radius: float, n_starts: int, *, t_end: flo
     radius
         Of the circle, > 0.
     n_starts
-        Starts on it, >= 1, evenly spaced from half a spacing on, off all axes.
+        Starts on it, >= 1, evenly spaced from half a spacing on.
     t_end
         End of the paths, > 0.
 

@@ -10,6 +10,7 @@ from cli.application import app
 from cli import simulate as simulate
 from cli import fixed_points as fixed_points
 from cli import stability as stability
+from cli import basins as basins
 from cli import bifurcation as bifurcation
 from cli import sweep as sweep
 from cli import sylvester as sylvester

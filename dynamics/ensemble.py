@@ -86,8 +86,8 @@ def integrate_ensemble(
     """Integrate N independent one-mode trajectories, each with its own eigenvalues, rates, start and span.
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
-    end time or until it is certain to be at rest by then: two Newton steps reach a fixed point on its leaf within a
-    twentieth of the tolerance, and the linearised flow shrinks the way there to less than that in the time left.
+    end time or until it is certain to be at rest by then: Newton steps have reached a fixed point on its leaf within a
+    tenth of the tolerance, and the linearised flow shrinks the way there to less than that in the time left.
 
     Parameters
     ----------

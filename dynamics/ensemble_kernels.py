@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import cuda, njit, types
 
 VARIANTS = (
     "full",
@@ -270,9 +270,9 @@ def _contracts(a: Any, b: Any, c: Any, rate: Any) -> Any:
 def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: Any, difference: Any) -> Any:
     """Where the trajectory from y comes to rest, and whether it is certain to be there after the time `left`.
 
-    Two Newton steps d1, d2 lead to the fixed point on the leaf. It stands for the state after `left` if its error
-    |d2|²/|d1| is a tenth of the tolerance, the flow is as good as linear on the way, |d2| <= |d1|/20, and all
-    eigenvalues of the Jacobian are so negative that d1 has shrunk to a hundredth of the tolerance.
+    Newton steps d1, d2, d3 with one Jacobian lead to the fixed point on the leaf. It stands for the state after
+    `left` if the last is below a tenth of the tolerance, the flow is as good as linear on the way, |d2| <= |d1|/20,
+    and all eigenvalues of the Jacobian are so negative that d1 has shrunk to a hundredth of the tolerance.
 
     Returns STEADY, NOT_YET, or TOO_SLOW: stable and linear, but not in the time left, however long one waits.
     """
@@ -302,12 +302,14 @@ def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: A
     d1 = _solved(a, b, c, det, held_flow(kind, y, y, p, level, rate))
     z = _axpy(-1, d1, y)
     d2 = _solved(a, b, c, det, held_flow(kind, z, y, p, level, rate))
-    way, miss = _size(d1), _size(d2)
-    if not (20 * miss <= way and 10 * miss * miss <= tolerance * way):
+    z = _axpy(-1, d2, z)
+    d3 = _solved(a, b, c, det, held_flow(kind, z, y, p, level, rate))
+    way = _size(d1)
+    if not (20 * _size(d2) <= way and 10 * _size(d3) <= tolerance):
         return y, NOT_YET
     shrinking = max(math.log(_larger(100 * way / tolerance, 1)) / left, rate * difference)
     if _contracts(a, b, c, shrinking):
-        return _axpy(-1, d2, z), STEADY
+        return _axpy(-1, d3, z), STEADY
     return y, TOO_SLOW if _contracts(a, b, c, rate * difference) else NOT_YET
 
 
@@ -543,8 +545,6 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
 
     It takes the arguments of `lane_kernel` but for the range.
     """
-    from numba import cuda
-
     real, tableau, epsilon, difference = _numbers(dtype)
 
     @cuda.jit(cache=True, fastmath=False)

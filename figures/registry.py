@@ -19,6 +19,7 @@ PAGES = {
     "tied": "figures.pages.portraits:TIED",
     "no-predictor": "figures.pages.portraits:NO_PREDICTOR",
     "leaf": "figures.pages.leaf:LEAF",
+    "basins": "figures.pages.basins:BASINS",
     "bifurcation": "figures.pages.bifurcation:BIFURCATION",
     "trajectories": "figures.pages.trajectories:TRAJECTORIES",
     "three-d": "figures.pages.three_d:THREE_D",
@@ -86,7 +87,7 @@ def page(name: str) -> Page:
 def flat_arrays(result: Any, prefix: str = "") -> dict[str, np.ndarray]:
     """Arrays of a result by name; fields within fields, and items of sequences, are joined by dots.
 
-    Fields whose names begin with an underscore, and empty sequences, have none.
+    Functions, fields whose names begin with an underscore, empty sequences and None have none.
 
     Examples
     --------
@@ -103,7 +104,7 @@ def flat_arrays(result: Any, prefix: str = "") -> dict[str, np.ndarray]:
         parts = result
     elif isinstance(result, list | tuple) and not all(np.isscalar(item) for item in result):
         parts = {str(i): item for i, item in enumerate(result)}
-    elif isinstance(result, list | tuple) and not result:
+    elif result is None or callable(result) or (isinstance(result, list | tuple) and not result):
         return {}
     else:
         return {prefix: np.asarray(result)}

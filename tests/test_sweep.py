@@ -22,6 +22,7 @@ from analysis.sweep.spec import design
 from analysis.sweep.store import Chunks, Store, checksum
 from dynamics.augment import parse
 from dynamics.datasets import load
+from dynamics.ensemble import STATUSES
 from dynamics.fields import full_field
 from dynamics.integrate import Status, integrate
 from dynamics.mode_fields import MODE_FIELDS
@@ -89,11 +90,11 @@ def test_modes_end_where_the_reference_integrator_ends(path):
             # rtol 1e-6 and atol 1e-9 are the sweep's; weights are of size one, and errors stay within 10 times
             assert_allclose(ends, np.ravel(exact), rtol=1e-5)
             assert float(cell.t) == 5.0
-            assert list(Status)[int(cell.status)] is Status.END_TIME
+            assert STATUSES[int(cell.status)] is Status.END_TIME
 
 
-@pytest.mark.parametrize("variant", MODE_FIELDS)
-def test_every_variant_of_modes_runs(variant):
+@pytest.mark.parametrize("variant", ["full", "tied", "no-predictor"])
+def test_variants_of_modes(variant):
     spec = {
         "settings": {"variant": variant},
         "parameters": {"lambda_s": 1, "ratio": 0.5, "online": {"values": [0.3, 0.4]}, "t_end": 1},
@@ -237,7 +238,7 @@ def test_the_store_describes_itself_and_opens_lazily(path):
             if "flag_values" not in variable.attrs:
                 assert variable.attrs["units"]
         words = data.status.attrs["flag_meanings"].split()
-        assert words == [str(status) for status in Status]
+        assert words == [str(status) for status in STATUSES]
         assert json.loads(data.attrs["spec"]) == design(SMALL).identity
         assert json.loads(data.attrs["settings"])["variant"] == "full"
         assert json.loads(data.attrs["versions"])["numpy"] == np.__version__

@@ -196,8 +196,8 @@ def test_loading_refuses_what_is_not_there_or_does_not_fit(
 
 
 def test_bits_are_fair_and_words_are_uniform() -> None:
-    words = np.asarray(jax.random.bits(new_key(3), (1 << 20,)))
-    ones = np.array([np.sum((words >> b) & 1) for b in range(32)])
+    words = np.asarray(jax.random.bits(new_key(3), (1 << 20,), jnp.uint32))
+    ones = np.array([np.sum((words >> b) & 1, dtype=np.int64) for b in range(32)])
     # 32 binomials of standard deviation 512: beyond five of them once in 50,000 tries
     assert np.all(np.abs(ones - (1 << 19)) < 5 * 512)
     assert chisquare(np.bincount(words >> 20, minlength=4096)).pvalue > 1e-4

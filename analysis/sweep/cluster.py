@@ -131,13 +131,8 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if scheduler is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        assert workers is not None
-        threads = {"NUMBA_NUM_THREADS": str(max(1, cores // workers))}
         with (
-            LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, env=threads
-            ) as local,
+            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
             Client(local) as client,
         ):
             yield client

@@ -77,7 +77,16 @@ def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) ->
         **{name: settings[name] for name in ("rtol", "atol", "max_steps", "device")},
     )
     w1, w2, th = ensemble.final
-    found = (w1, w2, th, ensemble.t, ensemble.status, ensemble.n_accepted, ensemble.n_rejected, ensemble.drift)
+    found = (
+        w1,
+        w2,
+        th,
+        ensemble.t,
+        ensemble.status,
+        ensemble.n_accepted,
+        ensemble.n_rejected,
+        ensemble.drift,
+    )
     return dict(zip(outputs, found, strict=True))
 
 

@@ -274,7 +274,7 @@ def sweep(
     --------
     >>> import tempfile
     >>> from analysis.sweep.kinds import failed
-from analysis.sweep.spec import design
+    from analysis.sweep.spec import design
     >>> spec = {"parameters": {"lambda_s": 1, "ratio": {"values": [0.2, 0.5]}, "t_end": 5}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sweep(design(spec), f"{folder}/s.zarr").completed

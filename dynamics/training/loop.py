@@ -280,7 +280,7 @@ class Program:
             predictor,
             state.predictor_statistics,
             z,
-            t,
+            t[::-1],  # of the other view
             index,
             scalars["predictor.average"],
         )

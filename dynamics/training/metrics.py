@@ -31,8 +31,8 @@ def uniformity(f: Any) -> Any:
 
     Between −8 and 0; 0 when all features point one way. Source 001, definition 2.2, with t = 2.
 
-    >>> float(uniformity(jnp.ones((3, 2))))
-    0.0
+    >>> round(float(uniformity(jnp.array([[1.0, 0.0], [3.0, 0.0], [-1.0, 0.0]]))), 4)
+    -1.0979
     """
     u, n = unit(f), len(f)
     squared = 2 - 2 * (u @ u.T)

@@ -40,7 +40,7 @@ def views_needed(settings: ObjectiveSettings) -> tuple[tuple[int, ...], tuple[in
     if settings.contrastive:
         return (0, 1), ()
     if settings.symmetric:
-        return (0, 1), (1, 0) if settings.kind == "byol" else (0, 1)
+        return (0, 1), (0, 1)
     return ((0,), (1,)) if settings.kind == "byol" else ((0, 1), (1,))
 
 
@@ -74,8 +74,7 @@ def loss(settings: ObjectiveSettings, weights: Mapping[str, Any], q: Any, t: Any
     if settings.contrastive:
         value, clipped = _contrastive(settings, weights, q), jnp.zeros((), jnp.int32)
     elif settings.kind == "byol":
-        # views are ordered so that each prediction stands beside the other view's target
-        value, clipped = _distance(settings, q, t)
+        value, clipped = _distance(settings, q, t[::-1])  # each prediction beside the other view's target
         value = value * len(q)
     else:
         align, clipped_align = _distance(settings, q[:1], q[1:])

@@ -37,8 +37,8 @@ def decay(settings: TargetSettings, gamma: Any, step: Any, steps: int) -> Any:
 def half_cosine(step: Any, steps: int, dtype: Any) -> Any:
     """(cos(πk/K) + 1)/2, from 1 at k = 0 to 0 at k = K.
 
-    >>> float(half_cosine(5, 10, "float32"))
-    0.5
+    >>> float(half_cosine(0, 10, "float32"))
+    1.0
     """
     return (jnp.cos(jnp.pi * jnp.asarray(step, dtype) / steps) + 1) / 2
 

@@ -180,7 +180,7 @@ def _headline(result: Portraits) -> str:
         (
             "tied",
             "half-stable",
-        ): "With tied weights the collapsed state attracts from one side, repels to the other",
+        ): "With tied weights collapse attracts from one side only",
         ("tied", "stable"): "With weight decay the collapsed state attracts",
         ("no-predictor", "stable"): "Without predictor every start collapses",
         ("no-predictor", "saddle"): "Without predictor the weights run away",

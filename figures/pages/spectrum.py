@@ -13,17 +13,15 @@ from analysis.alignment import align
 from analysis.fates import Fate
 from analysis.simulation import simulate_matrices
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.augment import parse
-from dynamics.datasets import load
 from dynamics.fields import aligned_field, full_field
 from dynamics.integrate import integrate, natural_time
 from dynamics.invariants import eigenvalue_floor
-from dynamics.moments import Moments
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
+from figures.pages.on_data import network_on_data
 from figures.panels import simulation as run_panels
 from figures.panels import spectra
 from figures.panels.scales import scale_log, scale_time
@@ -106,14 +104,8 @@ def compute_spectrum(
     parameters = dict(locals())
     if not 0 <= noise < np.inf:
         raise ValueError(f"`noise` must be finite and >= 0, got {noise}")
-    moments = Moments.from_data(load(source).images, [parse(spec, seed=seed) for spec in augment], seed=seed)
-    system = MatrixSystem(moments.sigma_s, moments.sigma_d)
-    start = random_state(
-        moments.n1,
-        dim,
-        scale_online=init_online / np.sqrt(moments.n_inputs),
-        scale_predictor=init_predictor,
-        seed=seed,
+    system, start = network_on_data(
+        source, augment, dim=dim, init_online=init_online, init_predictor=init_predictor, seed=seed
     )
     run = simulate_matrices(start, system, full_field)
     trajectory, rows = run.trajectory, run.rows
@@ -122,8 +114,8 @@ def compute_spectrum(
     floors = np.sqrt(eigenvalue_floor(trajectory.initial, system, trajectory.ts))
 
     model = MatrixSystem(np.full(_FEATURES, 1 + noise**2), np.ones(_FEATURES))
-    drawn = random_state(_FEATURES, _FEATURES, scale_online=0.3, scale_predictor=0.3, seed=seed)
-    begin = model.state(1.5 * np.eye(_FEATURES) + drawn.online, drawn.predictor)
+    near = random_state(_FEATURES, _FEATURES, scale_online=0.3, scale_predictor=0.3, seed=seed)
+    begin = model.state(1.5 * np.eye(_FEATURES) + near.online, near.predictor)
     field = aligned_field(lambda t: _EMA)
     ts = np.linspace(0.0, 12.0, _STEPS)
     alignment = align(integrate(begin, model, field, ts=ts), model, field)
@@ -154,7 +146,7 @@ def figure_spectrum(spectrum: Spectrum) -> Figure:
 def _figure(spectrum: Spectrum) -> Figure:
     n_learned = int(np.sum(spectrum.fates == Fate.LEARNED))
     headline = f"{n_learned} of {len(spectrum.fates)} predictor eigenvalues climb to the top of M's spectrum"
-    figure, (left, middle, right) = panels(headline, 3, columns=3, aspect=0.95 if is_narrow() else 1.25)
+    figure, (left, middle, right) = panels(headline, 3, columns=3, aspect=0.88 if is_narrow() else 1.25)
 
     left.set_title("Predictor: eigenvalues of $P$")
     scale_time(left, spectrum.t, spectrum.natural)

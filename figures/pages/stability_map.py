@@ -80,8 +80,8 @@ def compute_stability_map(
     array([nan, 0. , 0.4])
     """
     parameters = dict(locals())
-    if not 0 < lambda_s < np.inf:
-        raise ValueError(f"`lambda_s` must be finite and > 0, got {lambda_s}")
+    if lambda_s <= 0:
+        raise ValueError(f"`lambda_s` must be > 0, got {lambda_s}")
     if not 0 < predictor < 1:
         raise ValueError(f"`predictor` must be > 0 and < 1, got {predictor}")
     if resolution < 2:

@@ -12,16 +12,13 @@ from analysis.intertwiners import LARGEST_KRONECKER
 from analysis.network_fixed_points import polish
 from analysis.results.moments import sylvester_operator
 from analysis.sylvester import ratio_matrix, sylvester_solutions
-from dynamics.augment import parse
-from dynamics.datasets import load
 from dynamics.fields import full_field
 from dynamics.integrate import integrate
-from dynamics.moments import Moments
-from dynamics.states import random_state
-from dynamics.system import MatrixSystem
+from dynamics.modes import spectrum
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
+from figures.pages.on_data import network_on_data
 from figures.panels.spectra import draw_plane, draw_singular_values, draw_threshold
 from figures.registry import Page
 from figures.style import style, theme
@@ -35,6 +32,8 @@ class Resonance:
     ----------
     parameters
         As given.
+    status
+        "converged" where learning came to a fixed point, "stalled" where it could not be reached to rounding.
     ratios
         Eigenvalues of M, descending, shape (n1,).
     start, learned
@@ -50,6 +49,7 @@ class Resonance:
     """
 
     parameters: dict[str, Any]
+    status: str
     ratios: np.ndarray
     start: np.ndarray
     learned: np.ndarray
@@ -90,24 +90,17 @@ def compute_sylvester(
         A parameter is out of range.
     """
     parameters = dict(locals())
-    chain = [parse(spec, seed=seed) for spec in augment]
-    moments = Moments.from_data(load(source).images, chain, seed=seed)
-    if dim * moments.n1 > LARGEST_KRONECKER:
-        raise ValueError(
-            f"n1·`dim` must be at most {LARGEST_KRONECKER} to write the operator out, got {moments.n1}·{dim}"
-        )
-    system = MatrixSystem(moments.sigma_s, moments.sigma_d)
-    start = random_state(
-        moments.n1,
-        dim,
-        scale_online=init_online / np.sqrt(moments.n_inputs),
-        scale_predictor=init_predictor,
-        seed=seed,
+    system, start = network_on_data(
+        source, augment, dim=dim, init_online=init_online, init_predictor=init_predictor, seed=seed
     )
-    rest = polish(integrate(start, system, full_field).final, system).state
+    if dim * system.n1 > LARGEST_KRONECKER:
+        raise ValueError(
+            f"n1·`dim` must be at most {LARGEST_KRONECKER} to write the operator out, got {system.n1}·{dim}"
+        )
+    rest = polish(integrate(start, system, full_field).final, system)
     M = ratio_matrix(system)
     spectra, shared, singular, nullity = [], [], [], []
-    for P in (start.predictor, rest.predictor):
+    for P in (start.predictor, rest.state.predictor):
         solutions = sylvester_solutions(P, system, basis=False)
         eigenvalues = np.linalg.eigvals(P).astype(complex)
         eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
@@ -118,7 +111,8 @@ def compute_sylvester(
         nullity.append(solutions.nullity)
     return Resonance(
         parameters=parameters,
-        ratios=moments.ratios,
+        status=rest.status,
+        ratios=spectrum(system),
         start=spectra[0],
         learned=spectra[1],
         start_shared=shared[0],
@@ -144,7 +138,7 @@ def figure_sylvester(found: Resonance) -> Figure:
         before.set_title("Spectra at the start")
         draw_plane(before, found.start, found.start_shared, found.ratios)
         before.set_ylabel("imaginary part")
-        after.set_title("At the fixed point")
+        after.set_title("At the fixed point" if found.status == "converged" else "After learning")
         draw_plane(after, found.learned, found.learned_shared, found.ratios)
         both = np.concatenate([found.start, found.learned, found.ratios, [0.0]])
         for ax in (before, after):
@@ -153,7 +147,7 @@ def figure_sylvester(found: Resonance) -> Figure:
         right.set_title(r"Singular values of $\theta \mapsto P\theta - \theta M$")
         for values, n_zero, colour, label in (
             (found.start_singular, found.start_nullity, theme().muted, "at the start"),
-            (found.learned_singular, found.learned_nullity, theme().ink, "at the fixed point"),
+            (found.learned_singular, found.learned_nullity, theme().ink, "after learning"),
         ):
             draw_singular_values(right, values, n_zero, colour, label)
         draw_threshold(right, found.threshold)
@@ -172,8 +166,8 @@ def caption_sylvester(found: Resonance) -> str:
         f" the complex plane, over those of M = Σd Σs⁻¹. The drawn P shares {np.sum(found.start_shared)} of"
         f" {found.start.size}, the learned one {np.sum(found.learned_shared)} (R18); what it does not share belongs to"
         " collapsed rows. Right: singular values of θ ↦ P θ − θ M, that is of I ⊗ P − Mᵀ ⊗ I; those below the dashed"
-        f" line, {found.threshold:.1g}, count as zero. At the start there are {found.start_nullity}, at the fixed"
-        f" point {n}, and then the values jump {zeros}."
+        f" line, {found.threshold:.1g}, count as zero: {found.start_nullity} at the start, {n} after learning"
+        f" ({found.status} to a fixed point), and then the values jump {zeros}."
     )
 
 

@@ -195,7 +195,7 @@ def _headline(result: Trajectories, exact: bool) -> str:
 
 
 def _title(result: Trajectories, k: int) -> str:
-    start = ", ".join(f"{part[k]:g}" for part in result.starts)
+    start = ", ".join(f"{part[k]:g}" for part in result.starts).replace("-", "−")
     return f"{str(result.fates[k]).capitalize()} from ({start})"
 
 

@@ -1,0 +1,313 @@
+"""Basins: which starts of a plane learn and which collapse, decided by following every one of them.
+
+The fate is read from the trajectory, never from R6: a trajectory that is certain to be at rest has collapsed if
+its online weight is zero there and learned otherwise, and one that is not at rest after the longest time is
+undecided. `theory_mismatches` then counts the starts for which theory says something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.fates import Fate, predict_fates
+from dynamics.ensemble import STATUSES, integrate_ensemble
+from dynamics.fields import VectorField
+from dynamics.integrate import Status, natural_time
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+
+FATES = (Fate.LEARNED, Fate.COLLAPSED, Fate.UNDECIDED)
+"""What the numbers in `BasinMap.fate` stand for, by index."""
+UNPREDICTED = 255
+"""In `BasinMap.predicted`: no result applies."""
+COLLAPSED = 1e-6
+"""A mode at rest has collapsed if |w1| is below this fraction of the largest weight at its start."""
+LONGEST = 1e5
+"""Trajectories are followed for this many natural time units.
+
+Nearer to a boundary than errors of the integration reach, the approach takes longer: what is at rest in this time
+is on its side of the boundary for certain.
+"""
+WINDOW = {"online": (-1.5, 1.5), "predictor": (-1.0, 1.5), "target": (-1.5, 1.5)}
+"""Default ranges. Their lattices do not meet c = 0, where no trajectory decides in finite time."""
+
+_LEARNED, _COLLAPSED, _UNDECIDED = range(len(FATES))
+_CHUNK = 2**17  # starts at once: what theory says of them comes with words, a hundred bytes each
+_USUAL = 300.0  # natural time units in which nearly all starts are at rest
+_MAX_STEPS = 200_000
+_CONFIDENCE = 1.959963984540054  # standard deviations of 95 %
+_TIMES = 65  # among which a leaving is looked for first
+_NARROWINGS = 6  # each halves the time at worst, and is a secant step besides
+
+
+class Fraction(NamedTuple):
+    """A share of the starts and, for random ones, its 95 % interval of Wilson; NaN on a lattice."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class BasinMap:
+    """Fates of starts in a plane.
+
+    Parameters
+    ----------
+    system, vector_field
+        One mode and the variant that was followed.
+    plane
+        Names of the coordinates that vary; the first runs along the columns of a lattice.
+    ranges
+        Smaller and larger bound of each.
+    shape
+        (rows, columns) of a lattice of cell centres; None for random starts.
+    start, final
+        w1, w2, θ at the start and at the end, each of shape (N,), lattices row by row.
+    fate
+        Index into `FATES`, shape (N,), uint8.
+    predicted
+        What theory says (`analysis.fates.predict_fates`), index into `FATES` or `UNPREDICTED`, shape (N,), uint8.
+    status
+        Index into `dynamics.ensemble.STATUSES`, shape (N,).
+    """
+
+    system: ModeSystem
+    vector_field: VectorField
+    plane: tuple[str, str]
+    ranges: tuple[tuple[float, float], tuple[float, float]]
+    shape: tuple[int, int] | None
+    start: ModeState
+    final: ModeState
+    fate: np.ndarray
+    predicted: np.ndarray
+    status: np.ndarray
+
+    @property
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cell centres of a lattice along its columns and rows."""
+        if self.shape is None:
+            raise ValueError("axes belong to a lattice, got random starts")
+        rows, columns = self.shape
+        return _centres(self.ranges[0], columns), _centres(self.ranges[1], rows)
+
+    @property
+    def mismatches(self) -> np.ndarray:
+        """Starts that are decided and for which theory says something else, shape (N,)."""
+        told = (self.predicted != UNPREDICTED) & (self.fate != _UNDECIDED)
+        return told & (self.fate != self.predicted)
+
+    @property
+    def fractions(self) -> dict[Fate, Fraction]:
+        """Share of each fate."""
+        counts = np.bincount(self.fate, minlength=len(FATES))
+        return {
+            fate: _fraction(int(count), self.fate.size, lattice=self.shape is not None)
+            for fate, count in zip(FATES, counts, strict=True)
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Return the shares as a dictionary of plain numbers, as `dyn basins --json` prints it."""
+        shares = self.fractions
+        intervals = None
+        if self.shape is None:
+            intervals = {str(fate): [share.low, share.high] for fate, share in shares.items()}
+        told = self.predicted != UNPREDICTED
+        return {
+            "fractions": {str(fate): share.value for fate, share in shares.items()},
+            "intervals": intervals,
+            "starts": "random" if self.shape is None else "lattice",
+            "theory_mismatches": int(np.sum(self.mismatches)),
+            "predicted_by_theory": int(np.sum(told)),
+            "undecided_by_trajectory": int(np.sum(told & (self.fate == _UNDECIDED))),
+            "trajectories": int(self.fate.size),
+            "plane": list(self.plane),
+            "ranges": [list(bounds) for bounds in self.ranges],
+            "variant": self.vector_field.name,
+        }
+
+
+def basins(
+    system: ModeSystem,
+    vector_field: VectorField,
+    *,
+    plane: tuple[str, str] = ("online", "predictor"),
+    ranges: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None),
+    at: float = 0.3,
+    grid: int | tuple[int, int] | None = None,
+    random: int | None = None,
+    seed: int = 0,
+    longest: float = LONGEST,
+    rtol: float = 1e-7,
+    progress: Callable[[int, int], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> BasinMap:
+    """Follow starts of a plane to their ends, and compare their fates with theory.
+
+    Parameters
+    ----------
+    system
+        One mode.
+    vector_field
+        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+    plane
+        Two of online, predictor and target: the coordinates that vary, columns first.
+    ranges
+        Range of each, smaller bound first; `WINDOW` where left out.
+    at
+        The third coordinate.
+    grid, random
+        One of them: cells a side (or rows and columns) of a lattice, whose centres are the starts; or the number
+        of starts drawn evenly from the window.
+    seed
+        Of the random starts.
+    longest
+        How long a trajectory is followed, in natural time units.
+    rtol
+        Relative tolerance of the integration; the absolute one is a thousandth of it.
+    progress, notice
+        As for `dynamics.ensemble.integrate_ensemble`.
+
+    Returns
+    -------
+    BasinMap
+        Fates by trajectory and by theory.
+
+    Raises
+    ------
+    ValueError
+        Nonsense in an argument, or a plane with a coordinate that the variant sets itself.
+
+    Notes
+    -----
+    Source of the comparison: R6, R7, R11 to R15, R21, R22.
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=16)
+    >>> int(found.mismatches.sum()), found.fractions[Fate.COLLAPSED].value
+    (0, 0.4140625)
+    """
+    window = _checked_window(plane, ranges)
+    if not np.isfinite(at):
+        raise ValueError(f"`at` must be finite, got {at}")
+    if (grid is None) == (random is None):
+        raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
+    shape = None
+    if grid is not None:
+        rows, columns = shape = (grid, grid) if isinstance(grid, int) else grid
+        if min(shape) < 1:
+            raise ValueError(f"`grid` must be >= 1, got {grid}")
+        u, v = np.meshgrid(_centres(window[0], columns), _centres(window[1], rows))
+        points = np.stack([u.ravel(), v.ravel()])
+    else:
+        assert random is not None
+        if random < 1:
+            raise ValueError(f"`random` must be >= 1, got {random}")
+        low, high = np.array(window).T
+        points = np.random.default_rng(seed).uniform(low, high, (random, 2)).T
+    start = _start(plane, points, at, system, vector_field)
+    parts = []
+    n = start.online.size
+    for first in range(0, n, _CHUNK):
+        chunk = ModeState(*(part[first : first + _CHUNK] for part in start))
+        final, status = _followed(chunk, system, vector_field, longest, rtol, notice)
+        predicted = predict_fates(chunk, system, vector_field.name).fate
+        codes = np.select([predicted == fate for fate in FATES], range(len(FATES)), UNPREDICTED)
+        parts.append((*final, _fates(chunk, final, status), codes.astype(np.uint8), status))
+        if progress is not None:
+            progress(min(n, first + _CHUNK), n)
+    w1, w2, th, fate, codes, status = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return BasinMap(
+        system, vector_field, plane, window, shape, start, ModeState(w1, w2, th), fate, codes, status
+    )
+
+
+def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:
+    return bounds[0] + (bounds[1] - bounds[0]) * (np.arange(n) + 0.5) / n
+
+
+def _checked_window(plane: tuple[str, str], ranges: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+    if len(plane) != 2 or plane[0] == plane[1] or not set(plane) <= set(ModeState._fields):
+        raise ValueError(f"`plane` must be two of {', '.join(ModeState._fields)}, got {', '.join(plane)}")
+    window = []
+    for name, bounds in zip(plane, ranges, strict=True):
+        low, high = WINDOW[name] if bounds is None else bounds
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ValueError(
+                f"the range of {name} must be finite, smaller bound first, got {low:g} and {high:g}"
+            )
+        window.append((float(low), float(high)))
+    return window[0], window[1]
+
+
+def _start(
+    plane: tuple[str, str], points: np.ndarray, at: float, system: ModeSystem, vector_field: VectorField
+) -> ModeState:
+    """Starts on the variant's own states; a plane with a coordinate that the variant sets is refused."""
+    if system.n_modes != 1:
+        raise ValueError(f"basins are those of one mode, got {system.n_modes} modes")
+    given = {name: np.full(points.shape[1], float(at)) for name in ModeState._fields}
+    given |= dict(zip(plane, points, strict=True))
+    start = vector_field.constrain(0.0, ModeState(**given), system)
+    for name in plane:
+        if not np.array_equal(getattr(start, name), given[name]):
+            raise ValueError(f"`plane` must not hold {name}: the variant {vector_field.name} sets it")
+    return start
+
+
+def _copies(system: ModeSystem, n: int) -> ModeSystem:
+    rates = {item.name: getattr(system, item.name) for item in fields(system)}
+    return ModeSystem(**{name: np.full(n, value) for name, value in rates.items()})
+
+
+def _followed(
+    start: ModeState,
+    system: ModeSystem,
+    vector_field: VectorField,
+    longest: float,
+    rtol: float,
+    notice: Callable[[str], None] | None = None,
+) -> tuple[ModeState, np.ndarray]:
+    """Ends and status. The few that are long at rest are followed on apart from the many, whom they would hold up."""
+    final, status = ModeState(*(part.copy() for part in start)), np.empty(start.online.size, np.uint8)
+    left = np.arange(status.size)
+    for span in sorted({min(_USUAL, longest), longest}):
+        ensemble = integrate_ensemble(
+            ModeState(*(part[left] for part in start)),
+            _copies(system, left.size),
+            vector_field,
+            span * natural_time(system),
+            rtol=rtol,
+            atol=1e-3 * rtol,
+            max_steps=_MAX_STEPS,
+            notice=notice,
+        )
+        for part, end in zip(final, ensemble.final, strict=True):
+            part[left] = end
+        status[left] = ensemble.status
+        left = left[ensemble.ended(Status.END_TIME)]
+        if left.size == 0:
+            break
+    return final, status
+
+
+def _fates(start: ModeState, final: ModeState, status: np.ndarray) -> np.ndarray:
+    scale = np.maximum.reduce([np.abs(part) for part in start])
+    at_rest, zero = status == STATUSES.index(Status.STEADY), np.abs(final.online) <= COLLAPSED * scale
+    return np.where(at_rest, np.where(zero, _COLLAPSED, _LEARNED), _UNDECIDED).astype(np.uint8)
+
+
+def _fraction(count: int, n: int, *, lattice: bool) -> Fraction:
+    """Wilson's interval: the shares p with |count/n − p| <= z sqrt(p (1 − p)/n)."""
+    p, z = count / n, _CONFIDENCE
+    if lattice:
+        return Fraction(p, np.nan, np.nan)
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return Fraction(p, max(0.0, float(middle - half)), min(1.0, float(middle + half)))

@@ -1,0 +1,143 @@
+"""`dyn basins`: which starts of a plane learn and which collapse, against theory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.application import command
+from cli.options import (
+    OUTPUT,
+    RUN,
+    START,
+    ReportOptions,
+    SystemOptions,
+    mode_system,
+    number,
+    numeric,
+    option,
+    read_moments,
+)
+from cli.printing import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from analysis.basins import BasinMap
+
+_LATTICE = 200  # cells a side if nothing else is asked for
+
+
+@command(
+    "basins",
+    help="Which starts collapse: follow a lattice or a random draw of starts, and compare with theory.",
+    epilog="Example: dyn basins --lambda-s 1 --lambda-d 0.5 --grid 100 --range online:-1:1",
+)
+def basins(
+    system: SystemOptions,
+    output: ReportOptions,
+    plane: Annotated[
+        str,
+        option("--plane", panel=START, help="Two of online, predictor, target that vary (online,predictor)."),
+    ] = "online,predictor",
+    grid: Annotated[
+        int | None, option("--grid", panel=START, help=f"Cells a side of a lattice of starts ({_LATTICE}).")
+    ] = None,
+    random: Annotated[
+        int | None, option("--random", panel=START, help="Number of random starts instead.")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        option(
+            "--range",
+            panel=START,
+            metavar="NAME:LOW:HIGH",
+            help="Range of a coordinate, e.g. online:-2:2 (-1.5 to 1.5, predictor -1 to 1.5).",
+        ),
+    ] = None,
+    at: Annotated[float, numeric("--at", panel=START, help="The third coordinate (0.3).")] = 0.3,
+    longest: Annotated[
+        float,
+        numeric("--longest", panel=RUN, help="How long to follow a start, in natural time units (1e5)."),
+    ] = 1e5,
+    rtol: Annotated[float, numeric("--rtol", panel=RUN, help="Relative tolerance (1e-7).")] = 1e-7,
+    out: Annotated[
+        Path | None, option("--out", panel=OUTPUT, help="Save the starts: .npz, .csv, .json or .nc.")
+    ] = None,
+) -> None:
+    """Print the share of each fate, and how often trajectory and theory disagree."""
+    began = time.perf_counter()
+    from analysis.basins import basins as theory
+    from analysis.simulation import plain
+    from dynamics.mode_fields import MODE_FIELDS
+    from dynamics.storage import SUFFIXES, checked_suffix, checked_target
+
+    if out is not None:
+        checked_target(checked_suffix(out, SUFFIXES))
+    if system.lambda_s is None:
+        raise ValueError("basins are those of one mode: give --lambda-s and --lambda-d, each once")
+    names = plane.split(",")
+    bounds = dict(_range(text) for text in ranges or [])
+    for name in bounds:
+        if name not in names:
+            raise ValueError(f"--range must name a coordinate of --plane {plane}, got {name!r}")
+    modes = mode_system(system, read_moments(system, output))
+    with progress("basins", output) as report_progress:
+        found = theory(
+            modes,
+            MODE_FIELDS[system.variant],
+            plane=tuple(names),  # type: ignore[arg-type]  # checked there
+            ranges=tuple(bounds.get(name) for name in names),  # type: ignore[arg-type]
+            at=at,
+            grid=_LATTICE if grid is None and random is None else grid,
+            random=random,
+            seed=output.seed,
+            longest=longest,
+            rtol=rtol,
+            progress=report_progress,
+            notice=lambda text: note(text, output),
+        )
+    report = plain({**found.report(), "seconds": time.perf_counter() - began})
+    if out is not None:
+        _save(found, report, out)
+    if output.json:
+        print_json(report)
+        return
+    rows = []
+    for fate, share in report["fractions"].items():
+        interval = (
+            "–" if report["intervals"] is None else "{:.4f} to {:.4f}".format(*report["intervals"][fate])
+        )
+        rows.append([fate, f"{share:.6f}", interval])
+    predicted, total = report["predicted_by_theory"], report["trajectories"]
+    caption = (
+        f"{total} {report['starts']} starts, {report['seconds']:.1f} s · theory predicts {predicted},"
+        f" {report['theory_mismatches']} of them otherwise than the trajectory"
+    )
+    print_table(["fate", "share", "95 % interval"], rows, caption)
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    name, *bounds = text.split(":")
+    if len(bounds) != 2:
+        raise typer.BadParameter(f"--range must be NAME:LOW:HIGH such as online:-2:2, got {text!r}")
+    return name, (number(bounds[0]), number(bounds[1]))
+
+
+def _save(found: BasinMap, report: dict[str, Any], path: Path) -> None:
+    """One row a start; lattices go row by row, and the codes of the fates are in the description."""
+    from analysis.basins import FATES, UNPREDICTED
+    from dynamics.storage import Variable, write_arrays
+
+    columns = {
+        **found.start._asdict(),
+        **{f"{name}_end": part for name, part in found.final._asdict().items()},
+        "fate": found.fate.astype("int16"),
+        "predicted": found.predicted.astype("int16"),
+    }
+    variables = {name: Variable(("start",), values) for name, values in columns.items()}
+    codes = {str(fate): code for code, fate in enumerate(FATES)} | {"unpredicted": UNPREDICTED}
+    meta = {"command": sys.argv[1:], "codes": codes, "shape": found.shape, "report": report}
+    write_arrays(path, variables, meta)
