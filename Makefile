@@ -20,7 +20,7 @@ SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo gallery test test-slow lint format bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ demo: install ## one mode by theory, then real digits, drawn to out/digits.png
 	@mkdir -p out
 	$(DYN) simulate --lambda-s 1 --lambda-d 0.5
 	$(DYN) simulate --data digits --augment shift:1 --augment noise:0.3 --dim 8 --plot out/digits.png
+
+gallery: install ## draw docs/gallery.md: every figure, its command and its caption
+	$(PY) -m figures.gallery docs
 
 test: lint ## lint, then every test but the slow ones
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal

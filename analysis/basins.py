@@ -1,8 +1,9 @@
 """Basins: which starts of a plane learn and which collapse, decided by following every one of them.
 
 The fate is read from the trajectory, never from R6: a trajectory that is certain to be at rest has collapsed if
-its online weight is zero there and learned otherwise, and one that is not at rest after the longest time is
-undecided. `theory_mismatches` then counts the starts for which theory says something else.
+its online weight is zero there and learned otherwise. One that is not at rest after the longest time is undecided,
+unless it is where nothing but collapse can follow. `theory_mismatches` then counts the starts for which theory says
+something else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from analysis.fates import Fate, predict_fates
 from dynamics.ensemble import STATUSES, integrate_ensemble
 from dynamics.fields import VectorField
 from dynamics.integrate import Status, natural_time
+from dynamics.mode_fields import tied_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -196,6 +198,8 @@ def basins(
     window = _checked_window(plane, ranges)
     if not np.isfinite(at):
         raise ValueError(f"`at` must be finite, got {at}")
+    if not (np.isfinite(longest) and longest > 0):
+        raise ValueError(f"`longest` must be finite and > 0, got {longest}")
     if (grid is None) == (random is None):
         raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
     shape = None
@@ -219,7 +223,9 @@ def basins(
         final, status = _followed(chunk, system, vector_field, longest, rtol, notice)
         predicted = predict_fates(chunk, system, vector_field.name).fate
         codes = np.select([predicted == fate for fate in FATES], range(len(FATES)), UNPREDICTED)
-        parts.append((*final, _fates(chunk, final, status), codes.astype(np.uint8), status))
+        parts.append(
+            (*final, _fates(chunk, final, status, system, vector_field), codes.astype(np.uint8), status)
+        )
         if progress is not None:
             progress(min(n, first + _CHUNK), n)
     w1, w2, th, fate, codes, status = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -291,16 +297,31 @@ def _followed(
         for part, end in zip(final, ensemble.final, strict=True):
             part[left] = end
         status[left] = ensemble.status
-        left = left[ensemble.ended(Status.END_TIME)]
+        left = left[ensemble.ended(Status.END_TIME) & ~_trapped(ensemble.final, system, vector_field)]
         if left.size == 0:
             break
     return final, status
 
 
-def _fates(start: ModeState, final: ModeState, status: np.ndarray) -> np.ndarray:
+def _trapped(state: ModeState, system: ModeSystem, vector_field: VectorField) -> np.ndarray:
+    """Tied weights that collapse for certain, though like 1/t: no trajectory leaves this region but to the origin.
+
+    Where w1 = w2 = w and θ have the sign of −λd, dw/dt = w (θ λd − w² λs)/τ − η w only shrinks w, and θ follows.
+    """
+    w, _, th = state
+    sign = np.sign(system.lambda_d)
+    return (vector_field is tied_mode_field) & (system.lambda_s > 0) & (sign * w < 0) & (sign * th <= 0)
+
+
+def _fates(
+    start: ModeState, final: ModeState, status: np.ndarray, system: ModeSystem, vector_field: VectorField
+) -> np.ndarray:
     scale = np.maximum.reduce([np.abs(part) for part in start])
     at_rest, zero = status == STATUSES.index(Status.STEADY), np.abs(final.online) <= COLLAPSED * scale
-    return np.where(at_rest, np.where(zero, _COLLAPSED, _LEARNED), _UNDECIDED).astype(np.uint8)
+    trapped = (status == STATUSES.index(Status.END_TIME)) & _trapped(final, system, vector_field)
+    return np.select(
+        [trapped | (at_rest & zero), at_rest], [_COLLAPSED, _LEARNED], default=_UNDECIDED
+    ).astype(np.uint8)
 
 
 def _fraction(count: int, n: int, *, lattice: bool) -> Fraction:

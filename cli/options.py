@@ -281,12 +281,12 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
     return MatrixState(state.online @ moments.support, state.predictor, state.target @ moments.support)
 
 
-def checked_outputs(output: OutputOptions) -> None:
-    """Refuse places and formats that cannot be written before anything is computed."""
+def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:
+    """Refuse places and formats, SUFFIXES and `more`, that cannot be written before anything is computed."""
     from dynamics.storage import SUFFIXES, checked_suffix, checked_target
 
     if output.out is not None:
-        checked_target(checked_suffix(output.out, SUFFIXES))
+        checked_target(checked_suffix(output.out, (*SUFFIXES, *more)))
     if output.plot is not None:
         from figures.style import PICTURES
 

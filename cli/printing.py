@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(label: str, output: ReportOptions) -> Iterator[Callable[[float, float], None] | None]:
-    """Show a progress bar on standard error, if that is a terminal and the user wants it."""
+def progress(
+    label: str, output: ReportOptions, unit: str = ""
+) -> Iterator[Callable[[float, float], None] | None]:
+    """Show a progress bar on standard error, if that is a terminal and the user wants it; with a unit, its rate."""
     if output.quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.4g} {unit}/s" if unit and task.speed else "")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Rate(), TimeLeft())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label)
         yield lambda done, total: bar.update(task, completed=done, total=total)

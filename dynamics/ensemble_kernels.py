@@ -40,8 +40,8 @@ RUNNING, NOT_YET, TOO_SLOW = range(4, 7)  # no ends
 LANES = 32  # a multiple of what the widest vector registers hold, in float32 too
 
 # NaN and infinity keep their meaning: a trajectory that runs away is told by them.
-_FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
-_device = njit(forceinline=True, fastmath=_FAST_MATH, error_model="numpy")
+FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+_device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
 
 TABLEAU = (
     (0.161,),
@@ -404,7 +404,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
         *(given, types.UniTuple(types.Array(scalar, 2, "C"), 3)),
     )
 
-    @njit(signature, cache=True, nogil=True, fastmath=_FAST_MATH, error_model="numpy")
+    @njit(signature, cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")
     def integrate_lanes(
         first: Any,
         last: Any,

@@ -1,7 +1,8 @@
 """Results that show themselves in a notebook.
 
 After ``figures.notebook.enable()`` the last value of a cell is drawn if it is a trajectory, a run with its
-prediction, fixed points, a phase portrait, a bifurcation or a basin map. IPython is never imported: it must be running.
+prediction, fixed points, a phase portrait, a bifurcation or a basin map. IPython is never imported: it must be
+running.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ SHOWN = {
     ("analysis.fixed_points", "FixedPoints"): "figures.pages.objects:figure_fixed_points",
     ("analysis.portraits", "Portrait"): "figures.pages.objects:figure_portrait",
     ("analysis.bifurcations", "Bifurcation"): "figures.pages.objects:figure_diagram",
+    ("analysis.basins", "BasinMap"): "figures.pages.objects:figure_basin_map",
 }
 """Types by module and name, and what draws them; nothing is imported until one is shown."""
 

@@ -22,7 +22,9 @@ def clashes(figure: Figure) -> list[str]:
     canvas.draw()
     slack = 0.5 * figure.dpi / 72
     boxes: list[tuple[str, Bbox]] = []
-    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.texts)]
+    parts = (figure, *figure.subfigs)
+    texts = [text for part in parts for text in part.texts]
+    texts += [text for part in parts for legend in part.legends for text in legend.texts]
     for ax in figure.findobj(Axes):
         assert isinstance(ax, Axes)
         texts += text_of(ax)

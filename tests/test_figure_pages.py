@@ -14,13 +14,22 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
+from analysis.basins import FATES, BasinMap
 from dynamics.exact import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from figures.pages.objects import figure_diagram, figure_fixed_points, figure_portrait, figure_trajectory
+from figures.pages.objects import (
+    figure_basin_map,
+    figure_diagram,
+    figure_fixed_points,
+    figure_portrait,
+    figure_trajectory,
+)
+from figures.panels.basins import draw_basins
 from figures.registry import PAGES, flat_arrays, page
 from figures.style import SIZES, THEMES, look, save, size, theme
 
@@ -30,6 +39,7 @@ MINE = [
     "tied",
     "no-predictor",
     "leaf",
+    "basins",
     "bifurcation",
     "trajectories",
     "three-d",
@@ -39,7 +49,7 @@ EACH = pytest.mark.parametrize("name", MINE)
 
 @cache
 def result(name: str) -> Any:
-    return page(name).compute()
+    return page(name).compute(**({"resolution": 96} if name == "basins" else {}))
 
 
 # --- every page ---------------------------------------------------------------------------------------------
@@ -86,7 +96,8 @@ def test_equal_input_gives_equal_bytes_and_settings_stay(name: str, tmp_path: Pa
     before = dict(matplotlib.rcParams)
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for path in paths:
-        save(page(name).draw(page(name).compute()), path)
+        result.cache_clear()
+        save(page(name).draw(result(name)), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert dict(matplotlib.rcParams) == before
 
@@ -98,7 +109,7 @@ def test_captions_hold_every_parameter_in_one_paragraph(name: str) -> None:
     assert caption.endswith(".")
     for default in page(name).parameters().values():
         for value in default if isinstance(default, tuple) else (default,):
-            if value is not None:
+            if value is not None and not isinstance(value, int):
                 assert f"{value:g}" in caption if isinstance(value, float) else value in caption
 
 
@@ -114,7 +125,7 @@ def test_the_numbers_of_a_page_can_be_saved(name: str, tmp_path: Path) -> None:
 def test_nonsense_is_refused(name: str) -> None:
     for parameter, bad, message in (
         ("extent", -1.0, "`extent` must be finite and > 0, got -1"),
-        ("lambda_s", np.nan, "`lambda_s` must be finite, got nan"),
+        ("lambda_s", np.nan, "`lambda_s` .*must be .*got nan"),
     ):
         if parameter in page(name).parameters():
             with pytest.raises(ValueError, match=message):
@@ -315,11 +326,102 @@ def test_a_leaf_outside_the_cube_is_refused() -> None:
         page("three-d").compute(invariants=(0.5,), extent=0.5)
 
 
+def regions(name: str, found: BasinMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres of cells along the axes, and whether each cell of the picture has the colour of collapse."""
+    ax = dict(zip(result("basins").names, page("basins").draw(result("basins")).axes, strict=True))[name]
+    (image,) = ax.images
+    assert tuple(image.get_extent()) == (*ax.get_xlim(), *ax.get_ylim())
+    assert image.origin == "lower"
+    cells = np.asarray(image.get_array())
+    collapsed = cells[found.fate.reshape(found.shape) == FATES.index("collapsed")][0]
+    return *found.axes, np.all(cells == collapsed, axis=-1)
+
+
+@pytest.mark.parametrize("name", ["no weight decay", "slow target"])
+def test_the_drawn_hyperbola_lies_within_a_pixel_of_the_computed_boundary(name: str) -> None:
+    shown_maps = dict(zip(result("basins").names, result("basins").maps, strict=True))
+    w1, w2, collapsed = regions(name, shown_maps[name])
+    figure = page("basins").draw(result("basins"))
+    ax = figure.axes[list(shown_maps).index(name)]
+    curves = [np.asarray(line.get_xydata()) for line in ax.lines]
+    assert len(curves) == 2
+    pixel = w2[1] - w2[0]
+    n_crossings = 0
+    for curve, above in zip(curves, (True, False), strict=True):
+        for column, x in enumerate(w1):
+            height = np.interp(x, *curve.T)
+            inside = collapsed[:, column] & ((w2 > 0) == above)
+            if w2[0] < height < w2[-1]:
+                edge = w2[inside].min() - pixel / 2 if above else w2[inside].max() + pixel / 2
+                # where the boundary crosses a cell, its centre decides: half a pixel, and the polyline's chords
+                assert abs(edge - height) <= 0.51 * pixel + 1e-3
+                n_crossings += 1
+    assert n_crossings > 100
+
+
+def test_the_dotted_line_parts_the_signs() -> None:
+    found = result("basins")
+    for one, manifold in zip(found.maps[::2], found.manifolds[::2], strict=True):
+        w1, w2 = found.places
+        between = np.isfinite(manifold)
+        assert np.array_equal(between, (w2 > 0) & (w1**2 < w2**2) & (w1**2 > w2**2 - 0.25))
+        # the nearest start of the map has the sign that θ = 0.1 has seen from the manifold, unless it is close to it
+        u, v = one.axes
+        column, row = np.abs(u - w1[..., None]).argmin(-1), np.abs(v - w2[..., None]).argmin(-1)
+        sign = np.sign(one.final.online.reshape(one.shape)[row, column])
+        clear = (
+            between
+            & (np.abs(found.target - manifold) > 0.3)
+            & (one.fate.reshape(one.shape)[row, column] == 0)
+        )
+        assert clear.sum() > 100
+        assert_array_equal(sign[clear], np.sign(found.target - manifold)[clear])
+
+
+def test_weight_decay_has_no_manifold_and_another_boundary() -> None:
+    found = result("basins")
+    assert np.all(np.isnan(found.manifolds[1]))
+    assert len(page("basins").draw(found).axes[1].collections) == 0
+    assert not np.array_equal(found.maps[0].fate, found.maps[1].fate)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"online": (1.0,)}, "`online` must be two numbers, the smaller first, got"),
+        (
+            {"lambda_d": -0.5},
+            "`lambda_s` and `lambda_d` must be > 0 for the boundary of R6, got 1.0 and -0.5",
+        ),
+        ({"resolution": 0}, "`grid` must be >= 1, got 0"),
+    ],
+)
+def test_basins_refuse_nonsense(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        page("basins").compute(**parameters)
+
+
+def test_the_colour_of_a_cell_is_that_of_its_fate_and_sign() -> None:
+    found = result("basins").maps[0]
+    ax = draw_basins(Figure().add_subplot(), found)
+    cells = np.asarray(ax.images[0].get_array()).reshape(-1, 3)
+    kinds = np.where(found.fate == 0, np.where(found.final.online > 0, 0, 1), found.fate + 1)
+    colours = {kind: {tuple(cell) for cell in cells[kinds == kind]} for kind in np.unique(kinds)}
+    assert all(len(colour) == 1 for colour in colours.values())
+    assert len(set.union(*colours.values())) == len(colours) >= 3
+
+
 # --- data ---------------------------------------------------------------------------------------------------
 
 
 def test_arrays_are_named_by_their_place() -> None:
-    nested = {"a": [ModeState(1.0, np.ones(2), "x"), {"b": 2}], "c": (1.0, 2.0), "d": [], "_e": object()}
+    nested = {
+        "a": [ModeState(1.0, np.ones(2), "x"), {"b": 2}],
+        "c": (1.0, 2.0),
+        "d": [],
+        "_e": object(),
+        "f": len,
+    }
     found = flat_arrays(nested)
     assert set(found) == {"a.0.online", "a.0.predictor", "a.0.target", "a.1.b", "c"}
     assert_array_equal(found["c"], [1.0, 2.0])
@@ -329,7 +431,11 @@ def test_arrays_are_named_by_their_place() -> None:
 # --- what notebooks show ------------------------------------------------------------------------------------
 
 
+KINDS = ["modes", "matrices", "lines", "leaf", "hyperbola", "diagram", "portrait", "lattice", "random"]
+
+
 def shown() -> dict[str, Any]:
+    from analysis.basins import basins
     from analysis.bifurcations import bifurcation
     from analysis.fixed_points import fixed_points
     from dynamics.fields import full_field
@@ -348,10 +454,12 @@ def shown() -> dict[str, Any]:
         "hyperbola": (figure_fixed_points, fixed_points(one, "fixed-target", target=1.0)),
         "diagram": (figure_diagram, bifurcation(one, "lambda-d", (0.1, 1.0), invariant=-0.1)),
         "portrait": (figure_portrait, result("tied").portraits[0]),
+        "lattice": (figure_basin_map, basins(one, full_mode_field, grid=12)),
+        "random": (figure_basin_map, basins(one, full_mode_field, random=50)),
     }
 
 
-@pytest.mark.parametrize("kind", ["modes", "matrices", "lines", "leaf", "hyperbola", "diagram", "portrait"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("room", SIZES)
 def test_single_results_are_drawn_whole(kind: str, room: str) -> None:
     draw, found = shown()[kind]

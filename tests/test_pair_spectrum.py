@@ -85,5 +85,5 @@ def test_the_sign_is_that_of_the_pair_condition() -> None:
 
 
 def test_weight_decay_is_refused() -> None:
-    with pytest.raises(ValueError, match="`weight_decay` must be 0 for this closed form, got 0.1"):
+    with pytest.raises(ValueError, match=r"`weight_decay` must be 0 for this closed form, got 0\.1"):
         pair_eigenvalues(0.4, 0.3, ModeSystem(1.0, 0.9, weight_decay=0.1))

@@ -215,12 +215,32 @@ def test_without_a_chunk_the_cut_is_measured(path):
     assert done.store == str(path)
 
 
+def test_a_rate_is_measured_on_work_that_takes_a_while_and_not_when_the_machine_was_busy(monkeypatch):
+    counts, clock, busy = [], 0.0, 5
+
+    def compute(self, *ranges):
+        nonlocal clock, busy
+        n = sum(stop - start for start, stop in ranges)
+        counts.append(n)
+        busy -= 1
+        clock += n * 1e-4 + (0.4 if busy == 0 else 0)
+
+    monkeypatch.setattr(run.Design, "compute", compute)
+    monkeypatch.setattr(run.time, "perf_counter", lambda: clock)
+    made = design({**SMALL, "samples": 1_000_000})
+    assert_allclose(run.measured_rate(made), 1e4, rtol=1e-9)
+    assert max(counts) * 1e-4 >= 0.05
+    assert_allclose(run.measured_rate(design({**SMALL, "samples": 1})), 1e4, rtol=1e-9)
+
+
 def test_a_chunk_is_a_second_of_work_within_its_memory():
     made = design({key: value for key, value in SMALL.items() if key != "chunk"})
     assert run._chunk_runs(made, 123.4, 10**6) == 124
     assert run._chunk_runs(made, 0.01, 10**6) == 1
     assert run._chunk_runs(made, 1e12, 10**6) == 10**6 // made.bytes_a_run
     assert run._chunk_runs(design(SMALL), 1e12, 10**6) == 4
+    many = design({"samples": 10**9, "parameters": SMALL["parameters"]})
+    assert run._chunk_runs(many, 1.0, 10**6) == many.size / run.MOST_CHUNKS
 
 
 # -------------------------------------------------------------------------------------------------------- store

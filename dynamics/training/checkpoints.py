@@ -112,9 +112,18 @@ def restore(path: Path, settings: TrainingSettings, identity: str, leaves: Itera
         raise ValueError(
             f"{path} must hold arrays like those of the run, got others: was it written by this version?"
         )
+    return Checkpoint(step, stored, steps, _metrics(arrays))
+
+
+def measurements(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Steps (T,) and metrics (n_runs, T, …) in a checkpoint that `restore` accepts."""
+    arrays = read_npz(path)
+    return arrays["steps"], _metrics(arrays)
+
+
+def _metrics(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     prefix = "metric "
-    metrics = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    return Checkpoint(step, stored, steps, metrics)
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], path: str = "") -> list[str]:

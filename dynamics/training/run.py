@@ -110,7 +110,7 @@ def train(
     settings: TrainingSettings,
     seeds: int | Sequence[int] = 0,
     *,
-    initial: MatrixState | None = None,
+    initial: MatrixState | TrainingState | None = None,
     data: TrainingData | None = None,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
@@ -128,7 +128,7 @@ def train(
         One seed for each run, or one for all, integers in [0, 2³²); they decide starts, batches and views.
     initial
         Start of linear networks, W, P and Θ with or without the run as first axis; P is ignored where there is no
-        linear predictor.
+        linear predictor. Or weights of any networks, as the `start` of a run with the same networks has them.
     data
         Samples, `load_data(settings.data)` when left out.
     progress
@@ -182,7 +182,7 @@ def train(
 def _train(
     settings: TrainingSettings,
     seeds: np.ndarray,
-    initial: MatrixState | None,
+    initial: MatrixState | TrainingState | None,
     data: TrainingData,
     progress: Progress | None,
     path: Path | None,
@@ -215,16 +215,17 @@ def _train(
         state = jax.tree.unflatten(structure, jax.device_put(found.leaves))
         records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
         done, saved = found.step, path
-    first_done, last_saved = done, done
-    seconds = 0.0
+    last_saved = done
+    seconds, timed_steps = 0.0, 0
     failed_at = np.asarray(state.failed_at)
-    for stop in stops[len(records) :]:
+    for call, stop in enumerate(stops[len(records) :]):
         began = time.perf_counter()
         state, found_metrics = shared.advance(state, done, int(stop), keys, scalars, arrays)
         records.append(on_host(found_metrics))
         failed_at = np.asarray(state.failed_at)
-        if stop > first_done:  # the first call, which takes no step or the first ones, compiles
+        if call:  # the first one compiles
             seconds += time.perf_counter() - began
+            timed_steps += n_runs * (int(stop) - done)
         done = int(stop)
         if progress is not None:
             progress(done, settings.steps, records[-1])
@@ -236,7 +237,6 @@ def _train(
             checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
             last_saved, saved = done, path
     steps, metrics = _stacked(stops, records)
-    taken = n_runs * (done - first_done)
     return TrainingRun(
         settings=settings,
         seeds=seeds,
@@ -246,7 +246,7 @@ def _train(
         state=jax.tree.map(np.asarray, state),
         failed_at=failed_at,
         seconds=seconds,
-        steps_per_second=taken / seconds if seconds else 0.0,
+        steps_per_second=timed_steps / seconds if seconds else 0.0,
         device=device.device_kind,
         checkpoint=saved,
     )
@@ -304,21 +304,24 @@ def _arrays(data: TrainingData, dtype: str) -> tuple[Arrays, int]:
 
 def _shared(settings: TrainingSettings) -> TrainingSettings:
     """Settings without what compiled code takes as arguments, so that runs that differ in it share the code."""
+    plain = TrainingSettings()
     parts = {
         part: replace(
-            getattr(settings, part),
-            **{
-                name: v[0] for name in names if isinstance(v := getattr(getattr(settings, part), name), tuple)
-            },
+            getattr(settings, part), **{name: getattr(getattr(plain, part), name) for name in names}
         )
         for part, names in SWEPT.items()
     }
-    return replace(settings, **parts, metrics_every=1)
+    scheduled = "cosine" in (settings.target.schedule, settings.optimizer.schedule)
+    return replace(settings, **parts, metrics_every=1, steps=settings.steps if scheduled else 1)
 
 
 def _given(
-    settings: TrainingSettings, state: TrainingState, initial: MatrixState, n_runs: int
+    settings: TrainingSettings, state: TrainingState, initial: MatrixState | TrainingState, n_runs: int
 ) -> TrainingState:
+    if isinstance(initial, TrainingState):
+        if _shapes(initial) != _shapes(state):
+            raise ValueError("`initial` must be the start of as many runs of the same networks")
+        return initial
     own = _as_matrices(settings, state)
     parts = []
     for name, value, like in zip(MatrixState._fields, initial, own, strict=True):
@@ -340,6 +343,11 @@ def _given(
         predictor={"weight": P} if settings.predictor.kind == "linear" else state.predictor,
         target=state.target._replace(encoder=({"weight": Th},)),
     )
+
+
+def _shapes(state: TrainingState) -> tuple[Any, list[tuple[int, ...]]]:
+    leaves, structure = jax.tree.flatten(state)
+    return structure, [np.shape(leaf) for leaf in leaves]
 
 
 def _as_matrices(settings: TrainingSettings, state: TrainingState) -> MatrixState:

@@ -123,8 +123,9 @@ class DataSettings:
                 raise ValueError(f"`data.{name}` must be {wanted} for the source {self.source}")
             if value is not None:
                 object.__setattr__(self, name, _matrix(f"data.{name}", value))
-        if isinstance(self.augmentations, str) or not all(isinstance(s, str) for s in self.augmentations):
-            raise ValueError(f"`data.augmentations` must be a sequence of specs, got {self.augmentations!r}")
+        specs: Any = self.augmentations
+        if isinstance(specs, str) or not all(isinstance(spec, str) for spec in specs):
+            raise ValueError(f"`data.augmentations` must be a sequence of specs, got {specs!r}")
         object.__setattr__(self, "augmentations", tuple(self.augmentations))
         object.__setattr__(self, "seed", _whole("data.seed", self.seed, 0))
         if self.source == "exact" and self.augmentations:

@@ -141,18 +141,13 @@ def _figure(found: Augmentations) -> Figure:
     draw_angles(right, found.angles, colours)
     legend_below(above, left.lines)
 
-    below.suptitle(
-        f"What they learn under {names[0]}: ratio $r$, share of $\\Sigma_d$",
-        x=left.get_position().x0,
-        ha="left",
-        fontsize="medium",
-        fontweight="normal",
-    )
-    k = len(found.byol)
+    heading = f"What they learn under {names[0]}"
+    below.suptitle(heading, x=0.01, ha="left", fontsize="medium", fontweight="normal")
+    k, of = len(found.byol), "" if narrow else r" of $\Sigma_d$"
     panels = below.subplots(2, k, squeeze=False)
     rows = (
         ("BYOL", found.byol, [f"$r = {ratio:.2f}$" for ratio in found.byol_ratios]),
-        ("SimCLR", found.contrastive, [f"{share:.0%}" for share in found.contrastive_shares]),
+        ("SimCLR", found.contrastive, [f"{share:.0%}{of}" for share in found.contrastive_shares]),
     )
     for axes, (name, images, titles) in zip(panels, rows, strict=True):
         for ax, image, title in zip(axes, images, titles, strict=True):

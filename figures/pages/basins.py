@@ -80,15 +80,16 @@ def compute_basins(
         "slow target": {"tau_target": slow_tau_target},
     }
     window = (online[0], online[1]), (predictor[0], predictor[1])
-    places = np.stack(np.meshgrid(*(np.linspace(*bounds, _COARSE) for bounds in window)))
+    places = np.stack(np.meshgrid(*(np.linspace(low, high, _COARSE) for low, high in window)))
     maps, manifolds = [], []
     for rates in kinds.values():
         system = ModeSystem(lambda_s, lambda_d, tau_online=tau_online, tau_predictor=tau_predictor, **rates)
         maps.append(basins(system, full_mode_field, ranges=window, at=target, grid=resolution))
         still = not system.weight_decay
         no_saddle = np.full(places.shape[1:], np.nan)
-        manifolds.append(leaf_separatrix(*places[..., None], system)[..., 0] if still else no_saddle)
-    w1, slope = np.linspace(*online, _LINE_POINTS), tau_online / tau_predictor
+        u, v = places[..., None]
+        manifolds.append(leaf_separatrix(u, v, system)[..., 0] if still else no_saddle)
+    w1, slope = np.linspace(online[0], online[1], _LINE_POINTS), tau_online / tau_predictor
     upper = np.column_stack([w1, np.sqrt(slope * w1**2 + (lambda_d / lambda_s) ** 2)])  # c = −τp r²
     lower = np.column_stack([w1, -np.sqrt(slope) * np.abs(w1)])
     return Basins(tuple(maps), tuple(kinds), (upper, lower), places, tuple(manifolds), target, parameters)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.basins import BasinMap
 from analysis.bifurcations import Bifurcation
 from analysis.fixed_points import FixedPoints
 from analysis.portraits import Portrait, rest_lines
@@ -14,6 +15,7 @@ from dynamics.integrate import Trajectory
 from dynamics.states import ModeState
 from figures.pages.layout import panels
 from figures.pages.legends import legend_below
+from figures.panels.basins import basin_handles, draw_basins
 from figures.panels.bifurcation import draw_bifurcation, special_points
 from figures.panels.portrait import draw_portrait, portrait_handles
 from figures.panels.stability import draw_fixed_points, mark, stability_handles, stroke
@@ -130,4 +132,25 @@ def figure_portrait(portrait: Portrait) -> Figure:
         figure, (ax,) = panels(portrait.name.capitalize(), 1, columns=1)
         draw_portrait(ax, portrait)
         legend_below(figure, portrait_handles([portrait]))
+        return figure
+
+
+def figure_basin_map(basin_map: BasinMap) -> Figure:
+    """Fates of starts in a plane.
+
+    Examples
+    --------
+    >>> from analysis.basins import basins
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.system import ModeSystem
+    >>> len(figure_basin_map(basins(ModeSystem(1.0, 0.5), full_mode_field, grid=8)).axes)
+    1
+    """
+    with style():
+        shares = ", ".join(
+            f"{share.value:.1%} {fate}" for fate, share in basin_map.fractions.items() if share.value
+        )
+        figure, (ax,) = panels(shares, 1, columns=1)
+        draw_basins(ax, basin_map)
+        legend_below(figure, basin_handles([basin_map]))
         return figure

@@ -1,0 +1,144 @@
+"""C1: gradient steps follow the flow, with an error proportional to the step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
+from analysis.confirm.runs import Estimate, clocked, flat, flow_end, length_of_mean, log_slope
+from dynamics.fields import full_field
+from dynamics.moments import Moments
+from dynamics.states import MatrixState, random_state
+from dynamics.system import MatrixSystem
+from dynamics.training import TrainingData, TrainingSettings, flow_of, load_data, train
+
+TAU_TARGET = 1.0
+"""τt, held fixed while the step shrinks."""
+SECOND_ORDER = 0.1
+"""What the next order in the step may add to the slope; half of it is seen on the exact moments."""
+FORMS = (
+    ("halved, one view", {"symmetric": False, "halved": True}, 1),
+    ("one view", {"symmetric": False}, 2),
+    ("symmetric", {"symmetric": True}, 4),
+)
+"""Forms of the loss, and the time dt/ε of the flow that a step takes under each (R1, R29)."""
+
+
+def gaussian_moments() -> Moments:
+    """Σs and Σd of four dimensions that do not commute: noise of another shape than the signal."""
+    signal = np.array([[1.0, 0.3, 0.0, 0.1], [0.3, 0.8, 0.2, 0.0], [0.0, 0.2, 0.5, 0.1], [0.1, 0.0, 0.1, 0.3]])
+    return Moments.additive_noise(signal, np.diag([0.1, 0.4, 0.2, 0.6]))
+
+
+def exact_settings(moments: Moments, n2: int) -> TrainingSettings:
+    """A linear network that sees pairs with exactly these moments: a step is a step of the flow."""
+    return TrainingSettings(
+        data={"source": "exact", "sigma_s": moments.sigma_s, "sigma_d": moments.sigma_d},
+        batch=None,
+        encoder={"features": n2},
+        dtype="float64",
+    )
+
+
+class _Case(NamedTuple):
+    name: str
+    settings: TrainingSettings
+    data: TrainingData
+    n_seeds: int
+    t_end: float
+    n_steps: tuple[int, ...]
+
+
+def _cases(effort: Effort) -> list[_Case]:
+    moments = gaussian_moments()
+    exact = exact_settings(moments, 3)
+    gaussian = replace(
+        exact, data=replace(exact.data, source="gaussian"), batch=64, dtype="float32"
+    )
+    digits = TrainingSettings(
+        data={"source": "digits", "augmentations": ("noise:0.3",), "held_out": 0.0}, encoder={"features": 4}
+    )
+    images = load_data(digits.data, n_evaluation=64)
+    cases = [
+        _Case("exact Gaussian moments", exact, load_data(exact.data), 1, 4.0, (40, 80, 160, 320, 640)),
+        _Case("digits in batches of 128", digits, images, 16 if effort.quick else 64, 0.5, (10, 20, 40, 80, 160)),
+    ]
+    if not effort.quick:
+        of_digits = exact_settings(images.moments(), 4)
+        cases += [
+            _Case("exact moments of digits", of_digits, load_data(of_digits.data), 1, 0.5, (20, 40, 80, 160, 320)),
+            _Case("Gaussian in batches of 64", gaussian, load_data(gaussian.data), 256, 4.0, (20, 40, 80, 160, 320)),
+        ]
+    return cases
+
+
+def _start(case: _Case, seed: int) -> MatrixState:
+    n1, n2 = case.data.n1, case.settings.encoder.features
+    return random_state(n1, n2, scale_online=0.5 / np.sqrt(n1 / 4), scale_predictor=0.5, seed=seed)
+
+
+def _errors(case: _Case, effort: Effort) -> Estimate:
+    """Distance of the mean of all seeds from the flow at one time, for every step."""
+    start = _start(case, effort.seed)
+    seeds = [effort.seed * case.n_seeds + k for k in range(case.n_seeds)]
+    found, end = [], None
+    for n_steps in case.n_steps:
+        settings = clocked(case.settings, case.t_end / n_steps, n_steps, tau_target=TAU_TARGET)
+        if end is None:
+            end = flow_end(start, flow_of(settings, case.data.moments()), case.t_end)
+        run = train(settings, seeds, initial=start, data=case.data)
+        found.append(length_of_mean(flat(run.final) - flat(MatrixState(*(part[None] for part in end)))))
+    return Estimate(*(np.array(part) for part in zip(*found, strict=True)))
+
+
+def step_factor(form: dict[str, bool], seed: int) -> float:
+    """Time of the flow that one step of size ε takes, over ε, measured as ⟨ΔW, dW/dt⟩/(ε ‖dW/dt‖²)."""
+    moments, rate = gaussian_moments(), 0.01
+    settings = replace(exact_settings(moments, 3), objective=form, steps=1)
+    settings = replace(settings, optimizer={"learning_rate": rate})
+    start = random_state(4, 3, scale_online=0.5, scale_predictor=0.5, seed=seed)
+    run = train(settings, seed, initial=start)
+    slope = full_field(0.0, start, MatrixSystem(moments.sigma_s, moments.sigma_d)).online
+    return float(np.sum((run.final.online[0] - start.online) * slope) / (rate * np.sum(slope**2)))
+
+
+def run(effort: Effort) -> Outcome:
+    """Train to one time of the flow by five steps, and fit the slope of ln error over ln step."""
+    measurements: list[Measurement] = []
+    curves: list[Curve] = []
+    cases = _cases(effort)
+    for done, case in enumerate(cases):
+        dt, errors = case.t_end / np.array(case.n_steps), _errors(case, effort)
+        slope = log_slope(dt, errors)
+        note = f"{SECOND_ORDER:g} for the second order in the step"
+        if case.n_seeds > 1:
+            note += f", and 2 standard errors of {case.n_seeds} seeds"
+        tolerance = SECOND_ORDER + 2 * slope.error
+        measurements.append(compare(f"log-log slope, {case.name}", 1.0, slope.value, tolerance, note))
+        line = np.exp(np.mean(np.log(errors.value / dt))) * dt
+        axes = {"x_label": "step dt", "y_label": "distance from the flow", "log_x": True, "log_y": True}
+        curves.append(Curve(case.name, "slope 1", "theory", dt, line, **axes))
+        error = errors.error if case.n_seeds > 1 else None
+        curves.append(Curve(case.name, "training", "training", dt, errors.value, error=error, **axes))
+        effort.report(done + 1, len(cases) + 1)
+    for name, form, factor in FORMS:
+        found = step_factor(form, effort.seed)
+        measurements.append(
+            compare(f"dt/ε, {name}", factor, found, 1e-9, "rounding: a step on exact moments is a step of the flow")
+        )
+    effort.report(1)
+    return Outcome(tuple(measurements), tuple(curves))
+
+
+EXPERIMENTS = (
+    Experiment(
+        "C1",
+        "SGD follows the flow",
+        "The distance of SGD from the flow at a fixed time is proportional to the step, and one step of size ε takes"
+        " the time ε, 2ε or 4ε, by the form of the loss (R1, R29).",
+        run,
+    ),
+)

@@ -1,0 +1,258 @@
+"""The ensemble integrator beside a plain compiled loop, diffrax and SciPy, at matched achieved error.
+
+The problem: N = 200,000 modes, λs ~ U(.5, 2), λd = λs U(.2, 1), starts N(0, .7²) in all three weights, state at
+t = 50. Errors are the largest over 1,000 of them against DOP853 at 1e-13. Peers that are slow run on fewer and
+their time is scaled; what compiles, compiles before it is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from _harness import Timing, measure, write_table
+from numba import njit, prange
+from scipy.integrate import solve_ivp
+
+from dynamics import ensemble_kernels as kernels
+from dynamics.ensemble import integrate_ensemble
+from dynamics.integrate import integrate
+from dynamics.mode_fields import full_mode_field
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+
+N, N_DIFFRAX, N_SCIPY, N_CHECKED, SPAN = 200_000, 32_768, 200, 1_000, 50.0
+TOLERANCES = (1e-4, 1e-6, 1e-8)
+CHUNKS = (256, 2_048, 16_384)
+
+Contender = Callable[[float], np.ndarray]
+
+
+def problem() -> tuple[ModeState, ModeSystem]:
+    rng = np.random.default_rng(0)
+    lambda_s = rng.uniform(0.5, 2, N)
+    system = ModeSystem(lambda_s, lambda_s * rng.uniform(0.2, 1, N))
+    return system.state(*rng.normal(0, 0.7, (3, N))), system
+
+
+def reference(start: ModeState, system: ModeSystem) -> np.ndarray:
+    def flow(t: float, y: np.ndarray) -> np.ndarray:
+        w1, w2, th = y.reshape(3, -1)
+        e = th * system.lambda_d[:N_CHECKED] - w2 * w1 * system.lambda_s[:N_CHECKED]
+        return np.concatenate([w2 * e, w1 * e, w1 - th])
+
+    y0 = np.concatenate([part[:N_CHECKED] for part in start])
+    solution = solve_ivp(flow, (0, SPAN), y0, method="DOP853", rtol=1e-13, atol=1e-15)
+    return solution.y[:, -1].reshape(3, -1)
+
+
+# --- contenders: tolerance -> ends (3, n) ---------------------------------------------------------------------
+
+
+def dyn(start: ModeState, system: ModeSystem, rtol: float) -> np.ndarray:
+    ensemble = integrate_ensemble(
+        start, system, full_mode_field, SPAN, rtol=rtol, atol=1e-3 * rtol, device="cpu"
+    )
+    return np.array(ensemble.final)
+
+
+@njit(parallel=True, fastmath=kernels.FAST_MATH, error_model="numpy")
+def plain_loop(
+    lambda_s: Any, lambda_d: Any, start: Any, span: Any, rtol: Any, atol: Any, stops: Any, ends: Any
+) -> None:
+    """One trajectory after another, the same step, the usual step control; stops at rest if asked to."""
+    for i in prange(lambda_s.size):
+        p = lambda_s[i], lambda_d[i], 1.0, 1.0, 1.0, 0.0
+        begin = start[0, i], start[1, i], start[2, i]
+        y, k, h, own_atol, look = kernels.opening(0, begin, p, rtol, atol, 2 * rtol**0.2, rtol**0.5)
+        t = 0.0
+        while t < span:
+            h = min(h, span - t)
+            z, slope, error = kernels.step(0, y, h, k, p, kernels.TABLEAU)
+            encoder = max(abs(y[0]), abs(z[0]), abs(y[2]), abs(z[2]))
+            predictor = max(encoder, abs(y[1]), abs(z[1]))
+            size = max(
+                max(abs(error[0]), abs(error[2])) / (own_atol + rtol * encoder),
+                abs(error[1]) / (own_atol + rtol * predictor),
+            )
+            if size <= 1:
+                t += h
+                y, k = z, slope
+                if stops:
+                    y, outcome = kernels.judged(
+                        *(0, begin, y, k, h, t, span, span, look, p, rtol, own_atol, 2.2e-16, 6e-6)
+                    )
+                    if outcome == kernels.STEADY:
+                        break
+                    if outcome == kernels.TOO_SLOW:
+                        look = 0.0
+                    elif outcome == kernels.NOT_YET:
+                        look = max(abs(k[0]), abs(k[1]), abs(k[2])) / 10
+            h *= min(8.0, max(0.2, 0.9 * size**-0.2)) if size > 0 else 8.0
+        ends[0, i], ends[1, i], ends[2, i] = y
+
+
+def numba_loop(stops: bool, start: ModeState, system: ModeSystem, rtol: float) -> np.ndarray:
+    ends = np.empty((3, system.n_modes))
+    local = rtol / 2  # as integrate_ensemble does
+    plain_loop(system.lambda_s, system.lambda_d, np.array(start), SPAN, local, 1e-3 * local, stops, ends)
+    return ends
+
+
+def diffrax_vmap(chunk: int, start: ModeState, system: ModeSystem) -> Contender:
+    import diffrax
+    import jax.numpy as jnp
+
+    def flow(t: Any, y: Any, p: Any) -> Any:
+        w1, w2, th = y
+        e = th * p[1] - w2 * w1 * p[0]
+        return jnp.stack([w2 * e, w1 * e, w1 - th])
+
+    def end(y: Any, p: Any, rtol: Any) -> Any:
+        solution = diffrax.diffeqsolve(
+            *(diffrax.ODETerm(flow), diffrax.Tsit5(), 0.0, SPAN, None, y, p),
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=1e-3 * rtol),
+            max_steps=10_000,
+        )
+        return solution.ys[-1]
+
+    many = jax.jit(jax.vmap(end, (0, 0, None)))
+    y0 = np.array(start).T[:N_DIFFRAX]
+    p0 = np.column_stack([system.lambda_s, system.lambda_d])[:N_DIFFRAX]
+
+    def run(rtol: float) -> np.ndarray:
+        parts = [many(y0[i : i + chunk], p0[i : i + chunk], rtol) for i in range(0, N_DIFFRAX, chunk)]
+        return np.concatenate(jax.block_until_ready(parts)).T
+
+    return run
+
+
+def scipy_loop(method: str, start: ModeState, system: ModeSystem, rtol: float) -> np.ndarray:
+    ends = []
+    for i in range(N_SCIPY):
+        ls, ld = system.lambda_s[i], system.lambda_d[i]
+
+        def flow(t: float, y: Any, ls: float = ls, ld: float = ld) -> list[float]:
+            w1, w2, th = y
+            e = th * ld - w2 * w1 * ls
+            return [w2 * e, w1 * e, w1 - th]
+
+        y0 = [part[i] for part in start]
+        ends.append(solve_ivp(flow, (0, SPAN), y0, method=method, rtol=rtol, atol=1e-3 * rtol).y[:, -1])
+    return np.array(ends).T
+
+
+# --- the tables ---------------------------------------------------------------------------------------------
+
+
+def achieved(ends: np.ndarray, exact: np.ndarray) -> float:
+    n = min(ends.shape[1], N_CHECKED)
+    return float(np.max(np.abs(ends[:, :n] - exact[:, :n])))
+
+
+def first_seconds(contender: Contender) -> float:
+    began = time.perf_counter()
+    contender(1e-6)
+    return time.perf_counter() - began
+
+
+def best_diffrax(start: ModeState, system: ModeSystem) -> tuple[Contender, int, float]:
+    runs = {chunk: diffrax_vmap(chunk, start, system) for chunk in CHUNKS}
+    compile_seconds = {chunk: first_seconds(run) for chunk, run in runs.items()}
+    times = measure({str(chunk): partial(run, 1e-6) for chunk, run in runs.items()}, repeats=3, warmup=0)
+    best = min(CHUNKS, key=lambda chunk: times[str(chunk)].median)
+    return runs[best], best, compile_seconds[best] - times[str(best)].median
+
+
+def plot(work: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Work against precision: microseconds a trajectory over achieved error."""
+    import matplotlib.pyplot as plt
+
+    from figures.style import style
+
+    with style():
+        figure, ax = plt.subplots(figsize=(6, 4))
+        for name, points in work.items():
+            errors, seconds = zip(*points, strict=True)
+            ax.loglog(errors, 1e6 * np.array(seconds), marker="o", label=name)
+        ax.set(xlabel="largest error of the end", ylabel="microseconds a trajectory")
+        ax.invert_xaxis()
+        ax.legend()
+        figure.savefig(path)
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)
+    start, system = problem()
+    exact = reference(start, system)
+    diffrax_run, chunk, diffrax_compile = best_diffrax(start, system)
+    cut = (
+        ModeState(*(part[:N_SCIPY] for part in start)),
+        ModeSystem(system.lambda_s[:N_SCIPY], system.lambda_d[:N_SCIPY]),
+    )
+    contenders: dict[str, tuple[Contender, int]] = {
+        "dyn": (partial(dyn, start, system), N),
+        "plain numba loop": (partial(numba_loop, False, start, system), N),
+        "the same, stopping at rest": (partial(numba_loop, True, start, system), N),
+        f"diffrax vmap, chunks of {chunk}": (diffrax_run, N_DIFFRAX),
+        "SciPy RK45 loop": (partial(scipy_loop, "RK45", start, system), N_SCIPY),
+        "SciPy LSODA loop": (partial(scipy_loop, "LSODA", start, system), N_SCIPY),
+        "dyn's own single runs": (
+            lambda rtol: np.array(integrate(*cut, full_mode_field, SPAN, rtol=rtol, atol=1e-3 * rtol).final),
+            N_SCIPY,
+        ),
+    }
+    compiled = {name: first_seconds(run) for name, (run, _) in contenders.items() if "numba" in name}
+    work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    rows, main_rows = [], []
+    for rtol in TOLERANCES:
+        repeats = 7 if rtol == 1e-6 else 3
+        times = measure({name: partial(run, rtol) for name, (run, _) in contenders.items()}, repeats=repeats)
+        base = times["dyn"].median / N
+        for name, (run, n) in contenders.items():
+            each, error = times[name].median / n, achieved(run(rtol), exact)
+            work[name].append((error, each))
+            rows.append(
+                {
+                    "method": name,
+                    "rtol": f"{rtol:g}",
+                    "achieved error": f"{error:.1e}",
+                    **_cells(times[name], n, base),
+                }
+            )
+            if rtol == 1e-6:
+                seconds = {"plain numba loop": compiled["plain numba loop"]}.get(name)
+                if "diffrax" in name:
+                    seconds = diffrax_compile
+                main_rows.append(
+                    {
+                        "method": name,
+                        "trajectories run": n,
+                        "achieved error": f"{error:.1e}",
+                        **_cells(times[name], n, base),
+                        "compile (s)": "" if seconds is None else f"{seconds:.1f}",
+                    }
+                )
+    write_table("ensemble", main_rows)
+    write_table("ensemble, work and precision", rows)
+    if find_spec("gradsolve") is None:
+        print("gradsolve is not installed: PyPI has no such package to compare with")
+    plot(work, Path(__file__).parent / "work_precision.svg")
+
+
+def _cells(timing: Timing, n: int, base: float) -> dict[str, str]:
+    return {
+        "trajectories/s": f"{n / timing.median:.3g}",
+        "spread (%)": f"{100 * timing.spread / timing.median:.0f}",
+        "dyn is faster by": f"{timing.median / n / base:.3g}",
+    }
+
+
+if __name__ == "__main__":
+    main()
