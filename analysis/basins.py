@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates import Fate, predict_fates
-from dynamics.ensemble import STATUSES, integrate_ensemble
+from dynamics.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.fields import VectorField
 from dynamics.integrate import Status, natural_time
 from dynamics.mode_fields import tied_mode_field
@@ -43,7 +43,7 @@ _USUAL = 300.0  # natural time units in which nearly all starts are at rest
 _MAX_STEPS = 200_000
 _CONFIDENCE = 1.959963984540054  # standard deviations of 95 %
 _TIMES = 65  # among which a leaving is looked for first
-_NARROWINGS = 6  # each halves the time at worst, and is a secant step besides
+_NARROWINGS = 14  # the error is then that of the integration, even of a curve that is not nearly straight
 
 
 class Fraction(NamedTuple):
@@ -66,6 +66,8 @@ class BasinMap:
         Names of the coordinates that vary; the first runs along the columns of a lattice.
     ranges
         Smaller and larger bound of each.
+    at, longest, rtol
+        Third coordinate, natural time units and relative tolerance of the runs.
     shape
         (rows, columns) of a lattice of cell centres; None for random starts.
     start, final
@@ -82,6 +84,9 @@ class BasinMap:
     vector_field: VectorField
     plane: tuple[str, str]
     ranges: tuple[tuple[float, float], tuple[float, float]]
+    at: float
+    longest: float
+    rtol: float
     shape: tuple[int, int] | None
     start: ModeState
     final: ModeState
@@ -191,9 +196,9 @@ def basins(
     Examples
     --------
     >>> from dynamics.mode_fields import full_mode_field
-    >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=16)
-    >>> int(found.mismatches.sum()), found.fractions[Fate.COLLAPSED].value
-    (0, 0.4140625)
+    >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=15)
+    >>> int(found.mismatches.sum()), round(found.fractions[Fate.COLLAPSED].value, 2)
+    (0, 0.35)
     """
     window = _checked_window(plane, ranges)
     if not np.isfinite(at):
@@ -229,9 +234,113 @@ def basins(
         if progress is not None:
             progress(min(n, first + _CHUNK), n)
     w1, w2, th, fate, codes, status = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return BasinMap(
-        system, vector_field, plane, window, shape, start, ModeState(w1, w2, th), fate, codes, status
+    settings = (system, vector_field, plane, window, at, longest, rtol, shape)
+    return BasinMap(*settings, start, ModeState(w1, w2, th), fate, codes, status)
+
+
+def follow_points(found: BasinMap, points: np.ndarray) -> tuple[ModeState, np.ndarray]:
+    """Ends and fates (index into `FATES`) of more points (n, 2) of the plane of a basin map.
+
+    >>> from dynamics.mode_fields import full_mode_field
+    >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=2)
+    >>> follow_points(found, np.array([[0.1, 0.1], [0.1, 0.6]]))[1].tolist()
+    [0, 1]
+    """
+    start = _start(found.plane, points.T, found.at, found.system, found.vector_field)
+    final, status = _followed(start, found.system, found.vector_field, found.longest, found.rtol)
+    return final, _fates(start, final, status, found.system, found.vector_field)
+
+
+def leaving_times(
+    start: ModeState,
+    system: ModeSystem,
+    vector_field: VectorField,
+    *,
+    threshold: float,
+    t_end: float,
+    rtol: float = 1e-8,
+) -> np.ndarray:
+    """Time at which a start leaves the neighbourhood of collapse: the first with |w1| > threshold.
+
+    Parameters
+    ----------
+    start
+        w1, w2 and θ, each of shape (n,).
+    system
+        One mode.
+    vector_field
+        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+    threshold
+        > 0.
+    t_end
+        Longest time, finite and > 0.
+    rtol
+        Relative tolerance of the integration.
+
+    Returns
+    -------
+    array (n,)
+        0 for a start that is outside, NaN for one that is not seen outside by t_end. It is looked for at 64 times,
+        evenly spaced in log t over six decades, so one that is back within a tenth of its time may be missed.
+
+    Raises
+    ------
+    ValueError
+        Nonsense in an argument.
+
+    Notes
+    -----
+    Source: R14, by which a tied start at w0 needs a time like 1/(λd w0).
+
+    Examples
+    --------
+    >>> from dynamics.mode_fields import no_ema_mode_field
+    >>> system, small = ModeSystem(1.0, 0.5), np.array([1e-3, 1e-4])
+    >>> start = ModeState(small, small, small)
+    >>> leaving_times(start, system, no_ema_mode_field, threshold=0.1, t_end=1e5).round(-2)
+    array([ 2000., 20000.])
+    """
+    for name, value in (("threshold", threshold), ("t_end", t_end)):
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"`{name}` must be finite and > 0, got {value}")
+
+    def run(state: ModeState, span: Any, save_at: Any = None) -> Ensemble:
+        many = _copies(system, state.online.size)
+        return integrate_ensemble(
+            *(state, many, vector_field, span),
+            rtol=rtol,
+            atol=1e-3 * rtol,
+            save_at=save_at,
+            max_steps=_MAX_STEPS,
+        )
+
+    times = np.append(0.0, t_end * np.logspace(-6, 0, _TIMES - 1))
+    saved = run(start, t_end, times).saved
+    assert saved is not None
+    outside = np.abs(saved.online) > threshold
+    left = np.where(outside[0], 0.0, np.nan)
+    found = np.flatnonzero(np.any(outside, axis=0) & ~outside[0])
+    after = np.argmax(outside[:, found], axis=0)
+    begin = ModeState(*(part[after - 1, found] for part in saved))
+    # ln |w1| is nearly linear in time: regula falsi as modified in Illinois, with runs from the last time inside
+    low, high = np.zeros(found.size), times[after] - times[after - 1]
+    height_low, height_high = (
+        np.log(np.maximum(np.abs(part), 1e-300) / threshold)
+        for part in (begin.online, saved.online[after, found])
     )
+    for _ in range(_NARROWINGS if found.size else 0):
+        middle = low - height_low * (high - low) / (height_high - height_low)
+        # a span has to be positive
+        middle = np.clip(middle, low + 1e-12 * high, high)
+        height = np.log(np.maximum(np.abs(run(begin, middle).final.online), 1e-300) / threshold)
+        inside = height <= 0
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        height_low, height_high = (
+            np.where(inside, height, height_low / 2),
+            np.where(inside, height_high / 2, height),
+        )
+    left[found] = times[after - 1] + high
+    return left
 
 
 def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:

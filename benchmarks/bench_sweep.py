@@ -1,7 +1,7 @@
 """What a sweep costs beside its integrator: drawing, cutting, checking and writing, for N trajectories.
 
-    python benchmarks/bench_sweep.py            # a million
-    python benchmarks/bench_sweep.py 10_000_000
+python benchmarks/bench_sweep.py            # a million
+python benchmarks/bench_sweep.py 10_000_000
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def rows(name: str, made: Design, folder: Path) -> list[dict[str, object]]:
     def whole_sweep() -> None:
         sweep(made, next(stores))
 
-    times = measure({"integrator": integrator, "sweep": whole_sweep}, repeats=REPEATS)
+    made.compute((0, 1))  # compiled
+    times = measure({"integrator": integrator, "sweep": whole_sweep}, repeats=REPEATS, warmup=0)
     with xarray.open_zarr(folder / "0.zarr") as data:
         assert data.final_online.chunks is not None
     alone = times["integrator"].median
@@ -75,7 +76,7 @@ def main(n: int) -> None:
     """Write the table."""
     found = []
     for name, made in {"on a grid": grid_of_starts(n), "drawn": random_starts(n)}.items():
-        with tempfile.TemporaryDirectory(dir=".") as folder:
+        with tempfile.TemporaryDirectory() as folder:
             found += rows(name, made, Path(folder))
     write_table("sweep", found)
 

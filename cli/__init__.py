@@ -15,6 +15,7 @@ from cli import bifurcation as bifurcation
 from cli import sweep as sweep
 from cli import sylvester as sylvester
 from cli import align as align
+from cli import train as train
 from cli import check as check
 from cli import figure as figure
 from cli import info as info

@@ -23,11 +23,11 @@ def keep_compiled_programs() -> None:
 
     A folder set in JAX_COMPILATION_CACHE_DIR is used instead; where none can be made, nothing is kept.
     """
+    import warnings
+
     import jax
 
     # half an entry, left by a process that was killed, is compiled anew; nobody has to hear of it
-    import warnings
-
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
     if jax.config.jax_compilation_cache_dir is not None:
         return

@@ -79,6 +79,8 @@ def figure(
             f"--format must be one of {', '.join(item[1:] for item in PICTURES)}, got {picture_format!r}"
         )
     folder = _FOLDER if out is None else out
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out must be a folder, got the file {folder}")
     if plot is not None:
         checked_target(checked_suffix(plot, PICTURES))
     if data is not None:
@@ -86,8 +88,6 @@ def figure(
     names = [name] if name is not None else list(PAGES)
     with look(size=size, theme=theme):  # refuses what does not exist before anything is computed
         jobs = [(page(each), _arguments(page(each), context.args, output.seed)) for each in names]
-        if plot is None:
-            folder.mkdir(parents=True, exist_ok=True)
         drawn = []
         with progress("drawing", output) as report_progress:
             for item, arguments in jobs:
@@ -114,7 +114,9 @@ def _draw(
     begin = perf_counter()
     result = page.compute(**arguments)
     with look(size=page.size if size is None else size):
-        save(page.draw(result), picture)
+        drawn = page.draw(result)
+        picture.parent.mkdir(parents=True, exist_ok=True)  # not before there is something to be put into it
+        save(drawn, picture)
     caption = page.caption(result)
     beside = picture.with_suffix(".txt")
     with replacing(beside) as temporary:

@@ -286,7 +286,7 @@ def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:
     from dynamics.storage import SUFFIXES, checked_suffix, checked_target
 
     if output.out is not None:
-        checked_target(checked_suffix(output.out, (*SUFFIXES, *more)))
+        checked_target(checked_suffix(output.out, tuple(dict.fromkeys((*SUFFIXES, *more)))))
     if output.plot is not None:
         from figures.style import PICTURES
 

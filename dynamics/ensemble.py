@@ -141,7 +141,7 @@ def integrate_ensemble(
     >>> system = ModeSystem([1.0, 1.0], [0.5, 0.5])
     >>> ensemble = integrate_ensemble(system.state(0.1, [0.1, 0.6]), system, full_mode_field, 200.0, device="cpu")
     >>> ensemble.final.predictor.round(6)
-    array([0.5      , 0.5916080])
+    array([0.5     , 0.591608])
     """
     real = np.dtype(dtype)
     if real not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -10,11 +10,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 from scipy.stats import binomtest
 
-from analysis.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins
+from analysis.basin_boundaries import basin_boundary
+from analysis.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, follow_points, leaving_times
 from analysis.fates import Fate
+from analysis.separatrices import leaf_separatrix
 from dynamics.ensemble import STATUSES
 from dynamics.integrate import Status
-from dynamics.mode_fields import MODE_FIELDS
+from dynamics.mode_fields import MODE_FIELDS, full_mode_field
+from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
 SYSTEM = ModeSystem(1.0, 0.5)
@@ -178,3 +181,81 @@ def test_nonsense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # the message is compared below, letter by letter
         run(**options)
     assert message in str(caught.value)
+
+
+# --- boundaries and times -----------------------------------------------------------------------------------
+
+
+def test_boundaries_of_the_fate_lie_on_the_threshold_of_r6() -> None:
+    found = run(grid=24, ranges=((-1.0, 1.0), (0.05, 1.5)))
+    points, half_width, sides = basin_boundary(found)
+    w1, w2 = points.T
+    assert len(points) > 20
+    assert_array_equal(np.unique(np.sort(sides, axis=1), axis=0), [[0, 1]])
+    # c = −r², seen from a point that is off by the half width; nearer than 1e-4 the approach takes too long
+    assert np.all(np.abs(w2**2 - w1**2 - 0.25) <= 2 * np.maximum(np.abs(w1), w2) * half_width + 1e-6)
+    assert np.max(np.abs(w2**2 - w1**2 - 0.25)) < 1e-3
+
+
+def test_boundaries_of_the_sign_lie_on_the_stable_manifold() -> None:
+    found = run(plane=("online", "target"), at=0.3, grid=16, ranges=((-0.28, 0.28), (-1.5, 1.5)))
+    points, half_width, sides = basin_boundary(found, signs=True)
+    w1, th = points.T
+    assert_array_equal(np.unique(np.sort(sides, axis=1), axis=0), [[-1, 1]])
+    # |dθ/dw1| of the manifold is below 12 here; 1e-6 is the accuracy of the trajectories themselves
+    assert len(w1) > 10
+    assert np.all(np.abs(th - leaf_separatrix(w1, 0.3, SYSTEM)) <= 13 * half_width + 1e-5)
+
+
+def test_boundaries_under_weight_decay_part_what_happens() -> None:
+    found = run(system=ModeSystem(1.0, 0.5, weight_decay=0.04), grid=12)
+    points, half_width, sides = basin_boundary(found, halvings=20)
+    assert len(points) > 5
+    assert np.max(half_width) < 1e-6
+    step = 1e-4
+    # a boundary: of the four neighbours not all have one fate
+    fates = np.array(
+        [follow_points(found, points + d)[1] for d in ((step, 0), (0, step), (-step, 0), (0, -step))]
+    )
+    assert np.all(np.any(fates != fates[0], axis=0))
+    assert sides.shape == (len(points), 2)
+
+
+def test_boundaries_need_a_lattice() -> None:
+    with pytest.raises(ValueError, match="axes belong to a lattice"):
+        basin_boundary(run(grid=None, random=10))
+    with pytest.raises(ValueError, match="`halvings` must be >= 1, got 0"):
+        basin_boundary(run(grid=3), halvings=0)
+    assert basin_boundary(run(grid=3, system=ModeSystem(1.0, 0.5, weight_decay=0.1))).points.shape == (0, 2)
+
+
+def test_leaving_times_are_those_of_an_event() -> None:
+    w1, w2, th = np.random.default_rng(5).normal(0, 0.05, (3, 8))
+    start = ModeState(np.append(w1, 0.3), np.append(w2, 0.1), np.append(th, 0.1))
+    found = leaving_times(start, SYSTEM, full_mode_field, threshold=0.2, t_end=2000.0)
+
+    def flow(t: float, y: Any) -> list[float]:
+        e = 0.5 * y[2] - y[1] * y[0]
+        return [y[1] * e, y[0] * e, y[0] - y[2]]
+
+    def out(t: float, y: Any) -> float:
+        return abs(y[0]) - 0.2
+
+    for k in range(8):
+        events = solve_ivp(
+            flow, (0, 2000), [part[k] for part in start], method="DOP853", rtol=1e-11, atol=1e-14, events=out
+        ).t_events
+        assert events is not None
+        expected = events[0][0] if len(events[0]) else np.nan
+        # errors of 1e-8 a step grow while the start leaves, by less than a thousand
+        assert_allclose(found[k], expected, rtol=1e-5)
+    assert found[8] == 0.0
+    assert np.any(np.isfinite(found[:8]))
+
+
+def test_leaving_times_refuse_nonsense() -> None:
+    start = ModeState(*np.full((3, 1), 0.1))
+    for name in ("threshold", "t_end"):
+        options = {"threshold": 0.1, "t_end": 1.0} | {name: -1.0}
+        with pytest.raises(ValueError, match=f"`{name}` must be finite and > 0, got -1.0"):
+            leaving_times(start, SYSTEM, full_mode_field, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli import app
 from cli.figure import _arguments, _value
 from figures.registry import PAGES, Page, page
 
@@ -81,16 +83,24 @@ def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:
         (["tied", "--plot", "no/a.png"], r"cannot write no/a\.png: the folder no does not exist"),
         (["tied", "--data", "a.csv"], r"a file name must end in \.npz, got 'a\.csv'"),
         (["--all", "--plot", "a.png"], r"--all must go without --plot, got a\.png"),
+        (["tied", "--out", os.devnull], r"--out must be a folder, got the file /dev/null"),
         (["tied", "--all"], r"--all must go without a name, got tied"),
     ],
 )
 def test_nonsense_ends_with_2_and_a_sentence(
-    run_dyn: Run, tmp_path: Path, arguments: list[str], message: str
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = run_dyn("figure", *arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert re.fullmatch(f"dyn: {message}\n", done.stderr)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        app(["figure", *arguments])
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(f"dyn: {message}\n", err)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import xarray
+from conftest import report_of
 
 SPEC = """
 samples = 3
@@ -38,29 +39,31 @@ def test_a_sweep_and_its_repetition(run_dyn, spec, tmp_path):
         assert dict(data.sizes) == {"ratio": 2, "sample": 3}
 
 
-def test_a_table_for_people(run_dyn, spec):
-    done = run_dyn("sweep", spec, "--out", "s.zarr")
-    assert done.returncode == 0
-    assert "6 of 6" in done.stdout
+def test_a_table_for_people(dyn, spec):
+    code, out, _ = dyn("sweep", spec, "--out", "s.zarr")
+    assert code == 0
+    assert "6 of 6" in out
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_a_dry_run_writes_nothing(run_dyn, spec, tmp_path, form):
-    done = run_dyn("sweep", spec, "--out", "s.zarr", "--dry-run", *(["--json"] if form == "json" else []))
-    assert done.returncode == 0, done.stderr
+def test_a_dry_run_writes_nothing(dyn, spec, tmp_path, form):
+    code, out, err = dyn(
+        "sweep", spec, "--out", "s.zarr", "--dry-run", *(["--json"] if form == "json" else [])
+    )
+    assert code == 0, err
     if form == "json":
-        report = json.loads(done.stdout)
+        report = json.loads(out)
         assert report.keys() >= {"completed", "total", "resumed", "trajectories_per_second", "store"}
         assert (report["total"], report["completed"]) == (6, 0)
     else:
-        assert "ratio (2), sample (3)" in done.stdout
+        assert "ratio (2), sample (3)" in out
     assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
 
 
-def test_a_seed_of_its_own(run_dyn, spec, tmp_path):
+def test_a_seed_of_its_own(dyn, spec, tmp_path):
     for seed in (0, 7):
-        assert run_dyn("sweep", spec, "--out", f"{seed}.zarr", "--seed", seed, "--json").returncode == 0
-    assert run_dyn("sweep", spec, "--out", "spec.zarr", "--json").returncode == 0
+        report_of(dyn, "sweep", spec, "--out", f"{seed}.zarr", "--seed", seed)
+    report_of(dyn, "sweep", spec, "--out", "spec.zarr")
     online = {}
     for name in ("0", "7", "spec"):
         with xarray.open_zarr(tmp_path / f"{name}.zarr") as data:
@@ -68,13 +71,12 @@ def test_a_seed_of_its_own(run_dyn, spec, tmp_path):
     assert online["0"] == online["spec"] != online["7"]
 
 
-def test_a_damaged_chunk_is_said_on_standard_error(run_dyn, spec, tmp_path):
-    run_dyn("sweep", spec, "--out", "s.zarr", "--json")
+def test_a_damaged_chunk_is_said_on_standard_error(dyn, spec, tmp_path):
+    report_of(dyn, "sweep", spec, "--out", "s.zarr")
     next(path for path in (tmp_path / "s.zarr" / "drift" / "c").rglob("*") if path.is_file()).unlink()
-    done = run_dyn("sweep", spec, "--out", "s.zarr", "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["damaged"] == 1
-    assert done.stderr == "1 chunks of s.zarr are damaged and are done again\n"
+    code, out, err = dyn("sweep", spec, "--out", "s.zarr", "--json")
+    assert (code, json.loads(out)["damaged"]) == (0, 1)
+    assert err == "1 chunks of s.zarr are damaged and are done again\n"
 
 
 REFUSED = {
@@ -93,31 +95,37 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_specs_end_with_2_and_one_sentence_and_nothing_written(run_dyn, tmp_path, case):
+def test_bad_specs_end_with_2_and_one_sentence_and_nothing_written(dyn, tmp_path, case):
     text, message = REFUSED[case]
     (tmp_path / "s.toml").write_text(text, encoding="utf-8")
-    done = run_dyn("sweep", "s.toml", "--out", "s.zarr")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("dyn: ")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    code, out, err = dyn("sweep", "s.toml", "--out", "s.zarr")
+    assert (code, out) == (2, "")
+    assert err.startswith("dyn: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
 
 
-def test_bad_places_end_with_2(run_dyn, spec, tmp_path):
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    for place, message in {"file": "must be a folder", "no/s.zarr": "the folder no does not exist"}.items():
-        done = run_dyn("sweep", spec, "--out", place)
-        assert done.returncode == 2
-        assert message in done.stderr
-    assert run_dyn("sweep", "missing.toml", "--out", "s.zarr").returncode == 2
-    assert run_dyn("sweep", spec, "--out", "s.zarr", "--workers", 0).returncode == 2
-    assert run_dyn("sweep", spec).returncode == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "s.toml"]
+BAD_CALLS = {
+    "must be a folder": ("s.toml", "--out", "s.toml"),
+    "the folder no does not exist": ("s.toml", "--out", "no/s.zarr"),
+    "missing.toml does not exist": ("missing.toml", "--out", "s.zarr"),
+    "--workers must be an integer >= 1": ("s.toml", "--out", "s.zarr", "--workers", 0),
+    "--out": ("s.toml",),
+}
 
 
-def test_another_sweep_ends_with_2(run_dyn, spec):
-    run_dyn("sweep", spec, "--out", "s.zarr", "--json")
-    done = run_dyn("sweep", spec, "--out", "s.zarr", "--seed", 9)
-    assert done.returncode == 2
-    assert "s.zarr holds another sweep, with seed = 0, not 9" in done.stderr
+@pytest.mark.parametrize("message", BAD_CALLS)
+@pytest.mark.usefixtures("spec")
+def test_bad_calls_end_with_2(dyn, tmp_path, message):
+    code, _, err = dyn("sweep", *BAD_CALLS[message])
+    assert code == 2
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
+
+
+def test_another_sweep_ends_with_2(dyn, spec):
+    report_of(dyn, "sweep", spec, "--out", "s.zarr")
+    code, _, err = dyn("sweep", spec, "--out", "s.zarr", "--seed", 9)
+    assert code == 2
+    assert "s.zarr holds another sweep, with seed = 0, not 9" in err

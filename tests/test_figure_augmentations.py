@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
+from picture_checks import SEEN, cielab
 
 from dynamics.augment import parse
 from dynamics.datasets import load
@@ -21,7 +23,8 @@ from figures.pages.augmentations import (
     figure_augmentations,
 )
 from figures.panels.images import draw_filter
-from figures.style import look
+from figures.panels.palette import CATEGORIES
+from figures.style import THEMES, look
 
 
 @cache
@@ -90,6 +93,16 @@ def test_what_is_open_has_no_angles_and_the_caption_says_so() -> None:
 def test_one_augmentation_has_one_colour() -> None:
     left, right = drawn().axes[:2]
     assert [line.get_color() for line in left.lines] == [line.get_color() for line in right.lines]
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_colours_of_categories_can_be_told_apart_by_all_eyes(eyes: str) -> None:
+    papers = [theme.paper for theme in THEMES.values()]
+    pairs = [*itertools.combinations(CATEGORIES, 2), *itertools.product(CATEGORIES, papers)]
+    for one, other in pairs:
+        difference = cielab(one, np.array(SEEN[eyes])) - cielab(other, np.array(SEEN[eyes]))
+        # ten times what is just noticeable side by side; seven colours leave no more to each
+        assert np.linalg.norm(difference) > 10 * 2.3
 
 
 def test_other_images_and_chains_will_do(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pages of one mode: parameters, captions, texts that fit at every size, equal bytes, settings left alone."""
+"""Pages: parameters, captions, texts that fit at every size, equal bytes, settings left alone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import Any, get_type_hints
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
 from analysis.basins import FATES, BasinMap
+from analysis.separatrices import leaf_separatrix
 from dynamics.exact import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -29,22 +31,11 @@ from figures.pages.objects import (
     figure_portrait,
     figure_trajectory,
 )
-from figures.panels.basins import draw_basins
+from figures.panels.basins import basin_handles, draw_basins
 from figures.registry import PAGES, flat_arrays, page
 from figures.style import SIZES, THEMES, look, save, size, theme
 
-MINE = [
-    "figure-5",
-    "fixed-target",
-    "tied",
-    "no-predictor",
-    "leaf",
-    "basins",
-    "bifurcation",
-    "trajectories",
-    "three-d",
-]
-EACH = pytest.mark.parametrize("name", MINE)
+EACH = pytest.mark.parametrize("name", PAGES)
 
 
 @cache
@@ -110,7 +101,7 @@ def test_captions_hold_every_parameter_in_one_paragraph(name: str) -> None:
     for default in page(name).parameters().values():
         for value in default if isinstance(default, tuple) else (default,):
             if value is not None and not isinstance(value, int):
-                assert f"{value:g}" in caption if isinstance(value, float) else value in caption
+                assert f"{value:g}" in caption if isinstance(value, float) else str(value) in caption
 
 
 @EACH
@@ -378,6 +369,19 @@ def test_the_dotted_line_parts_the_signs() -> None:
         assert_array_equal(sign[clear], np.sign(found.target - manifold)[clear])
 
 
+def test_the_dotted_line_is_where_the_start_lies_on_the_manifold() -> None:
+    found = result("basins")
+    for ax, one in list(zip(page("basins").draw(found).axes, found.maps, strict=True))[::2]:
+        (contour,) = (item for item in ax.collections if isinstance(item, QuadContourSet))
+        (path,) = contour.get_paths()
+        places = path.vertices[5:-5]  # near its ends a cell of the lattice leaves the leaves with a saddle
+        manifold = leaf_separatrix(places[:, :1], places[:, 1:], one.system)[:, 0]
+        inside = np.isfinite(manifold)
+        # linear interpolation between places 0.025 apart, of a function whose second derivative is some tens
+        assert_allclose(manifold[inside], found.target, atol=0.02)
+        assert inside.sum() > 10
+
+
 def test_weight_decay_has_no_manifold_and_another_boundary() -> None:
     found = result("basins")
     assert np.all(np.isnan(found.manifolds[1]))
@@ -407,6 +411,10 @@ def test_the_colour_of_a_cell_is_that_of_its_fate_and_sign() -> None:
     cells = np.asarray(ax.images[0].get_array()).reshape(-1, 3)
     kinds = np.where(found.fate == 0, np.where(found.final.online > 0, 0, 1), found.fate + 1)
     colours = {kind: {tuple(cell) for cell in cells[kinds == kind]} for kind in np.unique(kinds)}
+    legend = {str(item.get_label()): tuple(to_rgb(item.get_facecolor())) for item in basin_handles([found])}
+    assert colours[0] == {legend["learned, $w_1 > 0$"]}
+    assert colours[1] == {legend["learned, $w_1 < 0$"]}
+    assert colours[2] == {legend["collapsed"]}
     assert all(len(colour) == 1 for colour in colours.values())
     assert len(set.union(*colours.values())) == len(colours) >= 3
 

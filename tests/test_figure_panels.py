@@ -131,6 +131,20 @@ def test_open_marks_are_unstable() -> None:
     assert [verdict for verdict, is_open in hollow.items() if is_open] == ["unstable", "degenerate"]
 
 
+@pytest.mark.parametrize(("height", "n_rows"), [(4.0, 17), (1.8, 9), (0.9, 6)])
+def test_arrows_that_would_crowd_are_thinned(height: float, n_rows: int) -> None:
+    figure = Figure(figsize=(4.0, height))
+    plane, _ = PLANES["tied"]
+    ax = draw_portrait(figure.add_subplot(), phase_portrait(plane, *WINDOW))
+    (quiver,) = (item for item in ax.collections if isinstance(item, Quiver))
+    rows = np.unique(np.round(quiver.Y, 12))
+    assert rows.size in (n_rows, n_rows - 1)
+    apart = np.diff(rows)[0] / np.ptp(WINDOW[1]) * ax.get_window_extent().height / figure.dpi
+    assert apart >= 0.105
+    assert quiver.scale is not None
+    assert 1 / quiver.scale <= 0.75 * apart  # no arrow reaches the next
+
+
 def test_the_filled_half_of_a_half_stable_mark_is_the_side_that_attracts() -> None:
     ax, plane, _ = drawn("tied")
     (mark,) = (m for m in marks(ax) if m.get_fillstyle() == "left")

@@ -47,7 +47,7 @@ def values_at(panel: int, x: float, y: float) -> float:
     left, right, bottom, top = image.get_extent()
     rows, columns = image.get_array().shape
     column, row = int((x - left) / (right - left) * columns), int((y - bottom) / (top - bottom) * rows)
-    return float(image.get_array()[row, column])
+    return float(image.get_array()[row if image.origin == "lower" else rows - 1 - row, column])
 
 
 @pytest.mark.parametrize("k", range(2, 61, 6))

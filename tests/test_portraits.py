@@ -60,6 +60,14 @@ def test_the_other_sheet_of_the_cone_is_left_out() -> None:
     ]
 
 
+def test_the_half_stable_origin_has_the_separatrix_that_parts_collapse_from_learning() -> None:
+    system = ModeSystem(1.0, 0.5)
+    shown = phase_portrait(tied_plane(system), (-1, 1), (-1, 1), fixed_points(system, "tied"))
+    (found,) = shown.separatrices
+    assert found.unstable == []
+    assert sorted(branch[-1].round(9).tolist() for branch in found.stable) == [[0.0, -1.0], [0.0, 1.0]]
+
+
 def test_points_outside_the_window_are_left_out() -> None:
     system = ModeSystem(1.0, 0.5)
     shown = phase_portrait(tied_plane(system), (-1, 0.4), (-1, 1), fixed_points(system, "tied"))

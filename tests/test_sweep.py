@@ -449,9 +449,11 @@ def test_a_full_disk_keeps_what_is_finished(path, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(_local, "_put", full_after_three_chunks)
+        seen = []
         with pytest.raises(OSError, match="is full, 3 finished chunks are kept: make room") as failure:
-            sweeps.sweep(design(SMALL), path)
+            sweeps.sweep(design(SMALL), path, progress=seen.append)
     assert failure.value.errno is None  # the sentence alone
+    assert len(seen) == 4  # one chunk is written at a time: the next one finds out
     assert sweeps.sweep(design(SMALL), path).resumed == 9
     all_done(tmp_path / "whole.zarr")
     assert_equal_stores(path, tmp_path / "whole.zarr")

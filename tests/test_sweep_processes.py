@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -45,6 +46,7 @@ def start(folder, *arguments, store="s.zarr"):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -126,10 +128,11 @@ def test_a_sweep_killed_twenty_times_ends_the_same(folder, whole):
     assert contents(folder / "s.zarr") == whole
 
 
-def test_ctrl_c_ends_with_130_and_keeps_what_is_done(folder):
-    process = start(folder)
+@pytest.mark.parametrize("workers", [(), ("--workers", 1)], ids=["one process", "a worker"])
+def test_ctrl_c_ends_with_130_and_keeps_what_is_done(folder, workers):
+    process = start(folder, *workers)
     wait_for_chunks(folder, 2, process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
     out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err

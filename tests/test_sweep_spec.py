@@ -81,6 +81,11 @@ REFUSED = [
     (matrices({"data": "digits", "augment": ["shift:{k}"]}, k={"values": [1, 2.5]}), "shift:2.5"),
     (matrices({"data": "digits", "augment": ["shift:{k}"]}, k={"values": [1, 9]}), "less than the image"),
     (matrices({"data": "digits", "augment": ["noise:{dim}"]}), "must not name a strength like a parameter"),
+    (matrices({"data": "digits", "augment": ["noise:{rank}"]}, rank=1), "must not have the name of a result"),
+    (
+        matrices({"data": "digits", "augment": ["noise:{sample}"]}, sample=1),
+        "must not have the name of a result",
+    ),
     (matrices({"data": "digits", "augment": "noise:1"}), "settings.augment must be a list"),
     (matrices({"data": "digits", "augment": ["noise:{"]}), "settings.augment has unpaired braces"),
     (matrices({"lambda_s": [1], "lambda_d": [1], "augment": ["noise:1"]}), "must go with settings.data"),

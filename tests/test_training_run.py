@@ -66,6 +66,12 @@ def test_one_seed_gives_one_run_bit_for_bit() -> None:
     assert np.any(train(settings, seeds=5).final.online != train(settings, seeds=6).final.online)
 
 
+def test_every_step_draws_a_batch_of_its_own() -> None:
+    # weights that hardly move: what differs between losses is the batch
+    run = train(gaussian(optimizer={"learning_rate": 1e-12}, dtype="float64", steps=6, metrics_every=1))
+    assert len(np.unique(np.round(run.metrics["loss"][0], 9))) == 7
+
+
 def test_stacked_seeds_are_the_single_runs() -> None:
     settings = gaussian(dtype="float64")
     stacked = train(settings, seeds=[3, 4])

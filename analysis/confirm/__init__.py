@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.confirm import balance, collapse, fate_map, flow_limit, stepwise, weight_decay
 from analysis.confirm.experiment import (
     Curve,
     Effort,
@@ -33,10 +34,12 @@ __all__ = [
     "confirm",
 ]
 
+_MODULES = (flow_limit, fate_map, collapse, balance, weight_decay, stepwise)
+
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.id: experiment
     for experiment in sorted(
-        (experiment for module in () for experiment in module.EXPERIMENTS),
+        (experiment for module in _MODULES for experiment in module.EXPERIMENTS),
         key=lambda experiment: int(experiment.id[1:]),
     )
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, at_most, compare
-from analysis.confirm.runs import CONFIDENCE, DIGITS, spread, views
+from analysis.confirm.seeds import CONFIDENCE, DIGITS, spread, views
 from dynamics.moments import Moments
 from dynamics.states import MatrixState, random_state
 
@@ -103,7 +103,7 @@ def eigenvalues_arrive(name: str, found: Approach, k: int) -> list[Measurement]:
             ratios[i],
             mean[i],
             half_width[i] + remaining[i],
-            f"{half_width[i]:.1g} from {n} seeds ({CONFIDENCE:.1%}),"
+            f"{half_width[i]:.1g} from {n} seeds ({CONFIDENCE:.0%}),"
             f" {remaining[i]:.1g} that the flow still has to go",
         )
         for i in range(k)

@@ -8,8 +8,10 @@ bounds the rate is then the network into one process, hundreds of megabytes a se
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,14 @@ def _take_gpu(design: Design) -> None:
         cuda.select_device(get_worker().name % len(cuda.gpus))
 
 
+def dask_setup(worker: Any) -> None:
+    """Prepare a worker of a local cluster: Ctrl-C, which a terminal sends to it as well, is for `dyn sweep` to heed.
+
+    Dask calls this in every worker that preloads this module.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Workers:
     """Computes chunks on the workers of a Dask client; what a lost worker had is done again by another."""
 
@@ -70,22 +80,21 @@ class Workers:
 
         from distributed import KilledWorker, as_completed
 
-        todo, numbers, running = iter(ranges), {}, as_completed()
+        todo, running = iter(ranges), as_completed()
+        numbers: dict[str, int] = {}
 
-        def submit_next() -> None:
-            number = next(todo, None)
-            if number is not None:
+        def top_up() -> None:
+            for number in islice(todo, max(0, 2 * self.n_workers - len(numbers))):  # workers come and go
                 future = self._client.submit(compute, design, ranges[number], versions(), pure=False)
                 numbers[future.key] = number
                 running.add(future)
 
-        for _ in range(2 * self.n_workers):
-            submit_next()
+        top_up()
         try:
             for future in running:
-                values = future.result()
-                submit_next()
-                yield numbers.pop(future.key), values
+                number, values = numbers.pop(future.key), future.result()
+                top_up()
+                yield number, values
         except KilledWorker as error:
             raise ConnectionError(
                 f"a chunk lost every worker that it was given to, perhaps for want of memory: {error}"
@@ -117,10 +126,8 @@ def cluster(workers: int | None, scheduler: str | None, note: Callable[[str], No
     """
     from distributed.utils import silence_logging_cmgr
 
-    with (
-        silence_logging_cmgr(logging.CRITICAL),
-        _client(workers, scheduler) as client,
-    ):  # what matters is raised
+    # what matters is raised; lost workers and the like are Dask's everyday life
+    with silence_logging_cmgr(logging.CRITICAL), _client(workers, scheduler) as client:
         if not client.nthreads():
             note(f"the scheduler at {scheduler} has no workers yet: waiting for the first one")
         yield Workers(client)
@@ -132,7 +139,13 @@ def _client(workers: int | None, scheduler: str | None) -> Iterator[Any]:
 
     if scheduler is None:
         with (
-            LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                preload=[__name__],
+            ) as local,
             Client(local) as client,
         ):
             yield client

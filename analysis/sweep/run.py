@@ -83,7 +83,7 @@ class Plan(NamedTuple):
     chunk, n_chunks
         Runs in a chunk, and number of chunks.
     store_bytes, memory_bytes
-        Size of the store, and memory of the chunks that are held at one time, without that of the runs themselves.
+        Size of the store, and memory of the chunks that are held at one time on all machines, at most.
     trajectories_per_second, seconds
         Estimated rate of all workers together, and time for what is left.
     """
@@ -235,7 +235,7 @@ def plan(
         chunk=chunk,
         n_chunks=len(cut),
         store_bytes=design.size * design.bytes_a_run,
-        memory_bytes=(2 + n_workers) * chunk * design.bytes_a_run,
+        memory_bytes=(2 + 2 * n_workers) * chunk * design.bytes_a_run,
         trajectories_per_second=n_workers * rate,
         seconds=(design.size - completed) / (n_workers * rate),
     )
@@ -288,8 +288,7 @@ def sweep(
     Examples
     --------
     >>> import tempfile
-    >>> from analysis.sweep.kinds import failed
-    from analysis.sweep.spec import design
+    >>> from analysis.sweep.spec import design
     >>> spec = {"parameters": {"lambda_s": 1, "ratio": {"values": [0.2, 0.5]}, "t_end": 5}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sweep(design(spec), f"{folder}/s.zarr").completed

@@ -354,10 +354,16 @@ def design(table: Mapping[str, Any]) -> Design:
             parameters[name] = Draw("integers", 0, 2.0**53 - 1)
         if name not in parameters and parameter.default is not None:
             parameters[name] = Constant(parameter.default)
+    outputs = kind.outputs(settings, _taken(parameters))
+    taken = {"sample", *outputs, *(dim for output in outputs.values() for dim, _ in output.dims)}
+    if not taken.isdisjoint(parameters):
+        raise ValueError(
+            f"a parameter must not have the name of a result, got {min(taken & set(parameters))}"
+        )
     samples = _whole("samples", table, 1)
-    drawn = [name for name in given if isinstance(parameters[name], Draw)]
-    if drawn and samples is None and not any(isinstance(item, Axis) for item in parameters.values()):
-        raise ValueError(f"samples must say how many runs to draw, since parameters.{drawn[0]} is drawn")
+    random = [name for name in given if isinstance(parameters[name], Draw)]
+    if random and samples is None and not any(isinstance(item, Axis) for item in parameters.values()):
+        raise ValueError(f"samples must say how many runs to draw, since parameters.{random[0]} is drawn")
     kind.check(settings, _taken(parameters))
     return Design(
         kind=kind_name,

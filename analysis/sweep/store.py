@@ -71,9 +71,8 @@ class Chunks:
         box, inner = [1] * len(shape), 1
         for axis in reversed(range(len(shape))):
             parts = math.ceil(shape[axis] / max(1, runs // inner))
-            box[axis] = math.ceil(
-                shape[axis] / parts
-            )  # even parts: a last one that is short is padded on disk
+            # even parts, for a last one that is short takes as much of the disk as the others
+            box[axis] = math.ceil(shape[axis] / parts)
             if parts > 1:
                 break
             inner *= shape[axis]

@@ -58,7 +58,8 @@ class TrainingData:
     probe
         Labelled samples, or None where there are no labels or nothing is held out.
     evaluation
-        Samples (M, *shape), not augmented, on which features are measured: held-out ones where there are any.
+        Samples (M, *shape), not augmented, on which features are measured: held-out ones where there are any; for
+        ``exact`` the first views, so that F is W Σs Wᵀ without error.
     """
 
     settings: DataSettings
@@ -175,13 +176,13 @@ def _from_moments(settings: DataSettings, n_evaluation: int) -> TrainingData:
         raise ValueError(f"`data.sigma_s` must be positive definite, got rank {n1} of {len(sigma_s)}")
     for augmentation in settings.chain():
         augmentation.check((n1,))
+    if settings.source == "exact":
+        pairs = exact_pairs(sigma_s, sigma_d)
+        return TrainingData(settings, Samples(pairs, ()), (n1,), None, pairs[0])
     shared = _root(sigma_d)
     rng = np.random.default_rng(settings.seed)
     evaluation = rng.standard_normal((n_evaluation, n1)) @ shared.T
-    if settings.source == "gaussian":
-        samples = Samples((), (shared, _root(sigma_s - sigma_d)))
-    else:
-        samples = Samples(exact_pairs(sigma_s, sigma_d), ())
+    samples = Samples((), (shared, _root(sigma_s - sigma_d)))
     return TrainingData(settings, samples, (n1,), None, evaluation)
 
 

@@ -22,6 +22,10 @@ from dynamics.training.metrics import (
 from dynamics.training.settings import TrainingSettings
 
 
+PAIRS_AT_ONCE = 2**23
+"""Pairs of samples that a measurement holds in memory."""
+
+
 class Backbone(NamedTuple):
     """Weights, or running statistics, of encoder and projector: one entry a layer."""
 
@@ -234,7 +238,12 @@ class Program:
         states = jax.lax.fori_loop(
             first, stop, lambda index, s: step(s, index, keys, scalars, arrays), states
         )
-        measured = jax.vmap(self.measure, in_axes=(0, None, 0, 0, None))(states, stop, keys, scalars, arrays)
+        # a few runs at a time: each compares all pairs of samples
+        measured = jax.lax.map(
+            lambda run: self.measure(run[0], stop, run[1], run[2], arrays),
+            (states, keys, scalars),
+            batch_size=min(len(keys), max(1, PAIRS_AT_ONCE // len(arrays.evaluation) ** 2)),
+        )
         failed = (states.failed_at < 0) & ~jnp.isfinite(measured["loss"])
         return states._replace(failed_at=jnp.where(failed, stop, states.failed_at)), measured
 

@@ -112,7 +112,6 @@ class BatchNorm:
                     name: (1 - STATISTICS_RATE) * old + STATISTICS_RATE * seen[name][view].reshape(-1)
                     for name, old in statistics.items()
                 }
-            statistics = jax.lax.stop_gradient(statistics)
         else:
             mean, variance = statistics["mean"], statistics["variance"]
         y = (x - mean) * jax.lax.rsqrt(variance + VARIANCE_FLOOR)

@@ -11,6 +11,16 @@ DEFAULT = "linear"
 
 _DATA = {"source": "digits", "augmentations": ("shift:1", "noise:0.3")}
 
+# The larger encoder keeps its rank (R8), and steps are so small that the network follows the flow.
+_LINEAR: dict[str, Any] = {
+    "data": _DATA,
+    "encoder": {"features": 8, "scale": 0.3},
+    "predictor": {"kind": "linear", "scale": 0.1},
+    "optimizer": {"kind": "sgd", "learning_rate": 0.01},
+    "steps": 3000,
+    "metrics_every": 100,
+}
+
 # Appendix B of source 001: an encoder, a projector of two layers with batch normalisation and a predictor like it
 # without; Adam, batches of 128, 300 epochs, a target that follows at 4e-3. ResNet18 on CIFAR-10 becomes one hidden
 # layer on digits, 512 and 128 dimensions 64 and 32, and the learning rate 1e-3, as the network is so much smaller.
@@ -89,18 +99,10 @@ def preset(name: str) -> TrainingSettings:
     if known is None:
         raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {name!r}")
     if known == DEFAULT:
-        return TrainingSettings(
-            data=_DATA,
-            # the larger encoder keeps its rank (R8); steps so small that it follows the flow
-            encoder={"features": 8, "scale": 0.3},
-            predictor={"kind": "linear", "scale": 0.1},
-            optimizer={"kind": "sgd", "learning_rate": 0.01},
-            steps=3000,
-            metrics_every=100,
-        )
+        return TrainingSettings(**_LINEAR)
     objective, predictor, tangential = TABLE_2[known]
-    return TrainingSettings(
-        **_SOURCE_001,
-        predictor=predictor,
-        objective={"kind": objective, "normalize": True, "tangential": tangential},
-    )
+    parts: dict[str, Any] = {
+        "predictor": predictor,
+        "objective": {"kind": objective, "normalize": True, "tangential": tangential},
+    }
+    return TrainingSettings(**_SOURCE_001, **parts)

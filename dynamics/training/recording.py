@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Recording:
         Ends in .csv, .jsonl or .parquet. An old file is replaced at the first measurement, so that a run that is
         refused changes nothing.
     settings, seeds
-        Of the run; one seed for each run.
+        Of the run, as `train` has them.
     resumed
         Checkpoint that the run goes on from; what it holds is written first, whatever the old file had. None, or a
         file that does not exist, for a run from the start.
@@ -64,7 +65,7 @@ class Recording:
     ) -> None:
         self.path = checked_target(checked_suffix(path, STREAMED))
         self.settings = settings
-        self.runs = _runs(settings, seeds)
+        self.seeds = seeds
         self.resumed = None if resumed is None or not Path(resumed).exists() else Path(resumed)
         self._started = False
         self._rows: list[Row] = []  # of a Parquet file, which is always written whole
@@ -88,10 +89,22 @@ class Recording:
         else:
             self._create(self._earlier() + rows)
 
+    @cached_property
+    def _runs(self) -> list[Row]:
+        """What names each run: its number, its seed, and swept scalars that have one value a run."""
+        swept = self.settings.swept().items()
+        varied = {name: values for name, values in swept if isinstance(values, tuple)}
+        n_runs = max(len(self.seeds), self.settings.n_settings)
+        seeds = np.broadcast_to(self.seeds, n_runs).tolist()
+        return [
+            {"run": run, "seed": seeds[run], **{name: values[run] for name, values in varied.items()}}
+            for run in range(n_runs)
+        ]
+
     def _at(self, step: int, metrics: Mapping[str, np.ndarray]) -> list[Row]:
         return [
             {**run, "step": step, **{name: values[index] for name, values in metrics.items()}}
-            for index, run in enumerate(self.runs)
+            for index, run in enumerate(self._runs)
         ]
 
     def _earlier(self) -> list[Row]:
@@ -147,20 +160,6 @@ class Recording:
             pyarrow.parquet.write_table(table, temporary)
         self._written = time.monotonic()
         self._cost = self._written - began
-
-
-def _runs(settings: TrainingSettings, seeds: Sequence[int]) -> list[Row]:
-    """What names each run: its number, its seed, and swept scalars that have one value a run."""
-    varied = {name: values for name, values in settings.swept().items() if isinstance(values, tuple)}
-    n_runs = max(len(seeds), settings.n_settings)
-    return [
-        {
-            "run": run,
-            "seed": int(seeds[run % len(seeds)]),
-            **{name: values[run] for name, values in varied.items()},
-        }
-        for run in range(n_runs)
-    ]
 
 
 def _flat(row: Row) -> Row:

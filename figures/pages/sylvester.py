@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.intertwiners import LARGEST_KRONECKER
 from analysis.network_fixed_points import polish
 from analysis.results.moments import sylvester_operator
-from analysis.sylvester import ratio_matrix, sylvester_solutions
+from analysis.sylvester import SylvesterSolutions, ratio_matrix, sylvester_solutions
 from dynamics.fields import full_field
 from dynamics.integrate import integrate
 from dynamics.modes import spectrum
@@ -104,9 +104,8 @@ def compute_sylvester(
         solutions = sylvester_solutions(P, system, basis=False)
         eigenvalues = np.linalg.eigvals(P).astype(complex)
         eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
-        near = np.abs(np.subtract.outer(eigenvalues, solutions.shared_eigenvalues))
         spectra.append(eigenvalues)
-        shared.append(np.min(near, axis=1, initial=np.inf) <= solutions.gap / 2)
+        shared.append(are_shared(eigenvalues, solutions))
         singular.append(np.linalg.svd(sylvester_operator(P, M), compute_uv=False)[::-1])
         nullity.append(solutions.nullity)
     return Resonance(
@@ -123,6 +122,19 @@ def compute_sylvester(
         learned_nullity=nullity[1],
         threshold=solutions.tolerance * float(np.linalg.norm(P, 2) + np.linalg.norm(M, 2)),
     )
+
+
+def are_shared(eigenvalues: np.ndarray, solutions: SylvesterSolutions) -> np.ndarray:
+    """Which eigenvalues of P are eigenvalues of M: those nearer to a shared one than any other can be.
+
+    Examples
+    --------
+    >>> P, M = np.diag([0.5, 0.6]), np.diag([0.5, 0.3])
+    >>> are_shared(np.diag(P), sylvester_solutions(P, M))
+    array([ True, False])
+    """
+    distance = np.abs(np.subtract.outer(eigenvalues, solutions.shared_eigenvalues))
+    return np.min(distance, axis=1, initial=np.inf) < solutions.gap / 2
 
 
 def figure_sylvester(found: Resonance) -> Figure:

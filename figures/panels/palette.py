@@ -11,8 +11,8 @@ from figures.style import THEMES, theme
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
-CATEGORIES = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999999")
-"""Seven colours that all eyes tell apart, on white and on dark (Tol's bright scheme); more start over."""
+CATEGORIES = ("#216190", "#d94c63", "#b96f1b", "#4994fb", "#b89acb", "#6e3c0e", "#e9bb6e")
+"""Seven colours that all eyes tell apart, on white and on dark; more start over."""
 
 
 def shades(n: int) -> list[str]:
@@ -36,7 +36,8 @@ def mixed(colour: str, share: float) -> str:
     """
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex(share * np.array(to_rgb(colour)) + (1 - share) * np.array(to_rgb(theme().paper)))
+    red, green, blue = share * np.array(to_rgb(colour)) + (1 - share) * np.array(to_rgb(theme().paper))
+    return to_hex((red, green, blue))
 
 
 def diverging(low: str, high: str) -> Colormap:

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
     from analysis.portraits import Portrait
 
 _ACROSS = {"attracting": "stable", "repelling": "unstable", "saddle": "saddle", "degenerate": "degenerate"}
-_ARROW = 0.72  # length over the distance between arrows
+_ARROW = 0.74  # length over the distance between arrows
+_CLOSEST, _LONGEST = 0.105, 0.2  # distance between arrows and length of an arrow, in inches
 
 
 def draw_flow(ax: Axes, u: np.ndarray, v: np.ndarray, du: np.ndarray, dv: np.ndarray) -> Axes:
-    """Arrows of one length at points (u, v), shape (n, n), along (du, dv); none where that is NaN."""
-    there = np.isfinite(du) & np.isfinite(dv)
+    """Arrows of one length at points (u, v), shape (n, n), along (du, dv); none where that is NaN.
+
+    Where a panel is so small that arrows would crowd, every second or third row or column is drawn.
+    """
+    box, dpi = ax.get_window_extent(), ax.figure.dpi  # before layout, near enough
+    spacing = np.array([box.height, box.width]) / dpi / u.shape
+    steps = np.ceil(_CLOSEST / spacing).astype(int)
+    there = np.zeros(u.shape, dtype=bool)
+    there[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]] = True
+    there &= np.isfinite(du) & np.isfinite(dv)
+    length = min(_ARROW * float(np.min(steps * spacing)), _LONGEST * size().text)
     ax.quiver(
         u[there],
         v[there],
@@ -30,10 +40,10 @@ def draw_flow(ax: Axes, u: np.ndarray, v: np.ndarray, du: np.ndarray, dv: np.nda
         dv[there],
         angles="xy",  # along the flow also where the axes have different scales
         pivot="mid",
-        scale_units="width",
-        scale=u.shape[1] / _ARROW,
-        units="width",
-        width=0.004,
+        scale_units="inches",
+        scale=1 / length,
+        units="inches",
+        width=min(0.011 * size().text, 0.09 * length),
         headwidth=4.2,
         headlength=4.2,
         headaxislength=3.8,

@@ -1,0 +1,188 @@
+"""C3: without predictor, or without stop-gradient, features collapse at the predicted rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
+from analysis.confirm.runs import Estimate, clocked, noisy_digits, student
+from dynamics.exact import no_predictor_matrix_solution
+from dynamics.states import MatrixState, random_state
+from dynamics.system import MatrixSystem
+from dynamics.training import TrainingRun, TrainingSettings, flow_of, load_data, train
+
+FEATURES = 8
+TAU_TARGET = 0.5
+ENCODERS: dict[str, dict[str, Any]] = {
+    "linear": {"features": FEATURES},
+    "MLP": {"kind": "mlp", "features": FEATURES, "widths": (32,)},
+    "convolutional": {"kind": "conv", "features": FEATURES, "widths": (8,)},
+}
+
+
+class Decay(NamedTuple):
+    """Squared norm of the last layer along a run, its course by R12, and the largest excess that steps explain."""
+
+    steps: np.ndarray
+    measured: np.ndarray
+    predicted: np.ndarray
+    excess: float
+
+
+def euler_mean(start: MatrixState, system: MatrixSystem, dt: float, n_steps: int) -> np.ndarray:
+    """Mean of W after n_steps steps without predictor, each on a batch of its own: steps are linear in (W, Θ).
+
+    W ← W + dt (Θ Σd − W Σs)/τo, then Θ ← Θ + dt (W − Θ)/τt with the new W.
+    """
+    W, _, Th = start
+    for _ in range(n_steps):
+        W = W + dt * (Th @ system.sigma_d - W @ system.sigma_s) / system.tau_online
+        Th = Th + dt * (W - Th) / system.tau_target
+    return W
+
+
+def effective_rank(W: np.ndarray, sigma: np.ndarray) -> float:
+    """Exponential of the entropy of the eigenvalues of W Σ Wᵀ."""
+    eigenvalues = np.maximum(np.linalg.eigvalsh(W @ sigma @ W.T), 0)
+    p = eigenvalues[eigenvalues > 0] / np.sum(eigenvalues)
+    return float(np.exp(-np.sum(p * np.log(p))))
+
+
+def _jackknife(samples: np.ndarray, function: Any) -> Estimate:
+    """Function of the mean of samples, and its standard error by leaving out one sample at a time."""
+    n, total = len(samples), np.sum(samples, axis=0)
+    left_out = np.array([function((total - sample) / (n - 1)) for sample in samples])
+    error = np.sqrt((n - 1) * np.mean((left_out - np.mean(left_out, axis=0)) ** 2, axis=0))
+    return Estimate(function(total / n), error)
+
+
+def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
+    """Linear networks on digits, predictor I and EMA: W(t) follows the matrix exponential of R11."""
+    settings = replace(noisy_digits("shift:1", features=FEATURES), predictor={"kind": "none"})
+    data = load_data(settings.data, n_evaluation=2)
+    n_seeds, dt = (16 if effort.quick else 64), 0.01
+    counts = np.array([50, 100, 200, 400] if effort.quick else [50, 100, 200, 400, 800])
+    start = random_state(data.n1, FEATURES, scale_online=0.1, scale_predictor=1.0, seed=effort.seed)
+    moments = data.moments()
+    system = flow_of(clocked(settings, dt, 1, tau_target=TAU_TARGET), moments).system
+    flow = no_predictor_matrix_solution(dt * counts, start, system).online
+    seeds = [effort.seed * n_seeds + k for k in range(n_seeds)]
+    ends = [
+        train(
+            clocked(settings, dt, int(k), tau_target=TAU_TARGET), seeds, initial=start, data=data
+        ).final.online
+        for k in counts
+    ]
+
+    def size(W: np.ndarray) -> float:
+        return float(np.linalg.norm(W))
+
+    def rank(W: np.ndarray) -> float:
+        return effective_rank(W, moments.sigma_d)
+
+    measurements, curves = [], []
+    note = f"twice the change by Euler's steps of {dt:g}, and {student(n_seeds):.1f} standard errors of {n_seeds} seeds"
+    stepped = [euler_mean(start, system, dt, int(k)) for k in counts]
+    for name, panel, function in (
+        ("‖W‖ left", "‖W(t)‖", size),
+        ("effective rank left", "effective rank", rank),
+    ):
+        theory = np.array([function(W) for W in flow])
+        euler = np.array([function(W) for W in stepped])
+        found = [_jackknife(samples.astype(np.float64), function) for samples in ends]
+        value, error = (np.array(part) for part in zip(*found, strict=True))
+        tolerance = 2 * np.abs(euler - theory) + student(n_seeds) * error
+        for k in (0, len(counts) - 1):
+            name_at = f"{name} at t = {dt * counts[k]:g}, no predictor, linear"
+            measurements.append(compare(name_at, theory[k], value[k], tolerance[k], note))
+        axes: dict[str, Any] = {"x_label": "time", "y_label": panel}
+        title = f"{panel}, no predictor"
+        curves.append(Curve(title, "R11", "theory", dt * counts, theory, **axes))
+        curves.append(Curve(title, "training", "training", dt * counts, value, error=error, **axes))
+    return measurements, curves
+
+
+def _last_layer(run: TrainingRun, *, end: bool) -> np.ndarray:
+    """Squared norm of weights and bias of the encoder's last layer, (n_runs,)."""
+    state = run.state if end else run.start
+    leaves = [np.asarray(leaf, np.float64) for leaf in state.online.encoder[-1].values()]
+    return np.sum([np.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in leaves], axis=0)
+
+
+def last_layer_decay(settings: TrainingSettings, effort: Effort) -> Decay:
+    """Squared norm of the encoder's last layer, which the loss sees through W_L h alone: it is 2-homogeneous in it.
+
+        ‖θ_L‖² ← ‖θ_L‖² − 4 ε loss + ε² ‖∇_L‖²      (no stop-gradient; half the loss where one stops it at P = I)
+
+    The last term is at least 0 and at most ε² times the squared gradient of the whole encoder.
+    """
+    data = load_data(settings.data, n_evaluation=32)
+    stops = np.unique(np.linspace(settings.steps / 5, settings.steps, 5).astype(int))
+    rate = float(np.asarray(settings.optimizer.learning_rate))
+    share = 2.0 if settings.objective.stop_gradient else 4.0
+    runs = [train(replace(settings, steps=int(k)), effort.seed, data=data) for k in stops]
+    start = float(_last_layer(runs[0], end=False)[0])
+    measured = np.array([start, *(float(_last_layer(run, end=True)[0]) for run in runs)])
+    last = runs[-1].metrics
+    loss, gradient = (np.cumsum(last[name][0, :-1].astype(np.float64) ** power) for name, power in _SUMS)
+    predicted = start - share * rate * np.concatenate([[0.0], loss[stops - 1]])
+    return Decay(np.concatenate([[0], stops]), measured, predicted, rate**2 * float(gradient[-1]))
+
+
+_SUMS = (("loss", 1), ("gradient_norm", 2))
+
+
+def _stopped_or_not(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
+    """Encoders without stop-gradient, and without predictor: the last layer shrinks by the loss, step by step."""
+    steps = 100 if effort.quick else 400
+    base = TrainingSettings(
+        data=noisy_digits(features=FEATURES).data,
+        target={"kind": "none"}, optimizer={"learning_rate": 0.002}, steps=steps, metrics_every=1,
+    )  # fmt: skip
+    open_gradient = {"objective": {"stop_gradient": False}}
+    no_predictor = {"predictor": {"kind": "none"}}
+    variants = [("no stop-gradient", name, open_gradient) for name in ENCODERS]
+    if not effort.quick:
+        variants += [("no predictor", name, no_predictor) for name in ENCODERS]
+    measurements, curves = [], []
+    for done, (what, name, changes) in enumerate(variants):
+        decay = last_layer_decay(replace(base, encoder=ENCODERS[name], **changes), effort)
+        lost, expected = (path[0] - path[-1] for path in (decay.measured, decay.predicted))
+        rounding = float(np.finfo(np.float32).eps) * steps * decay.measured[0] / expected
+        measurements.append(
+            compare(
+                f"shrinkage of ‖θ_L‖² over that by its loss, {what}, {name}",
+                1.0,
+                lost / expected,
+                decay.excess / expected + rounding,
+                "the second order of each step, at most ε² Σ ‖gradient‖², and float32 rounding of each step",
+            )
+        )
+        axes: dict[str, Any] = {"x_label": "step", "y_label": "‖θ_L‖²"}
+        panel = f"last layer, {what}, {name}"
+        curves.append(Curve(panel, "R12", "theory", decay.steps, decay.predicted, **axes))
+        curves.append(Curve(panel, "training", "training", decay.steps, decay.measured, **axes))
+        effort.report(0.5 + 0.5 * (done + 1) / len(variants))
+    return measurements, curves
+
+
+def run(effort: Effort) -> Outcome:
+    """Train without predictor and without stop-gradient, and compare what is left with R11 and R12."""
+    measurements, curves = _no_predictor(effort)
+    effort.report(0.5)
+    more, more_curves = _stopped_or_not(effort)
+    return Outcome((*measurements, *more), (*curves, *more_curves))
+
+
+EXPERIMENTS = (
+    Experiment(
+        "C3",
+        "Collapse without predictor or stop-gradient",
+        "Without predictor W(t) decays by a matrix exponential, fastest where the ratio is smallest, so that rank falls"
+        " (R11); without stop-gradient d‖W‖²/dt = −4L, and the same holds of the last layer of any encoder (R12).",
+        run,
+    ),
+)

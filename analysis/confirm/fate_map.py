@@ -1,0 +1,148 @@
+"""C2: which starts of one-mode networks collapse under SGD, against the exact fate map."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.confirm.experiment import Curve, Effort, Experiment, Outcome, at_least, at_most, compare
+from analysis.confirm.flow_limit import exact_settings
+from analysis.confirm.runs import clocked
+from analysis.fates import Fate, predict_fates
+from dynamics.integrate import integrate
+from dynamics.invariants import mode_invariant
+from dynamics.mode_fields import full_mode_field
+from dynamics.moments import Moments
+from dynamics.states import MatrixState, ModeState
+from dynamics.system import ModeSystem
+from dynamics.training import load_data, train
+
+LAMBDA_S, LAMBDA_D = 1.0, 0.5
+HALF_SIDE = 1.0
+"""Starts fill the square |w1|, |w2| < 1; Θ starts at W."""
+SETTLED = 20.0
+"""Flow until the slowest start outside the band has settled by e^−6: at a distance δ from the border in c, fixed
+points attract at the rate λs δ/(2(1 + λs r²))."""
+AGREEMENT = 0.999
+
+
+class _Map(NamedTuple):
+    """Fates by training, those of theory, distance of c from its border, and drift of c by training and by theory."""
+
+    start: ModeState
+    learned: np.ndarray
+    predicted: np.ndarray
+    distance: np.ndarray
+    drift: np.ndarray
+    predicted_drift: np.ndarray
+    band: float
+
+
+def starts(n: int) -> ModeState:
+    """Centres of n × n cells of the square, none of which lies on an axis or a border of the map."""
+    side = HALF_SIDE * (2 * np.arange(n) + 1 - n) / n
+    w1, w2 = (part.ravel() for part in np.meshgrid(side, side + HALF_SIDE / (3 * n)))
+    return ModeState(w1, w2, w1.copy())
+
+
+def drift_rate(state: ModeState, system: ModeSystem) -> np.ndarray:
+    """First-order drift of the invariant c by steps dt, as a rate: dc/dt = dt e² (w2²/τo − w1²/τp)."""
+    w1, w2, th = state
+    e = th * system.lambda_d - w2 * w1 * system.lambda_s
+    return e**2 * (w2**2 / system.tau_online - w1**2 / system.tau_predictor)
+
+
+def border(state: ModeState, system: ModeSystem) -> np.ndarray:
+    """Value of c at or below which a start collapses: −τp r² for w2 > 0, else 0 (R6)."""
+    return np.where(state.predictor > 0, -system.tau_predictor * system.ratio**2, 0.0)
+
+
+def _map(n: int, dt: float) -> _Map:
+    start = starts(n)
+    count = n * n
+    system = ModeSystem(np.full(count, LAMBDA_S), np.full(count, LAMBDA_D))
+    # nearly all of the drift of c comes while the weights are still far from rest
+    ts = np.concatenate([np.arange(0, 5, 0.05), np.arange(5, 50, 0.5)])
+    flow = integrate(start, system, full_mode_field, ts=ts, rtol=1e-6, atol=1e-8).states
+    predicted_drift = dt * np.trapezoid(drift_rate(flow, system), ts, axis=0)
+    band = float(np.max(np.abs(predicted_drift)))
+
+    settings = exact_settings(Moments.from_eigenvalues([LAMBDA_S], [LAMBDA_D]), 1)
+    n_steps = int(SETTLED / band / dt)
+    settings = clocked(settings, dt, n_steps, tau_target=1.0)
+    single = MatrixState(*(part[:, None, None] for part in start))
+    run = train(settings, [0] * count, initial=single, data=load_data(settings.data, n_evaluation=2))
+    end = ModeState(*(part[:, 0, 0] for part in run.final))
+    # what learns outside the band ends with |w1| >= sqrt(band), what collapses has shrunk by far more than half
+    learned = np.abs(end.online) > np.sqrt(band / system.tau_online) / 2
+    c = mode_invariant(start, system)
+    return _Map(
+        start,
+        learned,
+        predict_fates(start, system).fate == Fate.LEARNED,
+        np.abs(c - border(start, system)),
+        mode_invariant(end, system) - c,
+        predicted_drift,
+        band,
+    )
+
+
+def run(effort: Effort) -> Outcome:
+    """Train a square of starts with two steps, and compare fates with R6 and drifts of c with the flow's."""
+    n, steps = (50, (0.1, 0.05)) if effort.quick else (100, (0.1, 0.05))
+    coarse, fine = (_map(n, dt) for dt in steps)
+    effort.report(1)
+    wrong = fine.learned != fine.predicted
+    outside = fine.distance > fine.band
+    agreement = 1 - np.mean(wrong[outside])
+    slope, _ = np.polyfit(fine.predicted_drift, fine.drift, 1)
+    coarse_slope, _ = np.polyfit(coarse.predicted_drift, coarse.drift, 1)
+    measurements = (
+        at_least(
+            "agreement outside the band", AGREEMENT, agreement,
+            f"{np.sum(outside)} of {n * n} starts lie outside |c − border| <= {fine.band:.3g}, the largest first-order"
+            f" drift of c by steps of {steps[1]:g}",
+        ),
+        at_most(
+            "farthest mismatch from the border, in c", fine.band,
+            float(np.max(fine.distance[wrong], initial=0.0)), "the same band, O(step)",
+        ),
+        compare(
+            "drift of c over its integral along the flow", 1.0, slope, 1.5 * abs(coarse_slope - slope),
+            "first order in the step: the change from twice the step, and half of that for the second order",
+        ),
+    )  # fmt: skip
+    return Outcome(measurements, _curves(fine))
+
+
+def _curves(found: _Map) -> tuple[Curve, ...]:
+    w1, w2, _ = found.start
+    r = LAMBDA_D / LAMBDA_S
+    x = np.linspace(-HALF_SIDE, HALF_SIDE, 201)
+    panel = "fates over the start"
+    axes = {"x_label": "online w1(0)", "y_label": "predictor w2(0)"}
+    above = np.sqrt(x**2 + r**2)
+    shown = above <= HALF_SIDE
+    order = np.argsort(found.predicted_drift)
+    drift_axes = {"x_label": "integral along the flow", "y_label": "drift of c"}
+    return (
+        Curve(panel, "c = −τp r²", "theory", x[shown], above[shown], **axes),
+        Curve(panel, "c = 0", "theory", x, -np.abs(x), **axes),
+        Curve(panel, "collapsed", "training", w1[~found.learned], w2[~found.learned], **axes),
+        Curve("drift of the invariant", "equal", "theory", *[found.predicted_drift[order]] * 2, **drift_axes),
+        Curve(
+            "drift of the invariant", "training", "training", found.predicted_drift, found.drift, **drift_axes
+        ),
+    )
+
+
+EXPERIMENTS = (
+    Experiment(
+        "C2",
+        "Fates of one-mode networks",
+        "A start collapses iff c <= −τp r² (w2 > 0) or c <= 0 (w2 <= 0), c = τo w1² − τp w2², whatever the target"
+        " (R6); steps move c, and with it the border, by O(dt).",
+        run,
+    ),
+)
