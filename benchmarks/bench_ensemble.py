@@ -31,7 +31,7 @@ from dynamics.mode_fields import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
-N, N_DIFFRAX, N_GRADSOLVE, N_SCIPY, N_CHECKED = 200_000, 16_384, 1_024, 100, 1_000
+N, N_DIFFRAX, N_GRADSOLVE, N_SCIPY, N_CHECKED = 200_000, 16_384, 256, 100, 1_000
 SPAN = 50.0
 TOLERANCES = (1e-4, 1e-6, 1e-8)
 CHUNKS = (256, 2_048, 16_384)

@@ -17,6 +17,7 @@ from cli import sylvester as sylvester
 from cli import align as align
 from cli import train as train
 from cli import check as check
+from cli import confirm as confirm
 from cli import figure as figure
 from cli import info as info
 

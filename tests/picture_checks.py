@@ -29,7 +29,8 @@ def clashes(figure: Figure) -> list[str]:
     for ax in figure.findobj(Axes):
         assert isinstance(ax, Axes)
         texts += text_of(ax)
-        for axis in ax._axis_map.values() if ax.axison else ():
+        shown = ax.axison or hasattr(ax, "zaxis")  # in space, what is switched off are the flat axes beneath
+        for axis in ax._axis_map.values() if shown else ():
             low, high = sorted(axis.get_view_interval())
             ticks = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
             texts += [axis.label, *(label for label in ticks if label.get_visible())]

@@ -24,7 +24,9 @@ def shown() -> str:
 
 def test_the_page_shows_every_figure_in_the_order_of_the_registry(shown: str) -> None:
     assert re.findall(r"^## (\S+)$", shown, re.M) == list(PAGES)
-    assert re.findall(r"^!\[(.+)\]\(gallery/(\S+)\.png\)$", shown, re.M) == [(page(name).title, name) for name in PAGES]
+    assert re.findall(r"^!\[(.+)\]\(gallery/(\S+)\.png\)$", shown, re.M) == [
+        (page(name).title, name) for name in PAGES
+    ]
     assert re.findall(r"^    (dyn figure .+)$", shown, re.M) == [f"dyn figure {name}" for name in PAGES]
 
 

@@ -175,6 +175,18 @@ def test_a_symmetric_predictor_stays_symmetric() -> None:
     assert np.all(run.metrics["predictor_symmetry"] == pytest.approx(1, abs=1e-6))
 
 
+def test_a_symmetric_predictor_follows_the_symmetric_part_of_its_gradient() -> None:
+    # the first step of Adam has length ε in every entry; of the plain gradient, entries of opposite signs would cancel
+    settings = gaussian(
+        predictor={"symmetric": True},
+        optimizer={"kind": "adam", "learning_rate": 0.05},
+        steps=1,
+        dtype="float64",
+    )
+    run = train(settings, seeds=range(20))
+    assert_allclose(np.abs(run.final.predictor - run.initial.predictor), 0.05, rtol=1e-4)
+
+
 def test_a_predictor_starts_anew_every_so_many_steps() -> None:
     settings = gaussian(
         predictor={"kind": "linear", "start": "positive", "scale": 0.1, "reinitialise": 5},

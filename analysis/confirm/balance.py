@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, at_least, compare
+from analysis.confirm.experiment import (
+    Curve,
+    Effort,
+    Experiment,
+    Measurement,
+    Outcome,
+    Panel,
+    at_least,
+    compare,
+)
 from analysis.confirm.flow_limit import SECOND_ORDER, TAU_TARGET, exact_settings, gaussian_moments
 from analysis.confirm.runs import Estimate, clocked, flow_end, log_slope
 from dynamics.fields import error_matrix
@@ -73,13 +82,9 @@ def _drift(
             "first order in the step: 1.5 times the change from twice the step",
         ),
     ]
-    axes: dict[str, Any] = {"x_label": "step dt", "y_label": "‖C(t) − C(0)‖", "log_x": True, "log_y": True}
-    panel = "balance drift"
+    panel = Panel("balance drift", "step dt", "‖C(t) − C(0)‖", log_x=True, log_y=True)
     line = np.linalg.norm(predicted) * dt
-    curves = [
-        Curve(panel, "integral along the flow", "theory", dt, line, **axes),
-        Curve(panel, "training", "training", dt, sizes, **axes),
-    ]
+    curves = [panel.theory("integral along the flow", dt, line), panel.training("training", dt, sizes)]
     return measurements, curves
 
 
@@ -128,7 +133,7 @@ def _floor(
 
 def _lost(
     effort: Effort, settings: TrainingSettings, data: TrainingData, n: int, dt: float, t_end: float
-) -> Measurement:
+) -> tuple[Measurement, list[Curve]]:
     """Large predictors: the directions that W loses, by training and by the flow from the same starts."""
     start = _starts(n, scale_online=0.3, scale_predictor=1.0, seed=effort.seed)
     n_steps = 2 * round(t_end / dt / 2)
@@ -137,10 +142,10 @@ def _lost(
         for h, count in ((dt, n_steps), (2 * dt, n_steps // 2))
     )
     flow = flow_of(clocked(settings, dt, n_steps, tau_target=TAU_TARGET), gaussian_moments())
-    ends = [flow_end(state, flow, t_end).online for state in _each(start)]
-    theory = np.linalg.svd(np.array(ends), compute_uv=False)
+    by_flow = [flow_end(state, flow, t_end).online for state in _each(start)]
+    theory = np.linalg.svd(np.array(by_flow), compute_uv=False)
     borderline = np.abs(theory - VANISHED) <= 1.5 * np.abs(coarse - fine)
-    return compare(
+    measurement = compare(
         "fraction of directions lost, large predictor",
         np.mean(theory < VANISHED),
         np.mean(fine < VANISHED),
@@ -148,6 +153,12 @@ def _lost(
         f"{np.sum(borderline)} of {theory.size} singular values lie within the error of a step of the border"
         f" {VANISHED:g}, judged by the change from twice the step",
     )
+    panel = Panel("singular values of W, large predictor", "by the flow", "by training")
+    ends = np.array([0.0, np.max(theory)])
+    return measurement, [
+        panel.theory("equal", ends, ends),
+        panel.training("training", theory.ravel(), fine.ravel()),
+    ]
 
 
 def run(effort: Effort) -> Outcome:
@@ -159,9 +170,9 @@ def run(effort: Effort) -> Outcome:
     n, dt, t_end = (40 if effort.quick else 200), 0.05, 60.0
     measurements.append(_floor(effort, settings, data, n, dt, t_end))
     effort.report(2, 3)
-    measurements.append(_lost(effort, settings, data, n, dt, t_end))
+    lost, more = _lost(effort, settings, data, n, dt, t_end)
     effort.report(1)
-    return Outcome(tuple(measurements), tuple(curves))
+    return Outcome((*measurements, lost), (*curves, *more))
 
 
 EXPERIMENTS = (

@@ -7,19 +7,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.confirm.runs import Estimate, clocked, noisy_digits, student
 from dynamics.exact import no_predictor_matrix_solution
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem
-from dynamics.training import TrainingRun, TrainingSettings, flow_of, load_data, train
+from dynamics.training import (
+    EncoderSettings,
+    ObjectiveSettings,
+    OptimizerSettings,
+    PredictorSettings,
+    TargetSettings,
+    TrainingRun,
+    TrainingSettings,
+    flow_of,
+    load_data,
+    train,
+)
 
 FEATURES = 8
 TAU_TARGET = 0.5
-ENCODERS: dict[str, dict[str, Any]] = {
-    "linear": {"features": FEATURES},
-    "MLP": {"kind": "mlp", "features": FEATURES, "widths": (32,)},
-    "convolutional": {"kind": "conv", "features": FEATURES, "widths": (8,)},
+ENCODERS = {
+    "linear": EncoderSettings(features=FEATURES),
+    "MLP": EncoderSettings(kind="mlp", features=FEATURES, widths=(32,)),
+    "convolutional": EncoderSettings(kind="conv", features=FEATURES, widths=(8,)),
 }
 
 
@@ -61,7 +72,7 @@ def _jackknife(samples: np.ndarray, function: Any) -> Estimate:
 
 def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
     """Linear networks on digits, predictor I and EMA: W(t) follows the matrix exponential of R11."""
-    settings = replace(noisy_digits("shift:1", features=FEATURES), predictor={"kind": "none"})
+    settings = replace(noisy_digits("shift:1", features=FEATURES), predictor=PredictorSettings(kind="none"))
     data = load_data(settings.data, n_evaluation=2)
     n_seeds, dt = (16 if effort.quick else 64), 0.01
     counts = np.array([50, 100, 200, 400] if effort.quick else [50, 100, 200, 400, 800])
@@ -98,10 +109,9 @@ def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
         for k in (0, len(counts) - 1):
             name_at = f"{name} at t = {dt * counts[k]:g}, no predictor, linear"
             measurements.append(compare(name_at, theory[k], value[k], tolerance[k], note))
-        axes: dict[str, Any] = {"x_label": "time", "y_label": panel}
-        title = f"{panel}, no predictor"
-        curves.append(Curve(title, "R11", "theory", dt * counts, theory, **axes))
-        curves.append(Curve(title, "training", "training", dt * counts, value, error=error, **axes))
+        axes = Panel(f"{panel}, no predictor", "time", panel)
+        curves.append(axes.theory("R11", dt * counts, theory))
+        curves.append(axes.training("training", dt * counts, value, error))
     return measurements, curves
 
 
@@ -140,16 +150,18 @@ def _stopped_or_not(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
     steps = 100 if effort.quick else 400
     base = TrainingSettings(
         data=noisy_digits(features=FEATURES).data,
-        target={"kind": "none"}, optimizer={"learning_rate": 0.002}, steps=steps, metrics_every=1,
-    )  # fmt: skip
-    open_gradient = {"objective": {"stop_gradient": False}}
-    no_predictor = {"predictor": {"kind": "none"}}
-    variants = [("no stop-gradient", name, open_gradient) for name in ENCODERS]
+        target=TargetSettings(kind="none"),
+        optimizer=OptimizerSettings(learning_rate=0.002),
+        steps=steps,
+        metrics_every=1,
+    )
+    variants = {"no stop-gradient": replace(base, objective=ObjectiveSettings(stop_gradient=False))}
     if not effort.quick:
-        variants += [("no predictor", name, no_predictor) for name in ENCODERS]
+        variants["no predictor"] = replace(base, predictor=PredictorSettings(kind="none"))
+    cases = [(*variant, *encoder) for variant in variants.items() for encoder in ENCODERS.items()]
     measurements, curves = [], []
-    for done, (what, name, changes) in enumerate(variants):
-        decay = last_layer_decay(replace(base, encoder=ENCODERS[name], **changes), effort)
+    for done, (what, settings, name, encoder) in enumerate(cases):
+        decay = last_layer_decay(replace(settings, encoder=encoder), effort)
         lost, expected = (path[0] - path[-1] for path in (decay.measured, decay.predicted))
         rounding = float(np.finfo(np.float32).eps) * steps * decay.measured[0] / expected
         measurements.append(
@@ -161,11 +173,10 @@ def _stopped_or_not(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
                 "the second order of each step, at most ε² Σ ‖gradient‖², and float32 rounding of each step",
             )
         )
-        axes: dict[str, Any] = {"x_label": "step", "y_label": "‖θ_L‖²"}
-        panel = f"last layer, {what}, {name}"
-        curves.append(Curve(panel, "R12", "theory", decay.steps, decay.predicted, **axes))
-        curves.append(Curve(panel, "training", "training", decay.steps, decay.measured, **axes))
-        effort.report(0.5 + 0.5 * (done + 1) / len(variants))
+        panel = Panel(f"last layer, {what}, {name}", "step", "‖θ_L‖²")
+        curves.append(panel.theory("R12", decay.steps, decay.predicted))
+        curves.append(panel.training("training", decay.steps, decay.measured))
+        effort.report(0.5 + 0.5 * (done + 1) / len(cases))
     return measurements, curves
 
 

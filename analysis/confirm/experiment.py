@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from analysis.results.registry import Verdict
+from analysis.simulation import plain
 
 KINDS = ("theory", "training")
+Number = float | np.floating[Any]
 
 
 @dataclass(frozen=True)
@@ -68,45 +70,38 @@ class Measurement:
 
     def report(self) -> dict[str, Any]:
         """Return the measurement as a dictionary of plain values; None for what is not finite."""
-        return {
-            "name": self.name,
-            "predicted": _plain(self.predicted),
-            "measured": _plain(self.measured),
-            "tolerance": _plain(self.tolerance),
-            "holds": bool(self.holds),
-            "note": self.note,
-        }
+        report: dict[str, Any] = plain(asdict(self))
+        return report
 
 
-def compare(name: str, predicted: float, measured: float, tolerance: float, note: str) -> Measurement:
+def compare(name: str, predicted: Number, measured: Number, tolerance: Number, note: str) -> Measurement:
     """Measure a number that should be equal to its prediction: |measured − predicted| ≤ tolerance.
 
     >>> compare("slope", 1.0, 0.98, 0.1, "the asked bound").holds
     True
     """
-    predicted, measured, tolerance = float(predicted), float(measured), float(tolerance)
-    holds = abs(measured - predicted) <= tolerance  # False for NaN
-    return Measurement(name, predicted, measured, tolerance, holds, note)
+    holds = abs(float(measured) - float(predicted)) <= float(tolerance)  # False for NaN
+    return Measurement(name, float(predicted), float(measured), float(tolerance), holds, note)
 
 
-def at_least(name: str, bound: float, measured: float, note: str, *, slack: float = 0.0) -> Measurement:
+def at_least(name: str, bound: Number, measured: Number, note: str, *, slack: Number = 0.0) -> Measurement:
     """Measure a number that should not be below a bound: measured ≥ bound − slack.
 
     >>> at_least("agreement", 0.999, 0.998, "the asked bound").holds
     False
     """
-    bound, measured, slack = float(bound), float(measured), float(slack)
-    return Measurement(name, bound, measured, slack, measured >= bound - slack, note)
+    holds = float(measured) >= float(bound) - float(slack)
+    return Measurement(name, float(bound), float(measured), float(slack), holds, note)
 
 
-def at_most(name: str, bound: float, measured: float, note: str, *, slack: float = 0.0) -> Measurement:
+def at_most(name: str, bound: Number, measured: Number, note: str, *, slack: Number = 0.0) -> Measurement:
     """Measure a number that should not be above a bound: measured ≤ bound + slack.
 
     >>> at_most("drift", 1e-3, 5e-4, "second order in the step").holds
     True
     """
-    bound, measured, slack = float(bound), float(measured), float(slack)
-    return Measurement(name, bound, measured, slack, measured <= bound + slack, note)
+    holds = float(measured) <= float(bound) + float(slack)
+    return Measurement(name, float(bound), float(measured), float(slack), holds, note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +146,40 @@ class Curve:
             raise ValueError(f"`x` and `y` must have one shape (n,), got {self.x.shape} and {self.y.shape}")
         if self.error is not None and self.error.shape != self.x.shape:
             raise ValueError(f"`error` must have the shape of `x`, {self.x.shape}, got {self.error.shape}")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes that curves share: makes curves of theory and of training.
+
+    Parameters
+    ----------
+    title, x_label, y_label, log_x, log_y
+        As for `Curve`.
+
+    Examples
+    --------
+    >>> Panel("drift", "step", "drift").theory("R2", [0.0, 1.0], [0.0, 2.0]).kind
+    'theory'
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    log_x: bool = False
+    log_y: bool = False
+
+    def theory(self, label: str, x: Any, y: Any) -> Curve:
+        """Curve that theory predicts."""
+        return self._curve(label, "theory", x, y, None)
+
+    def training(self, label: str, x: Any, y: Any, error: Any = None) -> Curve:
+        """Points that training gave, with half the height of their error bars."""
+        return self._curve(label, "training", x, y, error)
+
+    def _curve(self, label: str, kind: str, x: Any, y: Any, error: Any) -> Curve:
+        scales = {"log_x": self.log_x, "log_y": self.log_y}
+        return Curve(self.title, label, kind, x, y, self.x_label, self.y_label, error, **scales)
 
 
 @dataclass(frozen=True)
@@ -199,9 +228,3 @@ class Experiment:
     title: str
     prediction: str
     run: Callable[[Effort], Outcome]
-
-
-def _plain(value: float | str | None) -> float | str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return float(value) if np.isfinite(value) else None

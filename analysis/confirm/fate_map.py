@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Outcome, at_least, at_most, compare
+from analysis.confirm.experiment import Curve, Effort, Experiment, Outcome, Panel, at_least, at_most, compare
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked
 from analysis.fates import Fate, predict_fates
@@ -120,20 +120,17 @@ def _curves(found: _Map) -> tuple[Curve, ...]:
     w1, w2, _ = found.start
     r = LAMBDA_D / LAMBDA_S
     x = np.linspace(-HALF_SIDE, HALF_SIDE, 201)
-    panel = "fates over the start"
-    axes = {"x_label": "online w1(0)", "y_label": "predictor w2(0)"}
+    panel = Panel("fates over the start", "online w1(0)", "predictor w2(0)")
     above = np.sqrt(x**2 + r**2)
     shown = above <= HALF_SIDE
     order = np.argsort(found.predicted_drift)
-    drift_axes = {"x_label": "integral along the flow", "y_label": "drift of c"}
+    drift = Panel("drift of the invariant", "integral along the flow", "drift of c")
     return (
-        Curve(panel, "c = −τp r²", "theory", x[shown], above[shown], **axes),
-        Curve(panel, "c = 0", "theory", x, -np.abs(x), **axes),
-        Curve(panel, "collapsed", "training", w1[~found.learned], w2[~found.learned], **axes),
-        Curve("drift of the invariant", "equal", "theory", *[found.predicted_drift[order]] * 2, **drift_axes),
-        Curve(
-            "drift of the invariant", "training", "training", found.predicted_drift, found.drift, **drift_axes
-        ),
+        panel.theory("c = −τp r²", x[shown], above[shown]),
+        panel.theory("c = 0", x, -np.abs(x)),
+        panel.training("collapsed", w1[~found.learned], w2[~found.learned]),
+        drift.theory("equal", found.predicted_drift[order], found.predicted_drift[order]),
+        drift.training("training", found.predicted_drift, found.drift),
     )
 
 

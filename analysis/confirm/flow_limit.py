@@ -7,22 +7,41 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
-from analysis.confirm.runs import Estimate, clocked, flat, flow_end, length_of_mean, log_slope, student
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
+from analysis.confirm.runs import (
+    Estimate,
+    clocked,
+    flat,
+    flow_end,
+    length_of_mean,
+    log_slope,
+    noisy_digits,
+    student,
+)
 from dynamics.fields import full_field
 from dynamics.moments import Moments
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem
-from dynamics.training import TrainingData, TrainingSettings, flow_of, load_data, train
+from dynamics.training import (
+    DataSettings,
+    EncoderSettings,
+    ObjectiveSettings,
+    OptimizerSettings,
+    TrainingData,
+    TrainingSettings,
+    flow_of,
+    load_data,
+    train,
+)
 
 TAU_TARGET = 1.0
 """τt, held fixed while the step shrinks."""
 SECOND_ORDER = 0.1
 """What the next order in the step may add to the slope: error = a dt + b dt² has the slope 1 + O(b dt/a)."""
 FORMS = (
-    ("halved, one view", {"symmetric": False, "halved": True}, 1),
-    ("one view", {"symmetric": False}, 2),
-    ("symmetric", {"symmetric": True}, 4),
+    ("halved, one view", ObjectiveSettings(symmetric=False, halved=True), 1),
+    ("one view", ObjectiveSettings(symmetric=False), 2),
+    ("symmetric", ObjectiveSettings(), 4),
 )
 """Forms of the loss, and the time dt/ε of the flow that a step takes under each (R1, R29)."""
 
@@ -38,9 +57,9 @@ def gaussian_moments() -> Moments:
 def exact_settings(moments: Moments, n2: int) -> TrainingSettings:
     """A linear network that sees pairs with exactly these moments: a step is a step of the flow."""
     return TrainingSettings(
-        data={"source": "exact", "sigma_s": moments.sigma_s, "sigma_d": moments.sigma_d},
+        data=DataSettings(source="exact", sigma_s=moments.sigma_s, sigma_d=moments.sigma_d),
         batch=None,
-        encoder={"features": n2},
+        encoder=EncoderSettings(features=n2),
         dtype="float64",
     )
 
@@ -58,9 +77,7 @@ def _cases(effort: Effort) -> list[_Case]:
     moments = gaussian_moments()
     exact = exact_settings(moments, 3)
     gaussian = replace(exact, data=replace(exact.data, source="gaussian"), batch=64, dtype="float32")
-    digits = TrainingSettings(
-        data={"source": "digits", "augmentations": ("noise:0.3",), "held_out": 0.0}, encoder={"features": 4}
-    )
+    digits = noisy_digits(features=4)
     images = load_data(digits.data, n_evaluation=16)
     cases = [
         _Case(
@@ -122,11 +139,12 @@ def _errors(case: _Case, effort: Effort) -> Estimate:
     return Estimate(*(np.array(part) for part in zip(*found, strict=True)))
 
 
-def step_factor(form: dict[str, bool], seed: int) -> float:
+def step_factor(form: ObjectiveSettings, seed: int) -> float:
     """Time of the flow that one step of size ε takes, over ε, measured as ⟨ΔW, dW/dt⟩/(ε ‖dW/dt‖²)."""
     moments, rate = gaussian_moments(), 0.01
-    settings = replace(exact_settings(moments, 3), objective=form, steps=1)
-    settings = replace(settings, optimizer={"learning_rate": rate})
+    settings = replace(
+        exact_settings(moments, 3), objective=form, optimizer=OptimizerSettings(learning_rate=rate), steps=1
+    )
     start = random_state(4, 3, scale_online=0.5, scale_predictor=0.5, seed=seed)
     run = train(settings, seed, initial=start)
     slope = full_field(0.0, start, MatrixSystem(moments.sigma_s, moments.sigma_d)).online
@@ -146,11 +164,10 @@ def run(effort: Effort) -> Outcome:
             note += f", and {student(case.n_seeds):.1f} standard errors of {case.n_seeds} seeds"
         tolerance = SECOND_ORDER + student(case.n_seeds) * slope.error
         measurements.append(compare(f"log-log slope, {case.name}", 1.0, slope.value, tolerance, note))
+        panel = Panel(case.name, "step dt", "distance from the flow", log_x=True, log_y=True)
         line = np.exp(np.mean(np.log(errors.value / dt))) * dt
-        axes = {"x_label": "step dt", "y_label": "distance from the flow", "log_x": True, "log_y": True}
-        curves.append(Curve(case.name, "slope 1", "theory", dt, line, **axes))
-        error = errors.error if case.n_seeds > 1 else None
-        curves.append(Curve(case.name, "training", "training", dt, errors.value, error=error, **axes))
+        curves.append(panel.theory("slope 1", dt, line))
+        curves.append(panel.training("training", dt, errors.value, errors.error))
         effort.report(done + 1, len(cases) + 1)
     for name, form, factor in FORMS:
         found = step_factor(form, effort.seed)

@@ -10,7 +10,7 @@ import numpy as np
 from dynamics.modes import JointEigenbasis, joint_eigenbasis
 from dynamics.states import MatrixState, pack, unpack
 from dynamics.system import MatrixSystem
-from dynamics.training import Flow, TrainingSettings, load_data
+from dynamics.training import DataSettings, EncoderSettings, Flow, TrainingSettings, load_data
 
 
 def clocked(
@@ -131,9 +131,10 @@ def log_slope(x: np.ndarray, y: Estimate) -> Estimate:
 
 def noisy_digits(*augmentations: str, features: int) -> TrainingSettings:
     """A linear network on all digits, with these augmentations and noise of deviation 0.3."""
+    augmentations = (*augmentations, "noise:0.3")
     return TrainingSettings(
-        data={"source": "digits", "augmentations": (*augmentations, "noise:0.3"), "held_out": 0.0},
-        encoder={"features": features},
+        data=DataSettings(source="digits", augmentations=augmentations, held_out=0.0),
+        encoder=EncoderSettings(features=features),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked, mean_of, noisy_digit_modes, noisy_digits, student
 from dynamics.exact import no_ema_solution, no_ema_time
@@ -15,7 +15,7 @@ from dynamics.modes import expand_modes
 from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
-from dynamics.training import TrainingData, TrainingSettings, load_data, train
+from dynamics.training import TargetSettings, TrainingData, TrainingSettings, load_data, train
 
 
 def crossing_times(ts: np.ndarray, paths: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -44,16 +44,15 @@ def _paths(
 def _curves(
     panel: str, system: ModeSystem, start: ModeState, ts: np.ndarray, paths: np.ndarray
 ) -> list[Curve]:
-    axes: dict[str, Any] = {"x_label": "time", "y_label": "eigenvalues of the predictor"}
+    axes = Panel(panel, "time", "eigenvalues of the predictor")
     theory = no_ema_solution(ts, start, system).predictor
     mean, error = mean_of(paths)
     few = slice(None, None, max(1, len(ts) // 60))
     curves = []
-    for mode, ratio in enumerate(system.ratio):
-        label = f"r = {ratio:.2f}"
-        curves.append(Curve(panel, f"R14, {label}", "theory", ts, theory[:, mode], **axes))
-        band = error[few, mode] if len(paths) > 1 else None
-        curves.append(Curve(panel, label, "training", ts[few], mean[few, mode], error=band, **axes))
+    for mode, lambda_d in enumerate(system.lambda_d):
+        label = f"λd = {lambda_d:.2f}"
+        curves.append(axes.theory(f"R14, {label}", ts, theory[:, mode]))
+        curves.append(axes.training(label, ts[few], mean[few, mode], error[few, mode]))
     return curves
 
 
@@ -104,7 +103,7 @@ def run(effort: Effort) -> Outcome:
     measurements: list[Measurement] = []
     curves: list[Curve] = []
     for done, (name, settings, data, system, directions, small, dt, n_runs) in enumerate(cases):
-        settings = replace(settings, target={"kind": "none"}, batch=settings.batch and 256)
+        settings = replace(settings, target=TargetSettings(kind="none"), batch=settings.batch and 256)
         modes = system.state(small, small, small)
         start = expand_modes(modes, directions)
         levels = system.ratio / 2

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked, mean_of, noisy_digit_modes
 from dynamics.mode_fixed_points import saddle_node, weight_decay_fixed_points
@@ -14,7 +12,7 @@ from dynamics.modes import expand_modes
 from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
-from dynamics.training import TrainingSettings, load_data, train
+from dynamics.training import DataSettings, EncoderSettings, TrainingSettings, load_data, train
 
 ACCURACY = 0.02
 """What the threshold must be met to, relative to η*."""
@@ -33,8 +31,8 @@ def bottleneck_shift(system: ModeSystem, t_end: float) -> np.ndarray:
 
 
 def _swept(system: ModeSystem, points: int, width: float) -> np.ndarray:
-    """Weight decays (n_modes, points) around the threshold of each mode, relative distance at most `width`."""
-    return saddle_node(system)[:, None] * (1 + width * np.linspace(-1, 1, points))
+    """Weight decays (n_modes, points) around the threshold of each mode, which is not in the middle of them."""
+    return saddle_node(system)[:, None] * (1 + width * np.linspace(-1, 0.9, points))
 
 
 def _amplitudes(
@@ -63,16 +61,16 @@ def threshold(decays: np.ndarray, alive: np.ndarray) -> float:
 
 def _curves(system: ModeSystem, decays: np.ndarray, amplitudes: np.ndarray, panel: str) -> list[Curve]:
     curves = []
-    axes: dict[str, Any] = {"x_label": "η/η*", "y_label": "|w1| at the end"}
+    axes = Panel(panel, "η/η*", "|w1| at the end")
     for mode in range(system.n_modes):
         star = float(saddle_node(system)[mode])
         x = np.linspace(decays[mode, 0] / star, 1.0, 100)
         same = [np.full(len(x), eigenvalues[mode]) for eigenvalues in (system.lambda_s, system.lambda_d)]
         points = weight_decay_fixed_points(ModeSystem(*same, weight_decay=star * x))
         upper = points.points.online[points.names.index("upper")]
-        label = f"r = {system.ratio[mode]:.2f}"
-        curves.append(Curve(panel, f"p+, {label}", "theory", x, upper, **axes))
-        curves.append(Curve(panel, label, "training", decays[mode] / star, amplitudes[mode], **axes))
+        label = f"λd = {system.lambda_d[mode]:.2f}"
+        curves.append(axes.theory(f"p+, {label}", x, upper))
+        curves.append(axes.training(label, decays[mode] / star, amplitudes[mode]))
     return curves
 
 
@@ -120,8 +118,8 @@ def _noisy(effort: Effort) -> tuple[Measurement, list[Curve]]:
     points, width, n_seeds, t_end, dt = 16, 0.06, 4, 1000.0, 0.05
     system = ModeSystem(1.0, 0.5)
     decays = _swept(system, points, width)
-    moments = {"sigma_s": system.lambda_s, "sigma_d": system.lambda_d}
-    settings = TrainingSettings(data={"source": "gaussian"} | moments, batch=256, encoder={"features": 1})
+    data = DataSettings(source="gaussian", sigma_s=system.lambda_s, sigma_d=system.lambda_d)
+    settings = TrainingSettings(data=data, batch=256, encoder=EncoderSettings(features=1))
     swept = np.tile(decays[0], n_seeds)
     found = _amplitudes(settings, system, swept, dt, round(t_end / dt), effort.seed).reshape(n_seeds, points)
     alive = found > saddle_node_level(system) / 2

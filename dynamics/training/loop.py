@@ -21,7 +21,6 @@ from dynamics.training.metrics import (
 )
 from dynamics.training.settings import TrainingSettings
 
-
 PAIRS_AT_ONCE = 2**23
 """Pairs of samples that a measurement holds in memory."""
 

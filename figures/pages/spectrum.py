@@ -170,9 +170,10 @@ def _figure(spectrum: Spectrum) -> Figure:
     right.set_xlabel("time $t$")
 
     handles = [Line2D([], [], color=theme().fates[fate], label=fate) for fate in dict.fromkeys(descending)]
+    if spectrum.floors.size:
+        handles.append(Line2D([], [], color=theme().ink, linewidth=0.7, linestyle=DASHED, label="floor (R8)"))
     handles += [
         Line2D([], [], color=theme().muted, linewidth=0.7, label="spectrum of $M$"),
-        Line2D([], [], color=theme().ink, linewidth=0.7, linestyle=DASHED, label="floor (R8)"),
         Line2D([], [], color=theme().muted, linewidth=1.3, linestyle=DASHED, label="bounds (R19)"),
     ]
     legend_below(figure, handles)
@@ -182,13 +183,14 @@ def _figure(spectrum: Spectrum) -> Figure:
 def caption_spectrum(spectrum: Spectrum) -> str:
     """Say what was run and what is seen."""
     learned, n_floors = spectrum.fates == Fate.LEARNED, spectrum.floors.shape[1]
+    guarded = f"the largest {n_floors} above the dashed floors" if n_floors else "none from falling"
     values = ", ".join(f"{ratio:.3f}" for ratio in spectrum.ratios[spectrum.modes[learned]])
     return (
-        f"The full flow on data from √n1 W ~ init online N(0, 1), P ~ init predictor N(0, 1), Θ = W;"
+        f"The full flow on data from √n1 W ~ init online·N(0, 1), P ~ init predictor·N(0, 1), Θ = W;"
         f" {described(spectrum.parameters)}, all τ = 1, η = 0. Left: real parts of P's eigenvalues over time;"
         f" {np.sum(learned)} of {learned.size} come to eigenvalues of M = Σd Σs⁻¹ ({values}; R18), whose spectrum is"
-        f" drawn as horizontal lines. Middle: singular values of W, of which R8 keeps the largest {n_floors} above the"
-        " dashed floors. Right: alignment in the isotropic model Σd = I, Σs = (1 + σ²) I with σ ="
+        f" drawn as horizontal lines. Middle: singular values of W, of which R8 keeps {guarded}."
+        " Right: alignment in the isotropic model Σd = I, Σs = (1 + σ²) I with σ ="
         f" {spectrum.parameters['noise']:g}, n1 = n2 = {_FEATURES}, Θ = {_EMA:g} W and a symmetric predictor: the"
         " commutator of F = W Σs Wᵀ and P stays beneath both bounds of R19, exp(−2 ∫ λmin(K) dt) and, above it,"
         f" e^(−2 λ0 t) with λ0 = {spectrum.lambda_0:.3g}."

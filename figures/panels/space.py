@@ -45,7 +45,8 @@ def frame(ax: Axes3D, extent: float, elevation: float, azimuth: float) -> Axes3D
     for axis, name in zip((ax.xaxis, ax.yaxis, ax.zaxis), WEIGHTS, strict=True):
         axis.set_pane_color(theme().paper)
         axis._axinfo["grid"].update(color=theme().faint, linewidth=0.4)
-        axis.set_label_text(f"{name} {WEIGHTS[name]}")
+        axis.set_label_text(WEIGHTS[name])  # short enough to stand upright beside the ticks
+        axis.set_rotate_label(False)
         axis.set_ticks([-extent / 2, 0.0, extent / 2])  # none at the corners, where labels of two axes meet
         axis.labelpad = -5 + 3 * crowding
     ax.tick_params(pad=-3 + crowding)

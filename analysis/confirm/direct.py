@@ -1,0 +1,92 @@
+"""C8: predictors that are set from the features' spectrum do as well as one that is trained (R22)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome
+from analysis.confirm.seeds import network, not_below, said, seeds_of, spread, trained
+from dynamics.predictors import DIRECT_OPTIONS
+
+QUICK_OPTIONS = ("sqrt-0.1", "normalised-set-0.1")
+AVERAGES = (0.3, 0.5, 0.998)
+"""ρ of the published running averages of F̂."""
+REFRESHES = (1, 5)
+"""Steps between two settings of P in published codes."""
+
+
+def trained_predictor(effort: Effort) -> np.ndarray:
+    """Probe accuracy along training with a linear predictor that gradients move, shape (n_seeds, T)."""
+    return trained(network(effort), seeds_of(effort)).metrics["probe_accuracy"]
+
+
+def set_predictors(effort: Effort) -> dict[str, np.ndarray]:
+    """Probe accuracy along training for each published predictor, and for each ρ and interval of one of them."""
+    seeds = seeds_of(effort)
+    cases: dict[str, dict[str, Any]] = {
+        name: {"option": name} for name in (QUICK_OPTIONS if effort.quick else DIRECT_OPTIONS)
+    }
+    if not effort.quick:
+        first = {"option": QUICK_OPTIONS[0]}
+        cases |= {f"{QUICK_OPTIONS[0]}, ρ = {rho:g}": first | {"average": rho} for rho in AVERAGES[1:]}
+        cases |= {f"{QUICK_OPTIONS[0]}, every {n} steps": first | {"refresh": n} for n in REFRESHES[1:]}
+    found = {}
+    for index, (name, options) in enumerate(cases.items()):
+        run = trained(network(effort, predictor={"kind": "direct", **options}), seeds)
+        found[name] = run.metrics["probe_accuracy"]
+        effort.report(index + 1, len(cases))
+    return found
+
+
+def as_good(name: str, accuracy: np.ndarray, reference: np.ndarray) -> Measurement:
+    """Measure that a predictor that is set gives a probe accuracy not below the trained predictor's."""
+    measured = not_below(name, accuracy[:, -1], reference[:, -1])
+    return Measurement(
+        name=f"{name}: probe accuracy",
+        predicted=f"not below the trained predictor, {said(reference[:, -1])}",
+        measured=f"{said(accuracy[:, -1])}; random encoder {said(accuracy[:, 0])}",
+        tolerance=measured.tolerance,
+        holds=measured.holds,
+        note=measured.note,
+    )
+
+
+def run(effort: Effort) -> Outcome:
+    """Train with every published predictor on the same starts and batches."""
+    reference = trained_predictor(effort)
+    found = set_predictors(effort)
+    measurements = [as_good(name, accuracy, reference) for name, accuracy in found.items()]
+    steps = trained(network(effort), seeds_of(effort)).steps
+    curves = [
+        _curve(name, steps, accuracy) for name, accuracy in {"trained": reference, **found}.items()
+    ]
+    failed = [name for name, m in zip(found, measurements, strict=True) if not m.holds]
+    reason = f"fall short of the trained predictor on these networks: {', '.join(failed)}" if failed else ""
+    return Outcome(tuple(measurements), tuple(curves), reason)
+
+
+def _curve(name: str, steps: np.ndarray, accuracy: np.ndarray) -> Curve:
+    mean, half_width = spread(accuracy)
+    return Curve(
+        "linear probe",
+        name,
+        "training",
+        steps,
+        mean,
+        x_label="gradient steps",
+        y_label="held-out accuracy",
+        error=half_width,
+    )
+
+
+EXPERIMENTS = (
+    Experiment(
+        "C8",
+        "DirectPred and DirectSet",
+        "a predictor set from the spectrum of the features does what gradients would make it do: the probe is as good"
+        " as with a trained one (R22)",
+        run,
+    ),
+)

@@ -1,0 +1,122 @@
+"""`dyn confirm`: whether training by real gradient steps agrees with theory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.application import CHECK_FAILED, command
+from cli.compilation import keep_compiled_programs
+from cli.options import OUTPUT, ReportOptions, option
+from cli.printing import number_text, print_json, print_markdown, print_table, progress
+
+if TYPE_CHECKING:
+    from analysis.confirm import Confirmation, Experiment
+
+Share = Callable[[float, float], None]
+
+
+@command(
+    "confirm",
+    help="Does training agree with theory: each prediction beside what gradient steps do.",
+    epilog="Example: dyn confirm C6 --quick",
+)
+def confirm(
+    output: ReportOptions,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="C1 to C12; left out, all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small versions, seconds each.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    out: Annotated[
+        Path | None, option("--out", panel=OUTPUT, help="Folder for a figure of each experiment.")
+    ] = None,
+    picture_format: Annotated[
+        str, option("--format", panel=OUTPUT, help="Format of figures: png, svg or pdf (png).")
+    ] = "png",
+) -> int:
+    """Make experiments; exit code 1 if one disagrees with theory."""
+    from figures.style import PICTURES
+
+    if f".{picture_format}" not in PICTURES:
+        accepted = ", ".join(suffix.removeprefix(".") for suffix in PICTURES)
+        raise ValueError(f"--format must be one of {accepted}, got {picture_format!r}")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out must be a folder, got the file {out}")
+    keep_compiled_programs()
+    chosen = _chosen(experiments)
+    found: list[Confirmation] = []
+    files: dict[str, str] = {}
+    with progress("confirming", output) as report_progress:
+        for experiment in chosen:
+            found.append(_confirmed(experiment, quick, output.seed, len(found), len(chosen), report_progress))
+            if out is not None and found[-1].outcome.curves:
+                files[experiment.id] = str(_draw(found[-1], out / f"{experiment.id}.{picture_format}"))
+    return _print(found, files, output, markdown)
+
+
+def _chosen(names: list[str] | None) -> list[Experiment]:
+    from analysis.confirm import EXPERIMENTS
+
+    unknown = [name for name in names or [] if name not in EXPERIMENTS]
+    if unknown:
+        raise ValueError(f"an experiment must be one of {', '.join(EXPERIMENTS)}, got {', '.join(unknown)}")
+    return [EXPERIMENTS[name] for name in names or EXPERIMENTS]
+
+
+def _confirmed(
+    experiment: Experiment, quick: bool, seed: int, done: int, total: int, report_progress: Share | None
+) -> Confirmation:
+    from analysis.confirm import Effort
+    from analysis.confirm import confirm as make
+
+    def share(part: float, whole: float) -> None:
+        if report_progress is not None:
+            report_progress(done + part / whole, total)
+
+    confirmation = make(experiment, Effort(quick=quick, seed=seed, progress=share))
+    share(1, 1)
+    return confirmation
+
+
+def _draw(confirmation: Confirmation, picture: Path) -> Path:
+    from dynamics.storage import replacing
+    from figures.pages.confirm import caption_confirmation, figure_confirmation
+    from figures.style import save
+
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    save(figure_confirmation(confirmation), picture)
+    with replacing(picture.with_suffix(".txt")) as temporary:
+        temporary.write_text(caption_confirmation(confirmation) + "\n", encoding="utf-8")
+    return picture
+
+
+def _cells(report: dict[str, Any], measurement: dict[str, Any]) -> list[str]:
+    """One row of the table: experiment, quantity, predicted, measured, tolerance, verdict."""
+    values = (measurement[name] for name in ("predicted", "measured", "tolerance"))
+    texts = (value if isinstance(value, str) else number_text(value) for value in values)
+    verdict = "holds" if measurement["holds"] else "VIOLATED"
+    return [report["id"], measurement["name"], *texts, verdict]
+
+
+def _print(found: list[Confirmation], files: dict[str, str], output: ReportOptions, markdown: bool) -> int:
+    from analysis.confirm import Verdict
+
+    n_failed = sum(item.outcome.verdict is Verdict.VIOLATED for item in found)
+    reports = [item.report() | {"figure": files.get(item.experiment.id)} for item in found]
+    pairs = [(report, measurement) for report in reports for measurement in report["measurements"]]
+    columns = ["", "quantity", "predicted", "measured", "tolerance", "verdict"]
+    if output.json:
+        print_json({"experiments": reports, "n_failed": n_failed})
+    elif markdown:
+        rows = [[*_cells(*pair), pair[1]["note"]] for pair in pairs]
+        print_markdown([*columns, "where the tolerance comes from"], rows)
+    else:
+        reasons = [f"{report['id']}: {report['reason']}" for report in reports if report["reason"]]
+        verdict = "all agree with theory" if n_failed == 0 else f"{n_failed} disagree with theory"
+        caption = "\n".join([*reasons, f"{len(found)} experiments, {verdict}"])
+        print_table(columns, [_cells(*pair) for pair in pairs], caption)
+    return CHECK_FAILED if n_failed else 0
