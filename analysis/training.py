@@ -65,10 +65,10 @@ def predict(
     Examples
     --------
     >>> from dynamics.training import TrainingSettings, load_data, train
-    >>> source = {"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]}
-    >>> settings = TrainingSettings(data=source, batch=None, encoder={"features": 1}, steps=2000, dtype="float64")
-    >>> data = load_data(settings.data)
-    >>> predict(train(settings), data).predictor_eigenvalues[-1].real.round(6)
+    >>> settings = TrainingSettings(
+    ...     data={"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]}, batch=None, encoder={"features": 1},
+    ...     predictor={"kind": "linear", "start": "identity"}, steps=2000, dtype="float64")
+    >>> predict(train(settings), load_data(settings.data)).predictor_eigenvalues[-1].real.round(6)
     array([0.5])
     """
     from dynamics.training import flow_of

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from dynamics.training.run import _arrays
 
 N1, N2, BATCH, N_SAMPLES, NOISE = 64, 16, 128, 1024, 0.3
 RATE, DECAY = 0.01, 0.99
-STEPS = {"dyn": 4000, "loop": 1000, "eager": 500}
+STEPS, STEPS_MANY = 2000, 200  # of one seed, and of many at once
 LIMITS = {"dyn, 1 seed": 10, "dyn, many seeds": 20}
 NO_TORCH = find_spec("torch") is None
 
@@ -52,16 +53,19 @@ def problem() -> tuple[TrainingSettings, TrainingData]:
             predictor={"kind": "linear", "scale": 0.1},  # type: ignore[arg-type]
             optimizer={"kind": "sgd", "learning_rate": RATE},  # type: ignore[arg-type]
             target={"kind": "ema", "decay": DECAY},  # type: ignore[arg-type]
-            steps=STEPS["dyn"],
+            steps=STEPS,
             batch=BATCH,
-            metrics_every=STEPS["dyn"],
+            metrics_every=STEPS,
         )
         return settings, load_data(settings.data)
 
 
 def in_dyn(settings: TrainingSettings, data: TrainingData, n_seeds: int, device: str) -> Work:
     """The command as it is used: start, compiled steps, and a measurement at the start and at the end."""
-    return Work(lambda: train(settings, range(n_seeds), data=data, device=device), settings.steps, n_seeds)
+    shorter = replace(settings, steps=STEPS if n_seeds == 1 else STEPS_MANY)
+    return Work(
+        lambda: train(shorter, list(range(n_seeds)), data=data, device=device), shorter.steps, n_seeds
+    )
 
 
 def in_a_loop(settings: TrainingSettings, data: TrainingData, device: str) -> Work:
@@ -70,15 +74,15 @@ def in_a_loop(settings: TrainingSettings, data: TrainingData, device: str) -> Wo
     arrays, _ = jax.device_put(_arrays(data, settings.dtype), jax.devices(device)[0])
     scalars = {name: np.float32(value) for name, value in settings.swept().items()}
     key = jax.device_put(new_key(0), jax.devices(device)[0])
-    step = jax.jit(program.step, donate_argnums=0)
+    start, step = jax.jit(program.start), jax.jit(program.step, donate_argnums=0)
 
     def run() -> None:
-        state = jax.jit(program.start)(key, scalars, arrays)
-        for index in range(STEPS["loop"]):
+        state = start(key, scalars, arrays)
+        for index in range(STEPS):
             state = step(state, index, key, scalars, arrays)
         jax.block_until_ready(state)
 
-    return Work(run, STEPS["loop"], 1)
+    return Work(run, STEPS, 1)
 
 
 # --- PyTorch ------------------------------------------------------------------------------------------------
@@ -111,11 +115,12 @@ def in_torch(data: TrainingData, device: str, seeds: tuple[int, ...] = ()) -> Wo
     import torch
 
     samples = torch.tensor(data.samples.images, device=device)
+    steps = STEPS_MANY if seeds else STEPS
 
     def run() -> None:
         W, P, Th = torch_weights(device, seeds)
         optimizer = torch.optim.SGD([W, P], lr=RATE)
-        for _ in range(STEPS["eager"]):
+        for _ in range(steps):
             optimizer.zero_grad()
             torch_loss(W, P, Th, *torch_views(samples, seeds)).backward()
             optimizer.step()
@@ -123,7 +128,7 @@ def in_torch(data: TrainingData, device: str, seeds: tuple[int, ...] = ()) -> Wo
                 Th.lerp_(W, 1 - DECAY)
         synchronize(device)
 
-    return Work(run, STEPS["eager"], int(np.prod(seeds, dtype=int)))
+    return Work(run, steps, int(np.prod(seeds, dtype=int)))
 
 
 def in_compiled_torch(data: TrainingData, device: str, seeds: tuple[int, ...] = ()) -> Work:
@@ -138,16 +143,16 @@ def in_compiled_torch(data: TrainingData, device: str, seeds: tuple[int, ...] = 
         W = W - RATE * g_W
         return W, P - RATE * g_P, torch.lerp(Th, W, 1 - DECAY)
 
-    compiled = torch.compile(step)
+    compiled, steps = torch.compile(step), STEPS_MANY if seeds else STEPS
 
     def run() -> None:
         with torch.no_grad():
             state = tuple(part.detach() for part in torch_weights(device, seeds))
-            for _ in range(STEPS["loop"]):
+            for _ in range(steps):
                 state = compiled(*state)
         synchronize(device)
 
-    return Work(run, STEPS["loop"], int(np.prod(seeds, dtype=int)))
+    return Work(run, steps, int(np.prod(seeds, dtype=int)))
 
 
 def synchronize(device: str) -> None:

@@ -76,6 +76,17 @@ TABLEAU = (
 """Tsitouras' pair: the stages, the step of order 5, whose slope opens the next step, and its error."""
 
 
+@_device
+def _larger(a: Any, b: Any) -> Any:
+    # unlike max() this is one instruction, gives b if a is NaN, and exists on CUDA
+    return a if a > b else b
+
+
+@_device
+def _smaller(a: Any, b: Any) -> Any:
+    return a if a < b else b
+
+
 # --- the flow -----------------------------------------------------------------------------------------------
 # y = (w1, w2, θ); p = (λs, λd, 1/τo, 1/τp, 1/τt, η)
 
@@ -93,10 +104,10 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
     if kind == FAST:
         return w1, (th * p[1] / (w1 * p[0]) if w1 != 0 else w1), th
     if kind == DIRECTPRED:
-        s = max(p[0] * w1 * w1, p[0] * 0)
+        s = _larger(p[0] * w1 * w1, p[0] * 0)
         return w1, math.sqrt(s) + s / 10, th
     if kind == DIRECTSET:
-        return w1, max(p[0] * w1 * w1, p[0] * 0), th
+        return w1, _larger(p[0] * w1 * w1, p[0] * 0), th
     return y
 
 
@@ -154,12 +165,6 @@ def step(kind: Any, y: Any, h: Any, k1: Any, p: Any, tableau: Any) -> Any:
     a, b, c, d, e, f, g = tableau[6]
     error = _axpy(f, k6, _axpy(e, k5, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1))))))
     return z, k7, _scaled(h, _axpy(g, k7, error))
-
-
-@_device
-def _larger(a: Any, b: Any) -> Any:
-    # unlike max() this is one instruction, and b if a is NaN
-    return a if a > b else b
 
 
 @_device
@@ -293,7 +298,7 @@ def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: A
     way = _size(d1)
     if not (20 * _size(d2) <= way and 10 * _size(d3) <= tolerance):
         return y, NOT_YET
-    shrinking = max(math.log(_larger(100 * way / tolerance, 1)) / left, rate * difference)
+    shrinking = _larger(math.log(_larger(100 * way / tolerance, 1)) / left, rate * difference)
     if _contracts(a, b, c, shrinking):
         return _axpy(-1, d3, z), STEADY
     return y, TOO_SLOW if _contracts(a, b, c, rate * difference) else NOT_YET
@@ -313,7 +318,7 @@ def opening(kind: Any, start: Any, p: Any, rtol: Any, atol: Any, first_way: Any,
     k = derivative(kind, y, p)
     size, speed, encoder = _size(y), _size(k), _larger(abs(y[0]), abs(y[2]))
     h = first_way * size / speed if speed > 0 else 1 / p[4]
-    own_atol = _larger(min(atol, rtol * encoder), atol * 0 + 1e-30) if encoder > 0 else atol
+    own_atol = _larger(_smaller(atol, rtol * encoder), atol * 0 + 1e-30) if encoder > 0 else atol
     return y, k, h, own_atol, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
 
 
@@ -435,7 +440,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                             online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
                             n_saved[j] = s + 1
                             lane[SAVE + j] = save_at[s + 1] if s + 1 < save_at.size else np.inf
-                        until = min(lane[SAVE + j], end)
+                        until = _smaller(lane[SAVE + j], end)
                     if looks_again:
                         _, _, _, _, lane[LOOK + j] = opening(kind, start, p, rtol, atol, first_way, look)
                         wake[j] = born[j] + max_steps
@@ -447,7 +452,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                         lane[LOOK + j] = 0
                     elif outcome == NOT_YET:
                         lane[LOOK + j] = _size(k) / 10
-                        wake[j] = min(now + _PAUSE, born[j] + max_steps)
+                        wake[j] = _smaller(now + _PAUSE, born[j] + max_steps)
                     if outcome > MAX_STEPS:
                         if now - born[j] < max_steps:
                             continue
@@ -584,7 +589,7 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
                 online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
                 s += 1
                 own_look = usual_look
-            until = min(save_at[s], end) if s < save_at.size else end
+            until = _smaller(save_at[s], end) if s < save_at.size else end
             z, outcome = judged(
                 *(kind, start, y, k, h, t, end, until, own_look, p, rtol, own_atol, epsilon, difference)
             )

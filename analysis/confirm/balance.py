@@ -27,6 +27,8 @@ from dynamics.system import MatrixSystem
 from dynamics.training import Flow, TrainingData, TrainingRun, TrainingSettings, flow_of, load_data, train
 
 N1, N2 = 4, 3
+DT, T_END = 0.05, 60.0
+"""Step and time of runs whose ranks are counted."""
 VANISHED = 0.02
 """Singular values of W below this count as lost; starts are of order one."""
 
@@ -46,17 +48,22 @@ def integrated_drift(start: MatrixState, flow: Flow, t_end: float) -> np.ndarray
     return np.trapezoid(drift_rate(MatrixState(*states), flow.system), ts, axis=0)
 
 
-def _drift(
-    effort: Effort, settings: TrainingSettings, data: TrainingData
-) -> tuple[list[Measurement], list[Curve]]:
+def _network() -> tuple[TrainingSettings, TrainingData]:
+    settings = exact_settings(gaussian_moments(), N2)
+    return settings, load_data(settings.data, n_evaluation=4 * N1)
+
+
+def drift(seed: int) -> tuple[list[Measurement], list[Curve]]:
+    """Drift of C over five steps: proportional to the step, and equal to its integral along the flow."""
+    settings, data = _network()
     t_end, counts = 4.0, (40, 80, 160, 320, 640)
-    start = random_state(N1, N2, scale_online=0.5, scale_predictor=0.5, seed=effort.seed)
+    start = random_state(N1, N2, scale_online=0.5, scale_predictor=0.5, seed=seed)
     flow = flow_of(clocked(settings, t_end / counts[0], 1, tau_target=TAU_TARGET), gaussian_moments())
     predicted = integrated_drift(start, flow, t_end)
     drifts = []
     for count in counts:
         clock = clocked(settings, t_end / count, count, tau_target=TAU_TARGET)
-        run = train(clock, effort.seed, initial=start, data=data)
+        run = train(clock, seed, initial=start, data=data)
         end = MatrixState(*(part[0] for part in run.final))
         drifts.append(balance_matrix(end, flow.system) - balance_matrix(start, flow.system))
     dt = t_end / np.array(counts)
@@ -108,15 +115,14 @@ def _each(states: MatrixState) -> list[MatrixState]:
     return [MatrixState(*parts) for parts in zip(*states, strict=True)]
 
 
-def _floor(
-    effort: Effort, settings: TrainingSettings, data: TrainingData, n: int, dt: float, t_end: float
-) -> Measurement:
+def floor(n: int, seed: int) -> Measurement:
     """Small predictors: C ≻ 0, so the smallest eigenvalue of W Wᵀ stays above that of C(0)."""
+    settings, data = _network()
     moments = gaussian_moments()
     system = MatrixSystem(moments.sigma_s, moments.sigma_d)
-    start = _starts(n, scale_online=0.8, scale_predictor=0.1, seed=effort.seed)
+    start = _starts(n, scale_online=0.8, scale_predictor=0.1, seed=seed)
     kept = [k for k, state in enumerate(_each(start)) if rank_floor(state, system) == N2]
-    run = _runs(settings, data, start, dt, round(t_end / dt))
+    run = _runs(settings, data, start, DT, round(T_END / DT))
     floors = np.array([eigenvalue_floor(state, system)[-1] for state in _each(start)])[kept]
     # F = W S Wᵀ with S of the samples on which features are measured, so λmin(F) >= λmin(W Wᵀ) λmin(S)
     least = np.linalg.eigvalsh(data.evaluation.T @ data.evaluation / len(data.evaluation))[0]
@@ -131,18 +137,17 @@ def _floor(
     )
 
 
-def _lost(
-    effort: Effort, settings: TrainingSettings, data: TrainingData, n: int, dt: float, t_end: float
-) -> tuple[Measurement, list[Curve]]:
+def lost(n: int, seed: int) -> tuple[Measurement, list[Curve]]:
     """Large predictors: the directions that W loses, by training and by the flow from the same starts."""
-    start = _starts(n, scale_online=0.3, scale_predictor=1.0, seed=effort.seed)
-    n_steps = 2 * round(t_end / dt / 2)
+    settings, data = _network()
+    start = _starts(n, scale_online=0.3, scale_predictor=1.0, seed=seed)
+    n_steps = 2 * round(T_END / DT / 2)
     fine, coarse = (
         np.linalg.svd(_runs(settings, data, start, h, count).final.online, compute_uv=False)
-        for h, count in ((dt, n_steps), (2 * dt, n_steps // 2))
+        for h, count in ((DT, n_steps), (2 * DT, n_steps // 2))
     )
-    flow = flow_of(clocked(settings, dt, n_steps, tau_target=TAU_TARGET), gaussian_moments())
-    by_flow = [flow_end(state, flow, t_end).online for state in _each(start)]
+    flow = flow_of(clocked(settings, DT, n_steps, tau_target=TAU_TARGET), gaussian_moments())
+    by_flow = [flow_end(state, flow, T_END).online for state in _each(start)]
     theory = np.linalg.svd(np.array(by_flow), compute_uv=False)
     borderline = np.abs(theory - VANISHED) <= 1.5 * np.abs(coarse - fine)
     measurement = compare(
@@ -163,16 +168,14 @@ def _lost(
 
 def run(effort: Effort) -> Outcome:
     """Measure the drift of C over five steps, and the ranks that small and large predictors keep."""
-    settings = exact_settings(gaussian_moments(), N2)
-    data = load_data(settings.data, n_evaluation=4 * N1)
-    measurements, curves = _drift(effort, settings, data)
+    n = 40 if effort.quick else 200
+    measurements, curves = drift(effort.seed)
     effort.report(1, 3)
-    n, dt, t_end = (40 if effort.quick else 200), 0.05, 60.0
-    measurements.append(_floor(effort, settings, data, n, dt, t_end))
+    measurements.append(floor(n, effort.seed))
     effort.report(2, 3)
-    lost, more = _lost(effort, settings, data, n, dt, t_end)
+    fraction, more = lost(n, effort.seed)
     effort.report(1)
-    return Outcome((*measurements, lost), (*curves, *more))
+    return Outcome((*measurements, fraction), (*curves, *more))
 
 
 EXPERIMENTS = (

@@ -27,6 +27,8 @@ from dynamics.training import (
 
 FEATURES = 8
 TAU_TARGET = 0.5
+SHRINKAGE = 4.0
+"""−d‖W‖²/dt over the loss without stop-gradient (R12)."""
 ENCODERS = {
     "linear": EncoderSettings(features=FEATURES),
     "MLP": EncoderSettings(kind="mlp", features=FEATURES, widths=(32,)),
@@ -70,21 +72,19 @@ def _jackknife(samples: np.ndarray, function: Any) -> Estimate:
     return Estimate(function(total / n), error)
 
 
-def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
+def no_predictor(n_seeds: int, counts: tuple[int, ...], seed: int) -> tuple[list[Measurement], list[Curve]]:
     """Linear networks on digits, predictor I and EMA: W(t) follows the matrix exponential of R11."""
     settings = replace(noisy_digits("shift:1", features=FEATURES), predictor=PredictorSettings(kind="none"))
     data = load_data(settings.data, n_evaluation=2)
-    n_seeds, dt = (16 if effort.quick else 64), 0.01
-    counts = np.array([50, 100, 200, 400] if effort.quick else [50, 100, 200, 400, 800])
-    start = random_state(data.n1, FEATURES, scale_online=0.1, scale_predictor=1.0, seed=effort.seed)
+    dt = 0.01
+    ts = dt * np.array(counts)
+    start = random_state(data.n1, FEATURES, scale_online=0.1, scale_predictor=1.0, seed=seed)
     moments = data.moments()
     system = flow_of(clocked(settings, dt, 1, tau_target=TAU_TARGET), moments).system
-    flow = no_predictor_matrix_solution(dt * counts, start, system).online
-    seeds = [effort.seed * n_seeds + k for k in range(n_seeds)]
+    flow = no_predictor_matrix_solution(ts, start, system).online
+    seeds = [seed * n_seeds + k for k in range(n_seeds)]
     ends = [
-        train(
-            clocked(settings, dt, int(k), tau_target=TAU_TARGET), seeds, initial=start, data=data
-        ).final.online
+        train(clocked(settings, dt, k, tau_target=TAU_TARGET), seeds, initial=start, data=data).final.online
         for k in counts
     ]
 
@@ -96,7 +96,7 @@ def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
 
     measurements, curves = [], []
     note = f"twice the change by Euler's steps of {dt:g}, and {student(n_seeds):.1f} standard errors of {n_seeds} seeds"
-    stepped = [euler_mean(start, system, dt, int(k)) for k in counts]
+    stepped = [euler_mean(start, system, dt, k) for k in counts]
     for name, panel, function in (
         ("‖W‖ left", "‖W(t)‖", size),
         ("effective rank left", "effective rank", rank),
@@ -107,11 +107,11 @@ def _no_predictor(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
         value, error = (np.array(part) for part in zip(*found, strict=True))
         tolerance = 2 * np.abs(euler - theory) + student(n_seeds) * error
         for k in (0, len(counts) - 1):
-            name_at = f"{name} at t = {dt * counts[k]:g}, no predictor, linear"
+            name_at = f"{name} at t = {ts[k]:g}, no predictor, linear"
             measurements.append(compare(name_at, theory[k], value[k], tolerance[k], note))
         axes = Panel(f"{panel}, no predictor", "time", panel)
-        curves.append(axes.theory("R11", dt * counts, theory))
-        curves.append(axes.training("training", dt * counts, value, error))
+        curves.append(axes.theory("R11", ts, theory))
+        curves.append(axes.training("training", ts, value, error))
     return measurements, curves
 
 
@@ -122,7 +122,7 @@ def _last_layer(run: TrainingRun, *, end: bool) -> np.ndarray:
     return np.sum([np.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in leaves], axis=0)
 
 
-def last_layer_decay(settings: TrainingSettings, effort: Effort) -> Decay:
+def last_layer_decay(settings: TrainingSettings, seed: int) -> Decay:
     """Squared norm of the encoder's last layer, which the loss sees through W_L h alone: it is 2-homogeneous in it.
 
         ‖θ_L‖² ← ‖θ_L‖² − 4 ε loss + ε² ‖∇_L‖²      (no stop-gradient; half the loss where one stops it at P = I)
@@ -132,8 +132,8 @@ def last_layer_decay(settings: TrainingSettings, effort: Effort) -> Decay:
     data = load_data(settings.data, n_evaluation=32)
     stops = np.unique(np.linspace(settings.steps / 5, settings.steps, 5).astype(int))
     rate = float(np.asarray(settings.optimizer.learning_rate))
-    share = 2.0 if settings.objective.stop_gradient else 4.0
-    runs = [train(replace(settings, steps=int(k)), effort.seed, data=data) for k in stops]
+    share = SHRINKAGE / 2 if settings.objective.stop_gradient else SHRINKAGE
+    runs = [train(replace(settings, steps=int(k)), seed, data=data) for k in stops]
     start = float(_last_layer(runs[0], end=False)[0])
     measured = np.array([start, *(float(_last_layer(run, end=True)[0]) for run in runs)])
     last = runs[-1].metrics
@@ -145,9 +145,29 @@ def last_layer_decay(settings: TrainingSettings, effort: Effort) -> Decay:
 _SUMS = (("loss", 1), ("gradient_norm", 2))
 
 
-def _stopped_or_not(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
-    """Encoders without stop-gradient, and without predictor: the last layer shrinks by the loss, step by step."""
-    steps = 100 if effort.quick else 400
+def last_layer(
+    what: str, name: str, settings: TrainingSettings, seed: int
+) -> tuple[Measurement, list[Curve]]:
+    """How much the last layer shrinks, over what the loss along the run says."""
+    decay = last_layer_decay(settings, seed)
+    lost, expected = (path[0] - path[-1] for path in (decay.measured, decay.predicted))
+    rounding = np.finfo(np.float32).eps * settings.steps * decay.measured[0] / expected
+    panel = Panel(f"last layer, {what}, {name}", "step", "‖θ_L‖²")
+    measurement = compare(
+        f"shrinkage of ‖θ_L‖² over that by its loss, {what}, {name}",
+        1.0,
+        lost / expected,
+        decay.excess / expected + rounding,
+        "the second order of each step, at most ε² Σ ‖gradient‖², and float32 rounding of each step",
+    )
+    return measurement, [
+        panel.theory("R12", decay.steps, decay.predicted),
+        panel.training("training", decay.steps, decay.measured),
+    ]
+
+
+def without(what: str, steps: int) -> TrainingSettings:
+    """Settings without EMA and "no stop-gradient" or "no predictor", on digits."""
     base = TrainingSettings(
         data=noisy_digits(features=FEATURES).data,
         target=TargetSettings(kind="none"),
@@ -155,37 +175,26 @@ def _stopped_or_not(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
         steps=steps,
         metrics_every=1,
     )
-    variants = {"no stop-gradient": replace(base, objective=ObjectiveSettings(stop_gradient=False))}
-    if not effort.quick:
-        variants["no predictor"] = replace(base, predictor=PredictorSettings(kind="none"))
-    cases = [(*variant, *encoder) for variant in variants.items() for encoder in ENCODERS.items()]
-    measurements, curves = [], []
-    for done, (what, settings, name, encoder) in enumerate(cases):
-        decay = last_layer_decay(replace(settings, encoder=encoder), effort)
-        lost, expected = (path[0] - path[-1] for path in (decay.measured, decay.predicted))
-        rounding = float(np.finfo(np.float32).eps) * steps * decay.measured[0] / expected
-        measurements.append(
-            compare(
-                f"shrinkage of ‖θ_L‖² over that by its loss, {what}, {name}",
-                1.0,
-                lost / expected,
-                decay.excess / expected + rounding,
-                "the second order of each step, at most ε² Σ ‖gradient‖², and float32 rounding of each step",
-            )
-        )
-        panel = Panel(f"last layer, {what}, {name}", "step", "‖θ_L‖²")
-        curves.append(panel.theory("R12", decay.steps, decay.predicted))
-        curves.append(panel.training("training", decay.steps, decay.measured))
-        effort.report(0.5 + 0.5 * (done + 1) / len(cases))
-    return measurements, curves
+    if what == "no predictor":
+        return replace(base, predictor=PredictorSettings(kind="none"))
+    return replace(base, objective=ObjectiveSettings(stop_gradient=False))
 
 
 def run(effort: Effort) -> Outcome:
     """Train without predictor and without stop-gradient, and compare what is left with R11 and R12."""
-    measurements, curves = _no_predictor(effort)
+    n_seeds, counts = (16, (50, 100, 200, 400)) if effort.quick else (64, (50, 100, 200, 400, 800))
+    measurements, curves = no_predictor(n_seeds, counts, effort.seed)
     effort.report(0.5)
-    more, more_curves = _stopped_or_not(effort)
-    return Outcome((*measurements, *more), (*curves, *more_curves))
+    # the quick version leaves out the second, which is the first at half the speed
+    kinds = ("no stop-gradient",) if effort.quick else ("no stop-gradient", "no predictor")
+    cases = [(what, *encoder) for what in kinds for encoder in ENCODERS.items()]
+    for done, (what, name, encoder) in enumerate(cases):
+        settings = replace(without(what, 100 if effort.quick else 400), encoder=encoder)
+        measurement, more = last_layer(what, name, settings, effort.seed)
+        measurements.append(measurement)
+        curves += more
+        effort.report(0.5 + 0.5 * (done + 1) / len(cases))
+    return Outcome(tuple(measurements), tuple(curves))
 
 
 EXPERIMENTS = (

@@ -64,7 +64,9 @@ def exact_settings(moments: Moments, n2: int) -> TrainingSettings:
     )
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
+    """Networks that are trained to the time t_end of the flow, with several numbers of steps."""
+
     name: str
     settings: TrainingSettings
     data: TrainingData
@@ -73,14 +75,15 @@ class _Case(NamedTuple):
     n_steps: tuple[int, ...]
 
 
-def _cases(effort: Effort) -> list[_Case]:
+def cases(effort: Effort) -> list[Case]:
+    """Exact moments and batches, of Gaussian samples and of digits; the quick version has one of each."""
     moments = gaussian_moments()
     exact = exact_settings(moments, 3)
     gaussian = replace(exact, data=replace(exact.data, source="gaussian"), batch=64, dtype="float32")
     digits = noisy_digits(features=4)
     images = load_data(digits.data, n_evaluation=16)
-    cases = [
-        _Case(
+    found = [
+        Case(
             "exact Gaussian moments",
             exact,
             load_data(exact.data, n_evaluation=16),
@@ -88,7 +91,7 @@ def _cases(effort: Effort) -> list[_Case]:
             4.0,
             (40, 80, 160, 320, 640),
         ),
-        _Case(
+        Case(
             "digits in batches of 128",
             digits,
             images,
@@ -99,8 +102,8 @@ def _cases(effort: Effort) -> list[_Case]:
     ]
     if not effort.quick:
         of_digits = exact_settings(images.moments(), 4)
-        cases += [
-            _Case(
+        found += [
+            Case(
                 "exact moments of digits",
                 of_digits,
                 load_data(of_digits.data, n_evaluation=16),
@@ -108,7 +111,7 @@ def _cases(effort: Effort) -> list[_Case]:
                 0.5,
                 (20, 40, 80, 160, 320),
             ),
-            _Case(
+            Case(
                 "Gaussian in batches of 64",
                 gaussian,
                 load_data(gaussian.data, n_evaluation=16),
@@ -117,15 +120,15 @@ def _cases(effort: Effort) -> list[_Case]:
                 (20, 40, 80, 160, 320),
             ),
         ]
-    return cases
+    return found
 
 
-def _start(case: _Case, seed: int) -> MatrixState:
+def _start(case: Case, seed: int) -> MatrixState:
     n1, n2 = case.data.n1, case.settings.encoder.features
     return random_state(n1, n2, scale_online=0.5 / np.sqrt(n1 / 4), scale_predictor=0.5, seed=seed)
 
 
-def _errors(case: _Case, effort: Effort) -> Estimate:
+def _errors(case: Case, effort: Effort) -> Estimate:
     """Distance of the mean of all seeds from the flow at one time, for every step."""
     start = _start(case, effort.seed)
     seeds = [effort.seed * case.n_seeds + k for k in range(case.n_seeds)]
@@ -151,35 +154,37 @@ def step_factor(form: ObjectiveSettings, seed: int) -> float:
     return float(np.sum((run.final.online[0] - start.online) * slope) / (rate * np.sum(slope**2)))
 
 
+def followed(case: Case, effort: Effort) -> tuple[Measurement, list[Curve]]:
+    """Train to one time of the flow by several steps, and fit the slope of ln error over ln step."""
+    dt, errors = case.t_end / np.array(case.n_steps), _errors(case, effort)
+    slope = log_slope(dt, errors)
+    note = f"{SECOND_ORDER:g} for the second order in the step"
+    if case.n_seeds > 1:
+        note += f", and {student(case.n_seeds):.1f} standard errors of {case.n_seeds} seeds"
+    tolerance = SECOND_ORDER + student(case.n_seeds) * slope.error
+    panel = Panel(case.name, "step dt", "distance from the flow", log_x=True, log_y=True)
+    line = np.exp(np.mean(np.log(errors.value / dt))) * dt
+    return compare(f"log-log slope, {case.name}", 1.0, slope.value, tolerance, note), [
+        panel.theory("slope 1", dt, line),
+        panel.training("training", dt, errors.value, errors.error),
+    ]
+
+
 def run(effort: Effort) -> Outcome:
-    """Train to one time of the flow by five steps, and fit the slope of ln error over ln step."""
+    """Shrink the step on Gaussian samples and on digits, and measure the time that a step of each loss takes."""
     measurements: list[Measurement] = []
     curves: list[Curve] = []
-    cases = _cases(effort)
-    for done, case in enumerate(cases):
-        dt, errors = case.t_end / np.array(case.n_steps), _errors(case, effort)
-        slope = log_slope(dt, errors)
-        note = f"{SECOND_ORDER:g} for the second order in the step"
-        if case.n_seeds > 1:
-            note += f", and {student(case.n_seeds):.1f} standard errors of {case.n_seeds} seeds"
-        tolerance = SECOND_ORDER + student(case.n_seeds) * slope.error
-        measurements.append(compare(f"log-log slope, {case.name}", 1.0, slope.value, tolerance, note))
-        panel = Panel(case.name, "step dt", "distance from the flow", log_x=True, log_y=True)
-        line = np.exp(np.mean(np.log(errors.value / dt))) * dt
-        curves.append(panel.theory("slope 1", dt, line))
-        curves.append(panel.training("training", dt, errors.value, errors.error))
-        effort.report(done + 1, len(cases) + 1)
-    for name, form, factor in FORMS:
-        found = step_factor(form, effort.seed)
-        measurements.append(
-            compare(
-                f"dt/ε, {name}",
-                factor,
-                found,
-                1e-9,
-                "rounding: a step on exact moments is a step of the flow",
-            )
-        )
+    chosen = cases(effort)
+    for done, case in enumerate(chosen):
+        measurement, more = followed(case, effort)
+        measurements.append(measurement)
+        curves += more
+        effort.report(done + 1, len(chosen) + 1)
+    note = "rounding: a step on exact moments is a step of the flow"
+    measurements += [
+        compare(f"dt/ε, {name}", factor, step_factor(form, effort.seed), 1e-9, note)
+        for name, form, factor in FORMS
+    ]
     effort.report(1)
     return Outcome(tuple(measurements), tuple(curves))
 

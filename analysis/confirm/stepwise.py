@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,45 +81,61 @@ def _measured(
     return found
 
 
-def _exact() -> tuple[TrainingSettings, TrainingData, ModeSystem, np.ndarray]:
+class Case(NamedTuple):
+    """Networks whose rows each hold one mode, and the balanced weights that these start with."""
+
+    name: str
+    settings: TrainingSettings
+    data: TrainingData
+    system: ModeSystem
+    directions: np.ndarray
+    small: float
+    dt: float
+    n_seeds: int
+
+
+def exact_case() -> Case:
+    """Four modes with λs = 1 by steps of the flow."""
     system = ModeSystem([1.0, 1.0, 1.0, 1.0], [0.8, 0.6, 0.45, 0.3])
     settings = exact_settings(Moments.from_eigenvalues(system.lambda_s, system.lambda_d), 4)
-    return settings, load_data(settings.data, n_evaluation=2), system, np.eye(4)
-
-
-def _digits() -> tuple[TrainingSettings, TrainingData, ModeSystem, np.ndarray]:
-    settings, basis = noisy_digits(features=4), noisy_digit_modes(4)
     data = load_data(settings.data, n_evaluation=2)
-    return settings, data, ModeSystem(basis.lambda_s, basis.lambda_d), basis.directions.T
+    return Case("exact moments", settings, data, system, np.eye(4), 0.05, 0.05, 1)
+
+
+def digits_case(n_seeds: int) -> Case:
+    """The first four modes of digits under noise, in batches."""
+    settings, basis = replace(noisy_digits(features=4), batch=256), noisy_digit_modes(4)
+    system = ModeSystem(basis.lambda_s, basis.lambda_d)
+    data = load_data(settings.data, n_evaluation=2)
+    return Case("digits in batches of 256", settings, data, system, basis.directions.T, 0.1, 0.005, n_seeds)
+
+
+def timed(case: Case, seed: int) -> tuple[list[Measurement], list[Curve]]:
+    """Train from small balanced starts without EMA, and time when each mode has half of its final predictor."""
+    system, dt = case.system, case.dt
+    settings = replace(case.settings, target=TargetSettings(kind="none"))
+    modes = system.state(case.small, case.small, case.small)
+    start = expand_modes(modes, case.directions)
+    levels = system.ratio / 2
+    predicted = no_ema_time(levels, modes, system)
+    n_steps = round(1.3 * float(np.max(predicted)) / dt)
+    seeds = [seed * case.n_seeds + k for k in range(case.n_seeds)]
+    coarse = _paths(settings, case.data, start, 2 * dt, -(-n_steps // 2), seeds)
+    ts, fine = _paths(settings, case.data, start, dt, n_steps, seeds)
+    note = "1.5 times the change from twice the step"
+    if case.n_seeds > 1:
+        note += f", and {student(case.n_seeds):.1f} standard errors of {case.n_seeds} seeds"
+    times = crossing_times(*coarse, levels), crossing_times(ts, fine, levels)
+    return _measured(case.name, predicted, *times, note), _curves(case.name, system, modes, ts, fine)
 
 
 def run(effort: Effort) -> Outcome:
-    """Train from small balanced starts without EMA, and time when each mode has half of its final predictor."""
-    n_seeds = 8 if effort.quick else 24
-    cases = (
-        ("exact moments", *_exact(), 0.05, 0.05, 1),
-        ("digits in batches of 256", *_digits(), 0.1, 0.005, n_seeds),
-    )
-    measurements: list[Measurement] = []
-    curves: list[Curve] = []
-    for done, (name, settings, data, system, directions, small, dt, n_runs) in enumerate(cases):
-        settings = replace(settings, target=TargetSettings(kind="none"), batch=settings.batch and 256)
-        modes = system.state(small, small, small)
-        start = expand_modes(modes, directions)
-        levels = system.ratio / 2
-        predicted = no_ema_time(levels, modes, system)
-        n_steps = round(1.3 * float(np.max(predicted)) / dt)
-        seeds = [effort.seed * n_runs + k for k in range(n_runs)]
-        coarse = _paths(settings, data, start, 2 * dt, -(-n_steps // 2), seeds)
-        ts, fine = _paths(settings, data, start, dt, n_steps, seeds)
-        note = "1.5 times the change from twice the step" + (
-            f", and {student(n_runs):.1f} standard errors of seeds" if n_runs > 1 else ""
-        )
-        times = crossing_times(*coarse, levels), crossing_times(ts, fine, levels)
-        measurements += _measured(name, predicted, *times, note)
-        curves += _curves(name, system, modes, ts, fine)
-        effort.report(done + 1, len(cases))
-    return Outcome(tuple(measurements), tuple(curves))
+    """Time modes on exact moments and on digits."""
+    measurements, curves = timed(exact_case(), effort.seed)
+    effort.report(0.3)
+    more, more_curves = timed(digits_case(8 if effort.quick else 24), effort.seed)
+    effort.report(1)
+    return Outcome((*measurements, *more), (*curves, *more_curves))
 
 
 EXPERIMENTS = (

@@ -45,7 +45,7 @@ def figure_training(run: TrainingRun, prediction: FlowPrediction | None = None) 
     >>> from dynamics.training import TrainingSettings, train
     >>> source = {"source": "exact", "sigma_s": [1.0, 1.0], "sigma_d": [0.5, 0.2]}
     >>> run = train(TrainingSettings(data=source, batch=None, encoder={"features": 2}, steps=5))
-    >>> [ax.get_title() for ax in figure_training(run).axes]
+    >>> [ax.get_title(loc="left") for ax in figure_training(run).axes]
     ['Loss', 'Effective rank', 'Features: eigenvalues of $F$', 'Predictor: eigenvalues of $P$']
     """
     with style():
