@@ -67,7 +67,7 @@ def predict(
     >>> from dynamics.training import TrainingSettings, load_data, train
     >>> settings = TrainingSettings(
     ...     data={"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]}, batch=None, encoder={"features": 1},
-    ...     predictor={"kind": "linear", "start": "identity"}, steps=2000, dtype="float64")
+    ...     predictor={"kind": "linear", "start": "positive", "scale": 0.1}, steps=2000, dtype="float64")
     >>> predict(train(settings), load_data(settings.data)).predictor_eigenvalues[-1].real.round(6)
     array([0.5])
     """

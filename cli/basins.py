@@ -11,11 +11,11 @@ import typer
 
 from cli.application import command
 from cli.options import (
-    OUTPUT,
     RUN,
     START,
-    ReportOptions,
+    OutputOptions,
     SystemOptions,
+    checked_outputs,
     mode_system,
     number,
     numeric,
@@ -37,7 +37,7 @@ _LATTICE = 200  # cells a side if nothing else is asked for
 )
 def basins(
     system: SystemOptions,
-    output: ReportOptions,
+    output: OutputOptions,
     plane: Annotated[
         str,
         option("--plane", panel=START, help="Two of online, predictor, target that vary (online,predictor)."),
@@ -63,19 +63,21 @@ def basins(
         numeric("--longest", panel=RUN, help="How long to follow a start, in natural time units (1e5)."),
     ] = 1e5,
     rtol: Annotated[float, numeric("--rtol", panel=RUN, help="Relative tolerance (1e-7).")] = 1e-7,
-    out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Save the starts: .npz, .csv, .json or .nc.")
-    ] = None,
+    boundary: Annotated[
+        bool,
+        typer.Option(
+            "--boundary", rich_help_panel=RUN, help="Find the boundary between basins by bisection, too."
+        ),
+    ] = False,
 ) -> None:
     """Print the share of each fate, and how often trajectory and theory disagree."""
     began = time.perf_counter()
+    from analysis.basin_boundaries import basin_boundary
     from analysis.basins import basins as theory
     from analysis.simulation import plain
     from dynamics.mode_fields import MODE_FIELDS
-    from dynamics.storage import SUFFIXES, checked_suffix, checked_target
 
-    if out is not None:
-        checked_target(checked_suffix(out, SUFFIXES))
+    checked_outputs(output)
     if system.lambda_s is None:
         raise ValueError("basins are those of one mode: give --lambda-s and --lambda-d, each once")
     names = plane.split(",")
@@ -99,9 +101,17 @@ def basins(
             progress=report_progress,
             notice=lambda text: note(text, output),
         )
+        edge = basin_boundary(found, signs=True) if boundary else None
     report = plain({**found.report(), "seconds": time.perf_counter() - began})
-    if out is not None:
-        _save(found, report, out)
+    if edge is not None:
+        report["boundary"] = plain(edge._asdict())
+    if output.out is not None:
+        _save(found, report, output.out)
+    if output.plot is not None:
+        from figures.pages.objects import figure_basin_map
+        from figures.style import save
+
+        save(figure_basin_map(found, None if edge is None else edge.points), output.plot)
     if output.json:
         print_json(report)
         return
@@ -116,6 +126,9 @@ def basins(
         f"{total} {report['starts']} starts, {report['seconds']:.1f} s · theory predicts {predicted},"
         f" {report['theory_mismatches']} of them otherwise than the trajectory"
     )
+    if edge is not None:
+        widest = f", known to {edge.half_width.max():.1e}" if len(edge.points) else ""
+        caption += f"\n{len(edge.points)} points on the boundary between basins{widest}"
     print_table(["fate", "share", "95 % interval"], rows, caption)
 
 

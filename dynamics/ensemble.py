@@ -127,7 +127,7 @@ def integrate_ensemble(
     ------
     ValueError
         Nonsense in an argument, a start for which the variant is not defined, a variant that is not compiled.
-    RuntimeError
+    ValueError
         CUDA was asked for and is not there.
 
     Notes
@@ -270,7 +270,7 @@ def _run_on_cuda(
     from dynamics.ensemble_kernels import cuda_kernel
 
     if not _cuda_available():
-        raise RuntimeError("device cuda: Numba finds no CUDA device, use device cpu")
+        raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
     given, control, max_steps, found, status, counts, times, saved = arguments
     inputs = tuple(cuda.to_device(np.ascontiguousarray(values)) for values in given)
     outputs = [tuple(cuda.to_device(part) for part in parts) for parts in (found, (status,), counts, saved)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,18 @@ def test_starts_are_saved(dyn):
     learned = saved["fate"] == meta["codes"]["learned"]
     assert np.all(np.abs(saved["online_end"][learned]) > 0)
     assert meta["shape"] == [5, 5]
+
+
+def test_the_boundary_is_found_and_drawn(dyn):
+    report = report_of(
+        dyn, "basins", *ONE_MODE, "--grid", "20", "--range", "online:0:1", "--boundary", "--plot", "map.svg"
+    )
+    w1, w2 = np.array(report["boundary"]["points"]).T
+    # R6: w2² − w1² = r² above, w2 = −w1 below; bisection leaves 1/4096 of an edge of 0.125
+    away = np.where(w2 > 0, w2**2 - w1**2 - 0.25, w2 + w1)
+    assert len(w1) > 10
+    assert np.all(np.abs(away) < 4 * 0.125 / 4096)
+    assert "boundary" in Path("map.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_figure_draws_training_on_theory():
     figure = figure_confirmation(found)
     assert len(figure.axes) == 2
     first = figure.axes[0]
-    assert (first.get_title(), first.get_xlabel(), first.get_xscale()) == ("errors", "step", "log")
+    assert (first.get_title(loc="left"), first.get_xlabel(), first.get_xscale()) == ("errors", "step", "log")
     drawn = {line.get_label(): line for line in first.lines}
     np.testing.assert_array_equal(drawn["slope 1"].get_ydata(), [1.0, 2.0, 4.0])
     points = first.containers[0]

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Outcome, Panel, at_least, at_most, compare
+from analysis.confirm.experiment import (
+    Curve,
+    Effort,
+    Experiment,
+    Measurement,
+    Outcome,
+    Panel,
+    at_least,
+    at_most,
+    compare,
+)
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked
 from analysis.fates import Fate, predict_fates
@@ -16,7 +26,7 @@ from dynamics.mode_fields import full_mode_field
 from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
-from dynamics.training import load_data, train
+from dynamics.training import DataSettings, EncoderSettings, TrainingSettings, load_data, train
 
 LAMBDA_S, LAMBDA_D = 1.0, 0.5
 HALF_SIDE = 1.0
@@ -58,6 +68,16 @@ def border(state: ModeState, system: ModeSystem) -> np.ndarray:
     return np.where(state.predictor > 0, -system.tau_predictor * system.ratio**2, 0.0)
 
 
+def _trained(
+    start: ModeState, settings: TrainingSettings, dt: float, n_steps: int, seeds: list[int]
+) -> ModeState:
+    """Ends of one-mode networks, one a start."""
+    settings = clocked(settings, dt, n_steps, tau_target=1.0)
+    single = MatrixState(*(part[:, None, None] for part in start))
+    run = train(settings, seeds, initial=single, data=load_data(settings.data, n_evaluation=2))
+    return ModeState(*(part[:, 0, 0] for part in run.final))
+
+
 def _map(n: int, dt: float) -> _Map:
     start = starts(n)
     count = n * n
@@ -69,11 +89,7 @@ def _map(n: int, dt: float) -> _Map:
     band = float(np.max(np.abs(predicted_drift)))
 
     settings = exact_settings(Moments.from_eigenvalues([LAMBDA_S], [LAMBDA_D]), 1)
-    n_steps = int(SETTLED / band / dt)
-    settings = clocked(settings, dt, n_steps, tau_target=1.0)
-    single = MatrixState(*(part[:, None, None] for part in start))
-    run = train(settings, [0] * count, initial=single, data=load_data(settings.data, n_evaluation=2))
-    end = ModeState(*(part[:, 0, 0] for part in run.final))
+    end = _trained(start, settings, dt, int(SETTLED / band / dt), [0] * count)
     # what learns outside the band ends with |w1| >= sqrt(band), what collapses has shrunk by far more than half
     learned = np.abs(end.online) > np.sqrt(band / system.tau_online) / 2
     c = mode_invariant(start, system)
@@ -132,9 +148,50 @@ def _curves(found: _Map) -> tuple[Curve, ...]:
     )
 
 
+def noise_rate(state: ModeState, system: ModeSystem, batch: int) -> np.ndarray:
+    """What Gaussian batches add to the size of `drift_rate`, at most: e² gains the variance of one view over B.
+
+    By Isserlis, Var[(θ x2 − w1 w2 x1) x1] = λs E[(θ x2 − w1 w2 x1)²] + e²; the symmetric loss averages two.
+    """
+    w1, w2, th = state
+    u = w1 * w2
+    e = th * system.lambda_d - u * system.lambda_s
+    spread = th**2 * system.lambda_s - 2 * u * th * system.lambda_d + u**2 * system.lambda_s
+    variance = (system.lambda_s * spread + e**2) / batch
+    return variance * np.abs(w2**2 / system.tau_online - w1**2 / system.tau_predictor)
+
+
+def noisy_agreement(n: int, dt: float, t_end: float, batch: int, seed: int) -> Measurement:
+    """Fates of n × n starts in Gaussian batches: noise widens the band by its own drift of c, which lasts."""
+    start, system = starts(n), ModeSystem(np.full(n * n, LAMBDA_S), np.full(n * n, LAMBDA_D))
+    ts = np.linspace(0, t_end, 801)
+    flow = integrate(start, system, full_mode_field, ts=ts, rtol=1e-6, atol=1e-8).states
+    rate = np.abs(drift_rate(flow, system)) + noise_rate(flow, system, batch)
+    band = dt * np.trapezoid(rate, ts, axis=0)
+    data = DataSettings(source="gaussian", sigma_s=[LAMBDA_S], sigma_d=[LAMBDA_D])
+    settings = TrainingSettings(data=data, batch=batch, encoder=EncoderSettings(features=1))
+    end = _trained(start, settings, dt, round(t_end / dt), [seed * n * n + k for k in range(n * n)])
+    distance = np.abs(mode_invariant(start, system) - border(start, system))
+    outside = distance > np.maximum(band, SETTLED / t_end)
+    learned = np.abs(end.online) > np.sqrt(SETTLED / t_end / system.tau_online) / 2
+    agree = learned == (predict_fates(start, system).fate == Fate.LEARNED)
+    return at_least(
+        f"agreement outside the band, batches of {batch}",
+        AGREEMENT,
+        np.mean(agree[outside]),
+        f"{np.sum(outside)} of {n * n} starts lie farther from the border than the drift of c by steps of {dt:g} and"
+        f" by noise until t = {t_end:g}, and than {SETTLED / t_end:.2g}, where fates settle later",
+    )
+
+
 def run(effort: Effort) -> Outcome:
-    """Map 2,500 starts, or 10,000."""
-    return mapped(50 if effort.quick else 100, 0.05)
+    """Map 2,500 starts; or 10,000, and 2,500 in noisy batches."""
+    if effort.quick:
+        return mapped(50, 0.05)
+    outcome = mapped(100, 0.05)
+    effort.report(0.4)
+    noisy = noisy_agreement(50, 0.05, 600.0, 32, effort.seed)
+    return Outcome((*outcome.measurements, noisy), outcome.curves)
 
 
 EXPERIMENTS = (

@@ -28,7 +28,7 @@ def crossing_times(ts: np.ndarray, paths: np.ndarray, levels: np.ndarray) -> np.
     after = np.clip(np.argmax(above, axis=1), 1, None)[:, None]
     y0, y1 = (np.take_along_axis(paths, k, axis=1)[:, 0] for k in (after - 1, after))
     t0, t1 = ts[after[:, 0] - 1], ts[after[:, 0]]
-    times = t0 + (levels - y0) / (y1 - y0) * (t1 - t0)
+    times = t0 + (levels - y0) / np.where(y1 == y0, np.nan, y1 - y0) * (t1 - t0)
     return np.where(np.any(above, axis=1), times, np.nan)
 
 

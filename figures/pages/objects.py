@@ -135,8 +135,8 @@ def figure_portrait(portrait: Portrait) -> Figure:
         return figure
 
 
-def figure_basin_map(basin_map: BasinMap) -> Figure:
-    """Fates of starts in a plane.
+def figure_basin_map(basin_map: BasinMap, boundary: np.ndarray | None = None) -> Figure:
+    """Fates of starts in a plane, and points on the boundary between basins, shape (n, 2), if they are given.
 
     Examples
     --------
@@ -152,5 +152,8 @@ def figure_basin_map(basin_map: BasinMap) -> Figure:
         )
         figure, (ax,) = panels(shares, 1, columns=1)
         draw_basins(ax, basin_map)
-        legend_below(figure, basin_handles([basin_map]))
+        handles = basin_handles([basin_map])
+        if boundary is not None:
+            handles += ax.plot(*boundary.T, ".", color=theme().ink, markersize=1.5, label="boundary")
+        legend_below(figure, handles)
         return figure
