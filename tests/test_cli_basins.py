@@ -60,10 +60,12 @@ def test_the_boundary_is_found_and_drawn(dyn):
         dyn, "basins", *ONE_MODE, "--grid", "20", "--range", "online:0:1", "--boundary", "--plot", "map.svg"
     )
     w1, w2 = np.array(report["boundary"]["points"]).T
-    # R6: w2² − w1² = r² above, w2 = −w1 below; bisection leaves 1/4096 of an edge of 0.125
+    # R6: w2² − w1² = r² above, w2 = −w1 below, to within the interval that is left along one axis
     away = np.where(w2 > 0, w2**2 - w1**2 - 0.25, w2 + w1)
+    half_width = np.array(report["boundary"]["half_width"])
     assert len(w1) > 10
-    assert np.all(np.abs(away) < 4 * 0.125 / 4096)
+    assert np.all(half_width < 0.125 / 50)
+    assert np.all(np.abs(away) <= np.where(w2 > 0, 2 * np.maximum(w1, w2) + half_width, 1) * half_width)
     assert "boundary" in Path("map.svg").read_text(encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dynamics.training.lapack import one_by_one
 from dynamics.training.objectives import unit
 
 UNIFORMITY_T = 2.0
@@ -64,7 +65,7 @@ def feature_metrics(z: Any) -> dict[str, Any]:
         ``feature_eigenvalues`` of F, descending (n2,); ``feature_std`` of each dimension (n2,); ``effective_rank``
         and ``rankme``.
     """
-    eigenvalues = jnp.linalg.eigvalsh(z.T @ z / len(z))[::-1]
+    eigenvalues = one_by_one(jnp.linalg.eigvalsh)(z.T @ z / len(z))[::-1]
     return {
         "feature_eigenvalues": eigenvalues,
         "feature_std": jnp.std(z, axis=0),
@@ -87,7 +88,7 @@ def predictor_metrics(F: Any, P: Any) -> dict[str, Any]:
     symmetric = jnp.sum(((P + P.T) / 2) ** 2)
     commutator = jnp.linalg.norm(F @ P - P @ F)
     scale = jnp.linalg.norm(F) * jnp.sqrt(size)
-    V = jnp.linalg.eigh(F)[1][:, ::-1]
+    V = one_by_one(lambda A: jnp.linalg.eigh(A)[1])(F)[:, ::-1]
     PV = P @ V
     length = jnp.linalg.norm(PV, axis=0)
     cosine = jnp.abs(jnp.sum(V * PV, axis=0)) / jnp.where(length == 0, 1, length)
@@ -144,7 +145,7 @@ def probe_accuracy(f: Any, labels: Any, f_held_out: Any, labels_held_out: Any, n
     S = X.T @ X
     kappa = RIDGE * jnp.trace(S) / len(S)
     ridge = S + jnp.where(kappa == 0, 1, kappa) * jnp.eye(len(S), dtype=f.dtype)
-    A = jnp.linalg.solve(ridge, X.T @ (Y - y_mean))
+    A = one_by_one(jnp.linalg.solve)(ridge, X.T @ (Y - y_mean))
     predicted = jnp.argmax((f_held_out - x_mean) @ A + y_mean, axis=1)
     return jnp.mean(predicted == labels_held_out, dtype=f.dtype)
 

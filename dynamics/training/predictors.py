@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dynamics.predictors import DIRECT_OPTIONS, directpred_predictor
 from dynamics.training import networks
+from dynamics.training.lapack import one_by_one
 from dynamics.training.settings import PredictorSettings
 
 
@@ -132,8 +133,9 @@ def _averaged(
 
     def refreshed(s: Any) -> Any:
         if settings.kind == "optimal":
-            return s["cross"] @ jnp.linalg.pinv(s["features"], hermitian=True)
-        return directpred_predictor(s["features"], **DIRECT_OPTIONS[settings.option])
+            inverse = one_by_one(lambda F: jnp.linalg.pinv(F, hermitian=True))
+            return s["cross"] @ inverse(s["features"])
+        return one_by_one(lambda F: directpred_predictor(F, **DIRECT_OPTIONS[settings.option]))(s["features"])
 
     if settings.refresh == 1:
         return statistics | {"predictor": refreshed(statistics)}

@@ -49,7 +49,7 @@ TABLE_2: dict[str, tuple[str, dict[str, Any], bool]] = {
     "BYOL-MLPP": ("byol", _MLPP, False),
     "BYOL-NP": ("byol", _NP, False),
     "BYOL-LP": ("byol", _LP, False),
-    "BYOL-LPI": ("byol", _LP, False),
+    "BYOL-LPI": ("byol", _LPI, False),
     "TanBYOL-LP": ("byol", _LP, True),
     "BYOL'-MLPP": ("byol-prime", _MLPP, False),
     "BYOL'-LP": ("byol-prime", _LP, False),
