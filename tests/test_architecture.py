@@ -24,8 +24,8 @@ JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
 MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
-        "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives", "optimizers",
-        "predictors", "run", "targets",
+        "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives",
+        "optimizers", "predictors", "run", "targets",
     )
 )  # fmt: skip
 

@@ -177,6 +177,12 @@ def test_a_part_of_another_kind_starts_from_that_kind_s_defaults() -> None:
     assert (kept.predictor.kind, kept.target.kind) == ("none", "none")
 
 
+def test_the_predictor_s_weight_decay_follows_unless_given_too() -> None:
+    assert settings_of(weight_decay=0.1).optimizer.predictor_weight_decay == 0.1
+    both = settings_of(assign=["optimizer.predictor_weight_decay=0.2"], weight_decay=0.1)
+    assert both.optimizer.predictor_weight_decay == 0.2
+
+
 @pytest.mark.parametrize("encoder", ["mlp", "conv"])
 def test_other_encoders_have_widths_that_suit(encoder: str) -> None:
     assert settings_of(encoder=encoder).encoder.widths

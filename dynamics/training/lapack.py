@@ -19,7 +19,7 @@ def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> jax.vmap(one_by_one(jnp.linalg.eigvalsh))(2.0 * jnp.eye(2)[None]).tolist()
     [[2.0, 2.0]]
     """
-    sequential = sequential_vmap(function)
+    sequential = sequential_vmap(lambda *matrices: function(*matrices))  # hides options, which are no arrays
 
     def apply(*matrices: Any) -> Any:
         return jax.lax.platform_dependent(*matrices, cpu=sequential, default=function)
