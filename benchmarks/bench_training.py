@@ -4,6 +4,9 @@ n1 = 64, n2 = 16, batches of 128 drawn from an array, two views by additive nois
 average as target. All contenders draw their own batches and noise, and do the same arithmetic, which is checked before
 they are timed. PyTorch comes with `pip install dyn-byol[bench]`; without it its rows say so.
 
+A step cannot cost less than its arithmetic, which has a row of its own, and the 16,384 normal numbers of its noise. The
+last column is the traffic of the views alone, written once and read three times (both encoders, and their gradient).
+
     python benchmarks/bench_training.py               # on the CPU, as in `make bench`
     python benchmarks/bench_training.py --device gpu  # on an NVIDIA GPU, with 1,024 seeds
 """
@@ -31,6 +34,15 @@ from dynamics.training.run import _arrays
 N1, N2, BATCH, N_SAMPLES, NOISE = 64, 16, 128, 1024, 0.3
 RATE, DECAY = 0.01, 0.99
 STEPS, STEPS_MANY = 2000, 200  # of one seed, and of many at once
+NETWORK: dict[str, Any] = {
+    "encoder": {"features": N2, "scale": 0.3},
+    "predictor": {"kind": "linear", "scale": 0.1},
+    "optimizer": {"kind": "sgd", "learning_rate": RATE},
+    "target": {"kind": "ema", "decay": DECAY},
+    "steps": STEPS,
+    "metrics_every": STEPS,
+}
+VIEW_BYTES = 4 * 2 * BATCH * N1 * np.dtype(np.float32).itemsize
 LIMITS = {"dyn, 1 seed": 10, "dyn, many seeds": 20}
 NO_TORCH = find_spec("torch") is None
 
@@ -49,13 +61,8 @@ def problem() -> tuple[TrainingSettings, TrainingData]:
         np.save(path, np.random.default_rng(0).standard_normal((N_SAMPLES, N1)).astype(np.float32))
         settings = TrainingSettings(
             data={"source": str(path), "augmentations": (f"noise:{NOISE}",), "held_out": 0},  # type: ignore[arg-type]
-            encoder={"features": N2, "scale": 0.3},  # type: ignore[arg-type]
-            predictor={"kind": "linear", "scale": 0.1},  # type: ignore[arg-type]
-            optimizer={"kind": "sgd", "learning_rate": RATE},  # type: ignore[arg-type]
-            target={"kind": "ema", "decay": DECAY},  # type: ignore[arg-type]
-            steps=STEPS,
+            **NETWORK,
             batch=BATCH,
-            metrics_every=STEPS,
         )
         return settings, load_data(settings.data)
 
@@ -72,7 +79,7 @@ def in_a_loop(settings: TrainingSettings, data: TrainingData, device: str) -> Wo
     """The same step, jitted, called from Python."""
     program = Program(settings, data.shape, 0)
     arrays, _ = jax.device_put(_arrays(data, settings.dtype), jax.devices(device)[0])
-    scalars = {name: np.float32(value) for name, value in settings.swept().items()}
+    scalars = {name: np.asarray(value, np.float32) for name, value in settings.swept().items()}
     key = jax.device_put(new_key(0), jax.devices(device)[0])
     start, step = jax.jit(program.start), jax.jit(program.step, donate_argnums=0)
 
@@ -83,6 +90,18 @@ def in_a_loop(settings: TrainingSettings, data: TrainingData, device: str) -> Wo
         jax.block_until_ready(state)
 
     return Work(run, STEPS, 1)
+
+
+def without_noise() -> TrainingSettings:
+    """The same arithmetic on one batch that is given: what is left when drawing samples and noise costs nothing."""
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((N1, N1)))[0]
+    sigma_d = (basis * np.linspace(1, 0.1, N1)) @ basis.T
+    sigma_d = (sigma_d + sigma_d.T) / 2
+    return TrainingSettings(
+        data={"source": "exact", "sigma_s": sigma_d + NOISE**2 * np.eye(N1), "sigma_d": sigma_d},  # type: ignore[arg-type]
+        **NETWORK,
+        batch=None,  # 2 n1 = 128 pairs
+    )
 
 
 # --- PyTorch ------------------------------------------------------------------------------------------------
@@ -166,20 +185,7 @@ def check_the_same_work() -> None:
     """Ten steps on the same pairs from the same start end in the same weights, in dyn and in PyTorch."""
     import torch
 
-    rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.standard_normal((N1, N1)))[0]
-    sigma_d = (basis * np.linspace(1, 0.1, N1)) @ basis.T
-    sigma_d = (sigma_d + sigma_d.T) / 2
-    source = {"source": "exact", "sigma_s": sigma_d + NOISE**2 * np.eye(N1), "sigma_d": sigma_d}
-    settings = TrainingSettings(
-        data=source,  # type: ignore[arg-type]
-        encoder={"features": N2, "scale": 0.3},  # type: ignore[arg-type]
-        optimizer={"learning_rate": RATE},  # type: ignore[arg-type]
-        target={"decay": DECAY},  # type: ignore[arg-type]
-        steps=10,
-        batch=None,
-        dtype="float64",
-    )
+    settings = replace(without_noise(), steps=10, dtype="float64")
     data = load_data(settings.data)
     ours = train(settings, data=data, device="cpu")
     v1, v2 = torch.tensor(data.samples.images)
@@ -200,6 +206,7 @@ def contenders(device: str, many: int) -> dict[str, Work]:
     works = {
         "dyn, 1 seed": in_dyn(settings, data, 1, device),
         "dyn, many seeds": in_dyn(settings, data, many, device),
+        "dyn, 1 seed, arithmetic alone": in_dyn(without_noise(), load_data(without_noise().data), 1, device),
         "jitted step in a Python loop, 1 seed": in_a_loop(settings, data, device),
     }
     if not NO_TORCH:
@@ -214,7 +221,7 @@ def contenders(device: str, many: int) -> dict[str, Work]:
     return works
 
 
-def rows(works: dict[str, Work], times: dict[str, Timing], many: int) -> list[dict[str, object]]:
+def rows(works: dict[str, Work], times: dict[str, Timing], many: int, device: str) -> list[dict[str, object]]:
     def per_step(name: str) -> float:
         return times[name].median / (works[name].steps * works[name].seeds)
 
@@ -232,6 +239,8 @@ def rows(works: dict[str, Work], times: dict[str, Timing], many: int) -> list[di
                 if eager is None
                 else f"{eager / per_step(name):.1f}",
                 "limit": LIMITS.get(name, ""),
+                "device": device,
+                "GB/s": f"{VIEW_BYTES / per_step(name) / 1e9:.3g}",
             }
         )
     return found
@@ -244,5 +253,5 @@ if __name__ == "__main__":
     number = 1024 if on_gpu else 32
     works = contenders("gpu" if on_gpu else "cpu", number)
     times = measure({name: work.run for name, work in works.items()}, repeats=5)
-    table = rows(works, times, number)
+    table = rows(works, times, number, jax.devices("gpu" if on_gpu else "cpu")[0].device_kind)
     write_table("training-gpu" if on_gpu else "training", table)

@@ -29,7 +29,7 @@ def keep_compiled_programs() -> None:
 
     # half an entry, left by a process that was killed, is compiled anew; nobody has to hear of it
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
         folder = cache_folder() / "jax"

@@ -63,8 +63,9 @@ def test_the_end_of_the_flow_is_that_of_the_integrator():
 
 def test_the_length_of_a_mean_is_that_of_its_expectation():
     rng = np.random.default_rng(0)
-    direction = np.array([0.03, -0.04, 0.0, 0.0])
-    found = length_of_mean(direction + 0.1 * rng.standard_normal((400, 4)))
+    direction = 0.05 * np.eye(400)[3]
+    # chance alone makes a mean of 400 samples as long as 0.1 √(400/400) = 0.1
+    found = length_of_mean(direction + 0.1 * rng.standard_normal((400, 400)))
     assert found.error == pytest.approx(0.1 / 20, rel=0.2)
     assert (
         abs(found.value - 0.05) <= 4 * found.error

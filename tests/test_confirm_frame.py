@@ -84,8 +84,9 @@ def test_a_report_is_json_even_when_training_diverged():
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(ValueError, match="`seed` must be an integer >= 0, got -1"):
-        Effort(seed=-1)
+    for seed in (-1, 2**20, True, 0.5):
+        with pytest.raises(ValueError, match=f"`seed` must be an integer >= 0 and < 1048576, got {seed}"):
+            Effort(seed=seed)
     with pytest.raises(ValueError, match="`kind` must be one of theory, training, got 'guess'"):
         Curve("p", "l", "guess", np.zeros(2), np.zeros(2))
     with pytest.raises(ValueError, match=r"one shape \(n,\), got \(2,\) and \(3,\)"):
@@ -177,6 +178,7 @@ def test_the_command_draws_a_figure_of_each_experiment_that_has_curves(two_exper
         (("C1", "--format", "gif"), "--format must be one of png, svg, pdf, got 'gif'"),
         (("C1", "--out", "taken"), "--out must be a folder, got the file taken"),
         (("C1", "--seed", "-1"), "--seed"),
+        (("C1", "--seed", "4000000000"), "--seed must be an integer >= 0 and < 1048576, got 4000000000"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(dyn, arguments, message):

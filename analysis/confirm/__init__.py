@@ -6,7 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.confirm import balance, collapse, fate_map, flow_limit, stepwise, weight_decay
+from analysis.confirm import (
+    ablations,
+    alignment,
+    balance,
+    collapse,
+    direct,
+    fate_map,
+    flow_limit,
+    mirrored,
+    objectives,
+    resonance,
+    stepwise,
+    weight_decay,
+)
 from analysis.confirm.experiment import (
     Curve,
     Effort,
@@ -34,7 +47,20 @@ __all__ = [
     "confirm",
 ]
 
-_MODULES = (flow_limit, fate_map, collapse, balance, weight_decay, stepwise)
+_MODULES = (
+    flow_limit,
+    fate_map,
+    collapse,
+    resonance,
+    balance,
+    weight_decay,
+    alignment,
+    direct,
+    mirrored,
+    objectives,
+    ablations,
+    stepwise,
+)
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.id: experiment

@@ -149,7 +149,7 @@ def lost(n: int, seed: int) -> tuple[Measurement, list[Curve]]:
     flow = flow_of(clocked(settings, DT, n_steps, tau_target=TAU_TARGET), gaussian_moments())
     by_flow = [flow_end(state, flow, T_END).online for state in _each(start)]
     theory = np.linalg.svd(np.array(by_flow), compute_uv=False)
-    borderline = np.abs(theory - VANISHED) <= 1.5 * np.abs(coarse - fine)
+    borderline = np.abs(fine - VANISHED) <= 1.5 * np.abs(coarse - fine)
     measurement = compare(
         "fraction of directions lost, large predictor",
         np.mean(theory < VANISHED),

@@ -82,6 +82,8 @@ def no_predictor(n_seeds: int, counts: tuple[int, ...], seed: int) -> tuple[list
     moments = data.moments()
     system = flow_of(clocked(settings, dt, 1, tau_target=TAU_TARGET), moments).system
     flow = no_predictor_matrix_solution(ts, start, system).online
+    fine_ts = np.linspace(0, ts[-1], 41)
+    course = no_predictor_matrix_solution(fine_ts, start, system).online
     seeds = [seed * n_seeds + k for k in range(n_seeds)]
     ends = [
         train(clocked(settings, dt, k, tau_target=TAU_TARGET), seeds, initial=start, data=data).final.online
@@ -113,7 +115,7 @@ def no_predictor(n_seeds: int, counts: tuple[int, ...], seed: int) -> tuple[list
             name_at = f"{name} at t = {ts[k]:g}, no predictor, linear"
             measurements.append(compare(name_at, theory[k], value[k], tolerance[k], note))
         axes = Panel(f"{panel}, no predictor", "time", panel)
-        curves.append(axes.theory("R11", ts, theory))
+        curves.append(axes.theory("R11", fine_ts, [function(W) for W in course]))
         curves.append(axes.training("training", ts, value, error))
     return measurements, curves
 
@@ -155,7 +157,7 @@ def last_layer(
     decay = last_layer_decay(settings, seed)
     lost, expected = (path[0] - path[-1] for path in (decay.measured, decay.predicted))
     rounding = np.finfo(np.float32).eps * settings.steps * decay.measured[0] / expected
-    panel = Panel(f"last layer, {what}, {name}", "step", "‖θ_L‖²")
+    panel = Panel(f"{name}, {what}", "step", "last layer ‖θ_L‖²")
     measurement = compare(
         f"shrinkage of ‖θ_L‖² over that by its loss, {what}, {name}",
         1.0,

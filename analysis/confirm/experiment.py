@@ -12,6 +12,8 @@ from analysis.results.registry import Verdict
 from analysis.simulation import plain
 
 KINDS = ("theory", "training")
+SEEDS = 2**20
+"""Number of seeds to choose from: each is a start for the seeds of thousands of runs, which end at 2³²."""
 Number = float | np.floating[Any]
 
 
@@ -24,7 +26,7 @@ class Effort:
     quick
         A small version, in seconds rather than minutes; its tolerances are those of its own sizes.
     seed
-        Seed of everything random, an integer >= 0; equal seeds give equal outcomes.
+        Seed of everything random, an integer in [0, 2²⁰); equal seeds give equal outcomes.
     progress
         Called as progress(done, total) with the share of one experiment that is done; None for silence.
     """
@@ -34,8 +36,9 @@ class Effort:
     progress: Callable[[float, float], None] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise ValueError(f"`seed` must be an integer >= 0, got {self.seed!r}")
+        whole = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
+        if not (whole and 0 <= self.seed < SEEDS):
+            raise ValueError(f"`seed` must be an integer >= 0 and < {SEEDS}, got {self.seed!r}")
 
     def report(self, done: float, total: float = 1.0) -> None:
         """Tell the caller how far the experiment is."""

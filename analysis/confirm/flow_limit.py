@@ -95,7 +95,7 @@ def cases(effort: Effort) -> list[Case]:
             "digits in batches of 128",
             digits,
             images,
-            24 if effort.quick else 256,
+            48 if effort.quick else 256,
             0.5,
             (20, 40, 80, 160, 320),
         ),

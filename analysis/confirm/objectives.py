@@ -195,9 +195,7 @@ def run(effort: Effort) -> Outcome:
     measurements = [beside_random(one) for one in found.values()] + equivalences(found)
     measurements += [recovery(one) for name, one in found.items() if name == "BYOL-LPI"]
     failed = [m.name for m in measurements if not m.holds]
-    reason = (
-        "β of 10 and more weighs a term whose best value on its own is no feature at all" if failed else ""
-    )
+    reason = f"digits do not show what the source has of {'; '.join(failed)}" if failed else ""
     return Outcome(tuple(measurements), tuple(curves(found)), reason)
 
 
