@@ -215,6 +215,7 @@ def aligned_field(ratio: Callable[[Any], Any]) -> VectorField:
 
     Examples
     --------
+    >>> import numpy as np
     >>> system = MatrixSystem(np.eye(2), np.eye(2))
     >>> state = system.state(np.eye(2), [[0.0, 1.0], [0.0, 0.0]])
     >>> aligned_field(lambda t: 0.5).constrain(0.0, state, system).predictor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def settings(n_steps: int) -> TrainingSettings:
     """Linear networks with a symmetric predictor and no average, for the time between two looks at them."""
     from dynamics.training import TrainingSettings
 
-    return TrainingSettings(
+    parts: dict[str, Any] = dict(
         data={"source": "exact", "sigma_s": (1 + NOISE,) * N_INPUTS, "sigma_d": (1.0,) * N_INPUTS},
         batch=None,
         encoder={"features": FEATURES},
@@ -42,6 +42,7 @@ def settings(n_steps: int) -> TrainingSettings:
         metrics_every=10**6,
         dtype="float64",
     )
+    return TrainingSettings(**parts)
 
 
 class Path(NamedTuple):
@@ -155,7 +156,7 @@ def run(effort: Effort) -> Outcome:
     effort.report(2, 3)
     beyond["digits, ReLU encoder"] = trained(network(effort), seeds_of(effort))
     measurements = theorem(coarse, fine)
-    axes = {"x_label": "time t", "y_label": "commutator", "log_y": True}
+    axes: dict[str, Any] = {"x_label": "time t", "y_label": "commutator", "log_y": True}
     curves = [
         Curve("symmetric predictor, isotropic views", "theorem", "theory", fine.t, fine.predicted, **axes),
         Curve("symmetric predictor, isotropic views", "bound", "theory", fine.t, fine.bound, **axes),

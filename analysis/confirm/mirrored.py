@@ -33,7 +33,7 @@ def settings(kind: str, networks: dict[str, Any], *, normalize: bool, steps: int
     from dynamics.training import TrainingSettings
 
     alphas, betas = zip(*WEIGHTS, strict=True)
-    return TrainingSettings(
+    parts: dict[str, Any] = dict(
         data={
             "source": "gaussian",
             "sigma_s": (2.0, 1.5, 1.2, 1.0, 1.0, 0.8),
@@ -48,6 +48,7 @@ def settings(kind: str, networks: dict[str, Any], *, normalize: bool, steps: int
         batch=32,
         dtype="float64",
     )
+    return TrainingSettings(**parts)
 
 
 def mirrored(state: TrainingState) -> TrainingState:

@@ -177,7 +177,7 @@ def curves(found: dict[str, Found]) -> list[Curve]:
             if model in found:
                 mean, half_width = spread(found[model].metrics[name])
                 steps = found[model].steps.astype(float)
-                axes = {"x_label": "gradient steps", "y_label": label}
+                axes: dict[str, Any] = {"x_label": "gradient steps", "y_label": label}
                 drawn.append(Curve(label, model, "training", steps, mean, error=half_width, **axes))
     for row, one in found.items():
         if row.startswith(("BYOL'-NP", "RAFT-NP", "RAFT-LP")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,15 +52,16 @@ def approach(start: MatrixState, seeds: tuple[int, ...], steps: int) -> Approach
     from dynamics.integrate import integrate
     from dynamics.training import TrainingSettings, flow_of, train
 
-    settings = TrainingSettings(
+    parts: dict[str, Any] = dict(
         data=DIGITS,
         encoder={"features": len(start.predictor)},
         objective={"halved": True},
-        target={"decay": 0.98},
+        target={"kind": "none"},
         optimizer={"kind": "sgd", "learning_rate": RATE, "schedule": "cosine"},
         steps=steps,
         metrics_every=steps // 20,
     )
+    settings = TrainingSettings(**parts)
     data = views(settings.data)
     run = train(settings, seeds, initial=start, data=data)
     steady = replace(settings, optimizer=replace(settings.optimizer, schedule="constant"))
@@ -144,7 +145,7 @@ def curves(found: Approach, panel: str) -> list[Curve]:
     along = found.run.metrics["predictor_eigenvalues"][..., 0]
     mean, half_width = spread(along)
     flow = descending_eigenvalues(found.flow.predictor)
-    axes = {"x_label": "time t", "y_label": "eigenvalues of P"}
+    axes: dict[str, Any] = {"x_label": "time t", "y_label": "eigenvalues of P"}
     lines = [
         Curve(panel, "flow" if i == 0 else "", "theory", found.ts, flow[:, i], **axes)
         for i in range(flow.shape[1])

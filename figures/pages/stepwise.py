@@ -81,7 +81,7 @@ def compute_modes(
     Examples
     --------
     >>> compute_modes(lambda_d=(0.5,), start=0.001).escape.round(1)
-    array([2012.4])
+    array([2016.9])
     """
     values = np.sort(lambda_d)[::-1]
     parameters = {**locals(), "lambda_d": tuple(values.tolist())}
