@@ -10,9 +10,10 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import wraps
+from importlib import import_module
 from typing import Any, get_type_hints
 
 import typer
@@ -22,13 +23,39 @@ CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
+COMMANDS = (
+    "simulate",
+    "fixed-points",
+    "stability",
+    "basins",
+    "bifurcation",
+    "sweep",
+    "sylvester",
+    "align",
+    "train",
+    "check",
+    "confirm",
+    "figure",
+    "info",
+)
+"""Names of the commands, in the order of ``dyn --help``; each is declared by the module of its name."""
+
+
 class Dyn(typer.Typer):
     """A typer application that reports every error in one line on standard error and never shows a traceback."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, arguments: Sequence[str] | None = None) -> Any:
         """Run the command line and exit with the code of the contract."""
+        arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        # Only the command that is called is declared, the others cost time: for help, completion and errors, all.
+        called = [name for name in arguments[:1] if name in COMMANDS]
+        for name in called or COMMANDS:
+            import_module(f"cli.{name.replace('-', '_')}")
+        self.registered_commands.sort(key=lambda known: COMMANDS.index(str(known.name)))
         try:
-            code = super().__call__(*args, standalone_mode=False, **kwargs)
+            code = super().__call__(arguments, prog_name="dyn", standalone_mode=False)
+            if code == INTERRUPTED:  # typer turns Ctrl-C into this
+                raise KeyboardInterrupt
         except USAGE_ERROR as error:
             message = error.format_message()
         except BrokenPipeError:
@@ -62,7 +89,6 @@ def _interrupted() -> int:
 app = Dyn(
     name="dyn",
     help="Theory and dynamics of linear BYOL: why it learns without negatives, and when it collapses.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -52,6 +52,16 @@ def test_the_equation_is_solved_for_constant_rates() -> None:
     assert_allclose(solution(L, K, 0.25), np.sqrt(2) * np.exp(-3 * 0.25 * np.arange(5)), rtol=1e-12)
 
 
+def test_at_one_rate_in_all_directions_the_bound_is_the_solution(
+    start: MatrixState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alignment, "states_along", lambda *a: [start] * 17)
+    monkeypatch.setattr(alignment, "alignment_rate", lambda *a: 0.7 * np.eye(4))
+    one = path(start, 1)
+    assert_allclose(one.bound, one.commutator[0] * np.exp(-2 * 0.7 * one.t), rtol=1e-12)
+    assert_allclose(one.predicted, one.bound, rtol=1e-12)
+
+
 def test_a_commutator_that_rises_does_not_hold() -> None:
     rng = np.random.default_rng(0)
     values = np.stack([np.full(6, 0.3), 0.1 + 0.01 * rng.standard_normal(6)], axis=1)

@@ -29,19 +29,19 @@ def settings(n_steps: int) -> TrainingSettings:
     """Linear networks with a symmetric predictor and no average, for the time between two looks at them."""
     from dynamics.training import TrainingSettings
 
-    parts: dict[str, Any] = dict(
-        data={"source": "exact", "sigma_s": (1 + NOISE,) * N_INPUTS, "sigma_d": (1.0,) * N_INPUTS},
-        batch=None,
-        encoder={"features": FEATURES},
-        predictor={"kind": "linear", "symmetric": True},
-        objective={"halved": True},
-        target={"kind": "none"},
+    parts: dict[str, Any] = {
+        "data": {"source": "exact", "sigma_s": (1 + NOISE,) * N_INPUTS, "sigma_d": (1.0,) * N_INPUTS},
+        "batch": None,
+        "encoder": {"features": FEATURES},
+        "predictor": {"kind": "linear", "symmetric": True},
+        "objective": {"halved": True},
+        "target": {"kind": "none"},
         # a step on half the symmetric loss takes twice the time of its rate (R1, R29)
-        optimizer={"kind": "sgd", "learning_rate": T_END / N_TIMES / n_steps / 2},
-        steps=n_steps,
-        metrics_every=10**6,
-        dtype="float64",
-    )
+        "optimizer": {"kind": "sgd", "learning_rate": T_END / N_TIMES / n_steps / 2},
+        "steps": n_steps,
+        "metrics_every": 10**6,
+        "dtype": "float64",
+    }
     return TrainingSettings(**parts)
 
 

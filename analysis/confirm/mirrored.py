@@ -21,8 +21,8 @@ WEIGHTS = ((1.0, 1.0), (0.7, 1.3), (1.5, 0.4), (0.3, 2.0))
 """α and β of the paired runs, one pair a seed."""
 
 
-LINEAR = {"encoder": {"features": 6}, "predictor": {"kind": "linear"}}
-NONLINEAR = {
+LINEAR: dict[str, Any] = {"encoder": {"features": 6}, "predictor": {"kind": "linear"}}
+NONLINEAR: dict[str, Any] = {
     "encoder": {"kind": "mlp", "widths": (12,), "features": 6, "batch_norm": True},
     "predictor": {"kind": "mlp", "hidden": 12},
 }

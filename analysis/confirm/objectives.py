@@ -151,7 +151,7 @@ def equal_accuracy(name: str, a: Found, b: Found) -> Measurement:
 def equivalences(found: dict[str, Found]) -> list[Measurement]:
     """Rows that theory says are one: RAFT and BYOL′ from starts whose sign is free (R25), tangential or not (R27)."""
     pairs = [("RAFT-LP", "BYOL'-LP", "R25"), ("RAFT-MLPP", "BYOL'-MLPP", "R25")]
-    pairs += [(f"Tan{model}", model, "R27") for model in ("BYOL-LP", "BYOL'-LP")]
+    pairs += [(f"Tan{model}", model, "R27") for model in ("BYOL-LP", "BYOL'-LP", "RAFT-LP")]
     return [
         equal_accuracy(f"{a} less {b} ({source}): probe accuracy", found[a], found[b])
         for a, b, source in pairs

@@ -52,15 +52,15 @@ def approach(start: MatrixState, seeds: tuple[int, ...], steps: int) -> Approach
     from dynamics.integrate import integrate
     from dynamics.training import TrainingSettings, flow_of, train
 
-    parts: dict[str, Any] = dict(
-        data=DIGITS,
-        encoder={"features": len(start.predictor)},
-        objective={"halved": True},
-        target={"kind": "none"},
-        optimizer={"kind": "sgd", "learning_rate": RATE, "schedule": "cosine"},
-        steps=steps,
-        metrics_every=steps // 20,
-    )
+    parts: dict[str, Any] = {
+        "data": DIGITS,
+        "encoder": {"features": len(start.predictor)},
+        "objective": {"halved": True},
+        "target": {"kind": "none"},
+        "optimizer": {"kind": "sgd", "learning_rate": RATE, "schedule": "cosine"},
+        "steps": steps,
+        "metrics_every": steps // 20,
+    }
     settings = TrainingSettings(**parts)
     data = views(settings.data)
     run = train(settings, seeds, initial=start, data=data)
