@@ -1,4 +1,4 @@
-"""Presets: the rows of source 001's Table 2 are what their names say."""
+"""Presets: the rows of RAFT's Table 2 are what their names say."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ from dynamics.training.lapack import one_by_one
 from dynamics.training.objectives import unit
 
 UNIFORMITY_T = 2.0
-"""t of the uniformity (source 001, definition 2.2)."""
+"""t of the uniformity (RAFT, definition 2.2)."""
 RIDGE = 1e-3
 """Ridge of the linear probe, in units of the mean eigenvalue of the features' covariance."""
 
 
 def alignment(q1: Any, q2: Any) -> Any:
-    """Alignment of two views, E‖q1/‖q1‖ − q2/‖q2‖‖², for arrays (N, n2); in [0, 4]. Source 001, definition 2.1.
+    """Alignment of two views, E‖q1/‖q1‖ − q2/‖q2‖‖², for arrays (N, n2); in [0, 4]. RAFT, definition 2.1.
 
     >>> float(alignment(jnp.eye(2), -3 * jnp.eye(2)))
     4.0
@@ -30,7 +30,7 @@ def alignment(q1: Any, q2: Any) -> Any:
 def uniformity(f: Any) -> Any:
     """Uniformity of features, log E e^{−2‖f/‖f‖ − f′/‖f′‖‖²} over pairs of different samples, for an array (N, n2).
 
-    Between −8 and 0; 0 when all features point one way. Source 001, definition 2.2, with t = 2.
+    Between −8 and 0; 0 when all features point one way. RAFT, definition 2.2, with t = 2.
 
     >>> round(float(uniformity(jnp.array([[1.0, 0.0], [3.0, 0.0], [-1.0, 0.0]]))), 4)
     -1.0979

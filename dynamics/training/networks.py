@@ -178,7 +178,7 @@ def projector_layers(settings: EncoderSettings) -> tuple[Layer, ...]:
 
 
 def two_layers(hidden: int, output: int, *, batch_norm: bool) -> tuple[Layer, ...]:
-    """Linear, batch normalisation if asked for, ReLU, linear: the projector and predictor of source 001.
+    """Linear, batch normalisation if asked for, ReLU, linear: the projector and predictor of RAFT.
 
     >>> len(two_layers(8, 4, batch_norm=True))
     4

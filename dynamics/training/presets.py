@@ -1,4 +1,4 @@
-"""Named settings: the linear network of the theory, and the models of source 001's Table 2, scaled to digits."""
+"""Named settings: the linear network of the theory, and the models of RAFT's Table 2, scaled to digits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINEAR: dict[str, Any] = {
     "metrics_every": 100,
 }
 
-# Appendix B of source 001: an encoder, a projector of two layers with batch normalisation and a predictor like it
+# Appendix B of RAFT: an encoder, a projector of two layers with batch normalisation and a predictor like it
 # without; Adam, batches of 128, 300 epochs, a target that follows at 4e-3. ResNet18 on CIFAR-10 becomes one hidden
 # layer on digits, 512 and 128 dimensions 64 and 32, and the learning rate 1e-3, as the network is so much smaller.
 _SOURCE_001: dict[str, Any] = {
@@ -60,7 +60,7 @@ TABLE_2: dict[str, tuple[str, dict[str, Any], bool]] = {
     "RAFT-LP": ("raft", _LP, False),
     "TanRAFT-LP": ("raft", _LP, True),
 }
-"""Rows of Table 2 of source 001: objective, predictor, and whether only the tangential gradient is kept."""
+"""Rows of Table 2 of RAFT: objective, predictor, and whether only the tangential gradient is kept."""
 
 PRESETS = (DEFAULT, *TABLE_2)
 """Names that `preset` knows."""
@@ -70,7 +70,7 @@ def preset(name: str) -> TrainingSettings:
     """Return the settings of that name.
 
         linear      linear encoder of 8 features and linear predictor, SGD on squared errors: what the theory is about
-        BYOL-MLPP … a row of Table 2 of source 001, (α, β) = (1, 1), normalised and symmetric losses, on digits
+        BYOL-MLPP … a row of Table 2 of RAFT, (α, β) = (1, 1), normalised and symmetric losses, on digits
 
     Parameters
     ----------

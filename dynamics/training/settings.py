@@ -166,7 +166,7 @@ class EncoderSettings:
     batch_norm
         Batch normalisation before each ReLU of the encoder.
     projector
-        () for none, or (hidden, output) for linear, ReLU, linear, as in source 001.
+        () for none, or (hidden, output) for linear, ReLU, linear, as in RAFT.
     projector_batch_norm
         Batch normalisation before the projector's ReLU.
     scale
@@ -301,7 +301,7 @@ class ObjectiveSettings:
     Parameters
     ----------
     kind, symmetric
-        As above. ``raft`` symmetric is Algorithm 1 of source 001.
+        As above. ``raft`` symmetric is Algorithm 1 of RAFT.
     normalize
         Divide features by their l2 norm first, with gradients through the norm.
     halved
