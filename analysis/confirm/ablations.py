@@ -1,4 +1,4 @@
-"""C11: what source 004 takes away from BYOL, on digits: Tables 3, 5 and 7 to 10."""
+"""C11: what DD takes away from BYOL, on digits: Tables 3, 5 and 7 to 10."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def run(effort: Effort) -> Outcome:
         for name, values in runs.items()
     ]
     failed = [m.name for m in measurements if not m.holds]
-    reason = f"on digits these claims of source 004 do not show: {'; '.join(failed)}" if failed else ""
+    reason = f"on digits these claims of DD do not show: {'; '.join(failed)}" if failed else ""
     return Outcome(tuple(measurements), tuple(curves), reason)
 
 
@@ -184,9 +184,9 @@ def _curve(panel: str, name: str, steps: np.ndarray, values: np.ndarray) -> Curv
 EXPERIMENTS = (
     Experiment(
         "C11",
-        "source 004 on digits",
+        "DD's ablations on digits",
         "a predictor keeps features from collapsing, with EMA and batch normalisation better than without; it may start"
-        " anew, or from small positive weights (R11; source 004, Tables 3, 5 and 7 to 10)",
+        " anew, or from small positive weights (R11; DD, Tables 3, 5 and 7 to 10)",
         run,
     ),
 )

@@ -182,7 +182,7 @@ def run(effort: Effort) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "C7",
-        "predictor and features align",
+        "Predictor and features align",
         "the commutator [F, P] obeys dL/dt = −(KL + LK) and falls below its bound; it falls on digits too, where the"
         " theorem is silent (R19)",
         run,

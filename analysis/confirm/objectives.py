@@ -1,4 +1,4 @@
-"""C10: the models of source 001 on digits: Tables 1 and 3, Figures 1 and 4."""
+"""C10: the models of RAFT on digits: Tables 1 and 3, Figures 1 and 4."""
 
 from __future__ import annotations
 
@@ -202,9 +202,9 @@ def run(effort: Effort) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "C10",
-        "source 001 on digits",
+        "RAFT's models on digits",
         "without a predictor features collapse below the random encoder, with one they rise above it; RAFT is BYOL′"
-        " (R11, R25, R27; source 001, Tables 1 and 3)",
+        " (R11, R25, R27; RAFT, Tables 1 and 3)",
         run,
     ),
 )

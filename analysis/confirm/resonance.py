@@ -198,7 +198,7 @@ def run(effort: Effort) -> Outcome:
 EXPERIMENTS = (
     Experiment(
         "C4",
-        "learned resonance on digits",
+        "Learned resonance on digits",
         "P's eigenvalues come to the largest eigenvalues of M (R18, R10) and rows of W to their eigenmodes",
         run,
     ),

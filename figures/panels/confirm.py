@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.confirm.experiment import Curve
 from figures.panels.palette import shades
@@ -11,8 +11,11 @@ from figures.style import DASHED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _MANY = 200  # points, above which they are drawn as dust
+_LABELS = 0.36  # inches that labels take below a panel
+_NARROW = 100  # ratio of the limits of a logarithmic axis
 _LEGEND = 8  # entries that a panel has room for
 
 
@@ -26,6 +29,8 @@ def draw_curves(ax: Axes, curves: Sequence[Curve]) -> Axes:
     curves
         At least one; axis labels and scales are those of the first.
     """
+    from matplotlib.transforms import ScaledTranslation
+
     lines = [curve for curve in curves if curve.kind == "theory"]
     points = [curve for curve in curves if curve.kind == "training"]
     colours = shades(max(len(lines), len(points), 1))
@@ -43,6 +48,24 @@ def draw_curves(ax: Axes, curves: Sequence[Curve]) -> Axes:
     ax.set_ylabel(first.y_label)
     ax.set_xscale("log" if first.log_x else "linear")
     ax.set_yscale("log" if first.log_y else "linear")
-    if len(lines) + len(points) <= _LEGEND:
-        ax.legend()
+    for axis, is_log in ((ax.xaxis, first.log_x), (ax.yaxis, first.log_y)):
+        if is_log:
+            _label(axis)
+    n_entries = len(lines) + len(points)
+    if n_entries <= _LEGEND:  # below, where it hides nothing
+        figure: Any = ax.figure
+        below = ax.transAxes + ScaledTranslation(0, -_LABELS, figure.dpi_scale_trans)
+        columns = 1 if n_entries <= 2 else 2
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=columns)
     return ax
+
+
+def _label(axis: Axis) -> None:
+    """Label 1, 2 and 5 on a logarithmic axis of less than two decades, where powers of ten are too few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < _NARROW * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
