@@ -1,7 +1,7 @@
 """What a sweep costs beside its integrator: drawing, cutting, checking and writing, for N trajectories.
 
-python benchmarks/bench_sweep.py            # a million
-python benchmarks/bench_sweep.py 10_000_000
+    python benchmarks/bench_sweep.py            # ten million
+    python benchmarks/bench_sweep.py 1_000_000  # below some seconds, starting and measuring a sweep shows
 """
 
 from __future__ import annotations
@@ -82,4 +82,4 @@ def main(n: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000)
