@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,8 @@ hypothesis.settings.load_profile("dyn")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled code under pytest's cache, for the commands that tests start and for the next run."""
+    # Shells start background jobs with Ctrl-C ignored, and the commands that tests interrupt would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config, "cache", None) is None:  # pytest -p no:cacheprovider
         return
     # One folder a worker: JAX does not lock its cache, so another worker could read what is half written.
