@@ -151,11 +151,11 @@ def lost(n: int, seed: int) -> tuple[Measurement, list[Curve]]:
     theory = np.linalg.svd(np.array(by_flow), compute_uv=False)
     borderline = np.abs(fine - VANISHED) <= 1.5 * np.abs(coarse - fine)
     measurement = compare(
-        "fraction of directions lost, large predictor",
-        np.mean(theory < VANISHED),
-        np.mean(fine < VANISHED),
-        np.mean(borderline),
-        f"{np.sum(borderline)} of {theory.size} singular values lie within the error of a step of the border"
+        f"directions lost of {theory.size}, large predictor",
+        float(np.sum(theory < VANISHED)),
+        float(np.sum(fine < VANISHED)),
+        float(np.sum(borderline)),
+        f"{np.sum(borderline)} singular values lie within the error of a step of the border"
         f" {VANISHED:g}, judged by the change from twice the step",
     )
     panel = Panel("singular values of W, large predictor", "by the flow", "by training")

@@ -6,8 +6,10 @@ from matplotlib.figure import Figure
 
 from analysis.confirm import Confirmation, Curve
 from figures.pages.layout import panels
-from figures.panels.confirm import draw_curves
-from figures.style import style
+from figures.panels.confirm import draw_curves, legend_rows
+from figures.style import size, style
+
+_ROW = 0.17  # inches of a row of a legend
 
 
 def grouped(curves: tuple[Curve, ...]) -> dict[str, list[Curve]]:
@@ -37,7 +39,9 @@ def figure_confirmation(confirmation: Confirmation) -> Figure:
     headline = f"{confirmation.experiment.id} {confirmation.experiment.title}: {confirmation.outcome.verdict}"
     with style():
         columns = min(len(groups), 3)
-        figure, axes = panels(headline, len(groups), columns=columns, aspect=0.5 if columns == 1 else 0.85)
+        aspect = 0.5 if columns == 1 else 0.85
+        room = _ROW * max(legend_rows(curves) for curves in groups.values()) * columns / size().width
+        figure, axes = panels(headline, len(groups), columns=columns, aspect=aspect + room)
         for ax, curves in zip(axes, groups.values(), strict=True):
             draw_curves(ax, curves)
         for unused in figure.axes[len(groups) :]:

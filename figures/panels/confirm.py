@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MANY = 200  # points, above which they are drawn as dust
 _LABELS = 0.36  # inches that labels take below a panel
 _NARROW = 100  # ratio of the limits of a logarithmic axis
+_SHORT = 14  # letters of a label
 _LEGEND = 8  # entries that a panel has room for
 
 
@@ -51,13 +52,20 @@ def draw_curves(ax: Axes, curves: Sequence[Curve]) -> Axes:
     for axis, is_log in ((ax.xaxis, first.log_x), (ax.yaxis, first.log_y)):
         if is_log:
             _label(axis)
-    n_entries = len(lines) + len(points)
-    if n_entries <= _LEGEND:  # below, where it hides nothing
+    if legend_rows(curves):  # below, where it hides nothing
         figure: Any = ax.figure
         below = ax.transAxes + ScaledTranslation(0, -_LABELS, figure.dpi_scale_trans)
-        columns = 1 if n_entries <= 2 else 2
+        columns = -(-len(curves) // legend_rows(curves))
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=columns)
     return ax
+
+
+def legend_rows(curves: Sequence[Curve]) -> int:
+    """Rows of the legend of a panel: 0 where curves are too many to be told apart, two columns of short labels."""
+    if len(curves) > _LEGEND:
+        return 0
+    short = len(curves) > 2 and max(len(curve.label) for curve in curves) <= _SHORT
+    return -(-len(curves) // 2) if short else len(curves)
 
 
 def _label(axis: Axis) -> None:
