@@ -1,7 +1,7 @@
 """What a sweep costs beside its integrator: drawing, cutting, checking and writing, for N trajectories.
 
-    python benchmarks/bench_sweep.py            # ten million
-    python benchmarks/bench_sweep.py 1_000_000  # below some seconds, starting and measuring a sweep shows
+python benchmarks/bench_sweep.py            # ten million
+python benchmarks/bench_sweep.py 1_000_000  # below some seconds, starting and measuring a sweep shows
 """
 
 from __future__ import annotations
