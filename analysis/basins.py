@@ -8,7 +8,7 @@ something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -142,8 +142,8 @@ def basins(
     system: ModeSystem,
     vector_field: VectorField,
     *,
-    plane: tuple[str, str] = ("online", "predictor"),
-    ranges: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None),
+    plane: Sequence[str] = ("online", "predictor"),
+    ranges: Sequence[tuple[float, float] | None] = (None, None),
     at: float = 0.3,
     grid: int | tuple[int, int] | None = None,
     random: int | None = None,
@@ -207,6 +207,7 @@ def basins(
         raise ValueError(f"`longest` must be finite and > 0, got {longest}")
     if (grid is None) == (random is None):
         raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
+    axes = (plane[0], plane[1])
     shape = None
     if grid is not None:
         rows, columns = shape = (grid, grid) if isinstance(grid, int) else grid
@@ -220,7 +221,7 @@ def basins(
             raise ValueError(f"`random` must be >= 1, got {random}")
         low, high = np.array(window).T
         points = np.random.default_rng(seed).uniform(low, high, (random, 2)).T
-    start = _start(plane, points, at, system, vector_field)
+    start = _start(axes, points, at, system, vector_field)
     parts = []
     n = start.online.size
     for first in range(0, n, _CHUNK):
@@ -234,7 +235,7 @@ def basins(
         if progress is not None:
             progress(min(n, first + _CHUNK), n)
     w1, w2, th, fate, codes, status = (np.concatenate(part) for part in zip(*parts, strict=True))
-    settings = (system, vector_field, plane, window, at, longest, rtol, shape)
+    settings = (system, vector_field, axes, window, at, longest, rtol, shape)
     return BasinMap(*settings, start, ModeState(w1, w2, th), fate, codes, status)
 
 
@@ -347,7 +348,7 @@ def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:
     return bounds[0] + (bounds[1] - bounds[0]) * (np.arange(n) + 0.5) / n
 
 
-def _checked_window(plane: tuple[str, str], ranges: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+def _checked_window(plane: Sequence[str], ranges: Any) -> tuple[tuple[float, float], tuple[float, float]]:
     if len(plane) != 2 or plane[0] == plane[1] or not set(plane) <= set(ModeState._fields):
         raise ValueError(f"`plane` must be two of {', '.join(ModeState._fields)}, got {', '.join(plane)}")
     window = []

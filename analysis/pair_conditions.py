@@ -53,7 +53,7 @@ class PairCondition(NamedTuple):
         w_j²λs_j/τp + p_i (p_i λs_j − λd_j)/τo, of the sign of the product of the pair's two eigenvalues that
         nothing forces to be 0.
     sentence
-        The same in words.
+        The same in words, which count rows and modes from 1.
     """
 
     row: int
@@ -139,7 +139,7 @@ def pair_conditions(
     >>> system = MatrixSystem(np.ones(3), np.array([0.9, 0.45, 0.3]))
     >>> state = system.state([[0.4, 0.0, 0.0], [0.0, 0.45, 0.0]], np.diag([0.9, 0.45]))
     >>> [pair.sentence for pair in pair_conditions(state, system) if pair.verdict == "unstable"]
-    ['row 1 is unstable towards mode 0, which row 0 holds: w²/τp = 0.16 < (p/τo)(r − p) = 0.2025']
+    ['row 2 is unstable towards mode 1, which row 1 holds: w²/τp = 0.16 < (p/τo)(r − p) = 0.2025']
     """
     if system.weight_decay > 0:
         raise ValueError(f"the pairs of R10 are those of `weight_decay` = 0, got {system.weight_decay}")
@@ -164,10 +164,10 @@ def pair_conditions(
     pairs = []
     for i, j in np.argwhere(np.broadcast_to((ls > 0) | (ld != 0), sign.shape)).tolist():
         k = int(sign[i, j])
-        towards = f"row {i} is {_SIGN[k]} towards mode {j}"
+        towards = f"row {i + 1} is {_SIGN[k]} towards mode {j + 1}"
         if holder[j] >= 0:
             sizes = f"w²/τp = {support[j] / ls[j]:.4g} {'=><'[k]} (p/τo)(r − p) = {push[i, j] / ls[j]:.4g}"
-            sentence = f"{towards}, which row {holder[j]} holds: {sizes}"
+            sentence = f"{towards}, which row {holder[j] + 1} holds: {sizes}"
         else:
             place = ("an end of", "outside", "inside")[k]
             r = ld[j] / ls[j] if ls[j] else np.inf

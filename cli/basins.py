@@ -90,8 +90,8 @@ def basins(
         found = theory(
             modes,
             MODE_FIELDS[system.variant],
-            plane=tuple(names),  # type: ignore[arg-type]  # checked there
-            ranges=tuple(bounds.get(name) for name in names),  # type: ignore[arg-type]
+            plane=names,
+            ranges=[bounds.get(name) for name in names],
             at=at,
             grid=_LATTICE if grid is None and random is None else grid,
             random=random,

@@ -133,7 +133,7 @@ def _network_report(
                 "name": "collapsed"
                 if not point.modes
                 else "modes " + ", ".join(str(m + 1) for m in point.modes),
-                "modes": [mode + 1 for mode in point.modes],
+                "modes": list(point.modes),
                 "levels": list(point.levels),
                 **point.state._asdict(),
                 "stability": result.verdict,

@@ -130,15 +130,15 @@ def test_sentences_name_the_numbers() -> None:
     )
     said = {(pair.row, pair.mode): pair.sentence for pair in pair_conditions(*point)}
     assert (
-        said[0, 0] == "row 0 is unstable towards mode 0: p = 0.48 is inside the interval from 0 to r = 0.61"
+        said[0, 0] == "row 1 is unstable towards mode 1: p = 0.48 is inside the interval from 0 to r = 0.61"
     )
     assert (
-        said[0, 1] == "row 0 is stable towards mode 1, which row 0 holds: w²/τp = 0.2304 > (p/τo)(r − p) = 0"
+        said[0, 1] == "row 1 is stable towards mode 2, which row 1 holds: w²/τp = 0.2304 > (p/τo)(r − p) = 0"
     )
     assert (
-        said[1, 2] == "row 1 is degenerate towards mode 2: p = 0 is an end of the interval from 0 to r = 0.3"
+        said[1, 2] == "row 2 is degenerate towards mode 3: p = 0 is an end of the interval from 0 to r = 0.3"
     )
-    assert said[0, 2] == "row 0 is stable towards mode 2: p = 0.48 is outside the interval from 0 to r = 0.3"
+    assert said[0, 2] == "row 1 is stable towards mode 3: p = 0.48 is outside the interval from 0 to r = 0.3"
 
 
 @st.composite

@@ -528,15 +528,14 @@ class TrainingSettings:
             )
         if self.objective.contrastive and not self.objective.stop_gradient:
             raise ValueError(f"`objective.stop_gradient` must be left out for {self.objective.kind}")
-        self.n_settings  # noqa: B018 - refuses sweeps of different lengths
+        lengths = {name: len(value) for name, value in self.swept().items() if isinstance(value, tuple)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"swept scalars must have one length, got {lengths}")
 
     @property
     def n_settings(self) -> int:
         """Number of settings that are swept, 1 when none is."""
-        lengths = {name: len(value) for name, value in self.swept().items() if isinstance(value, tuple)}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"swept scalars must have one length, got {lengths}")
-        return next(iter(lengths.values()), 1)
+        return next((len(value) for value in self.swept().values() if isinstance(value, tuple)), 1)
 
     def swept(self) -> dict[str, Swept]:
         """Scalars that may be swept, as ``part.name``."""

@@ -50,6 +50,7 @@ def compute_bifurcation(
 
     Left out, the ends are 1.3 times the saddle-node and twice the pitchfork.
     """
+    parameters = {**locals()}
     system = ModeSystem(
         lambda_s, lambda_d, tau_online=tau_online, tau_predictor=tau_predictor, tau_target=tau_target
     )
@@ -62,15 +63,7 @@ def compute_bifurcation(
     for name, end in (("weight_decay_end", eta), ("invariant_end", c)):
         if not 0 < end < float("inf"):
             raise ValueError(f"`{name}` must be finite and > 0, got {end}")
-    parameters = {
-        "lambda_s": lambda_s,
-        "lambda_d": lambda_d,
-        "tau_online": tau_online,
-        "tau_predictor": tau_predictor,
-        "tau_target": tau_target,
-        "weight_decay_end": eta,
-        "invariant_end": c,
-    }
+    parameters |= {"weight_decay_end": eta, "invariant_end": c}
     return Bifurcations(
         bifurcation(system, "weight-decay", (0.0, eta)), bifurcation(system, "invariant", (-c, c)), parameters
     )

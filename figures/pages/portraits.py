@@ -51,15 +51,7 @@ def compute_fixed_target(
     extent: float = 1.2,
 ) -> Portraits:
     """Portrait of (w1, w2) under a constant target θ, in |w1|, |w2| <= extent (R13)."""
-    parameters = {
-        "lambda_s": lambda_s,
-        "lambda_d": lambda_d,
-        "target": target,
-        "tau_online": tau_online,
-        "tau_predictor": tau_predictor,
-        "weight_decay": weight_decay,
-        "extent": extent,
-    }
+    parameters = {**locals()}
     system = ModeSystem(
         lambda_s, lambda_d, tau_online=tau_online, tau_predictor=tau_predictor, weight_decay=weight_decay
     )
@@ -78,14 +70,7 @@ def compute_tied(
     extent: float = 1.2,
 ) -> Portraits:
     """Portrait of (w, θ) for w1 = w2 = w and τo = τp = tau, in |w|, |θ| <= extent (R7)."""
-    parameters = {
-        "lambda_s": lambda_s,
-        "lambda_d": lambda_d,
-        "tau": tau,
-        "tau_target": tau_target,
-        "weight_decay": weight_decay,
-        "extent": extent,
-    }
+    parameters = {**locals()}
     system = ModeSystem(
         lambda_s,
         lambda_d,
@@ -108,14 +93,7 @@ def compute_no_predictor(
     extent: float = 1.2,
 ) -> Portraits:
     """Portrait of (w1, θ) for w2 = 1, in |w1|, |θ| <= extent (R11)."""
-    parameters = {
-        "lambda_s": lambda_s,
-        "lambda_d": lambda_d,
-        "tau_online": tau_online,
-        "tau_target": tau_target,
-        "weight_decay": weight_decay,
-        "extent": extent,
-    }
+    parameters = {**locals()}
     system = ModeSystem(
         lambda_s, lambda_d, tau_online=tau_online, tau_target=tau_target, weight_decay=weight_decay
     )

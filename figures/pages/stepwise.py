@@ -83,9 +83,9 @@ def compute_modes(
     >>> compute_modes(lambda_d=(0.5,), start=0.001).escape.round(1)
     array([2016.9])
     """
+    parameters = {**locals()}
     values = np.sort(lambda_d)[::-1]
-    parameters = {**locals(), "lambda_d": tuple(values.tolist())}
-    del parameters["values"]
+    parameters["lambda_d"] = tuple(values.tolist())
     system = ModeSystem(
         np.full(values.shape, lambda_s), values, tau_online=tau, tau_predictor=tau, tau_target=tau_target
     )
