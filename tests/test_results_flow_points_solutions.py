@@ -12,7 +12,7 @@ import pytest
 from analysis.fates import predict_fates
 from analysis.pair_conditions import pair_conditions
 from analysis.results import flow, points, solutions
-from analysis.results.registry import AsPrinted, Measurement, Result, check, collect
+from analysis.results.registry import Measurement, Result, check, collect
 from dynamics import exact
 from dynamics.fields import VectorField, full_field, no_ema_field, no_predictor_field, no_stop_gradient_field
 from dynamics.invariants import balance_drift, eigenvalue_floor, rank_floor
@@ -32,33 +32,6 @@ from dynamics.mode_fixed_points import (
 from dynamics.modes import reduce_to_modes
 
 RESULTS = collect([*flow.RESULTS, *points.RESULTS, *solutions.RESULTS])
-
-
-# --- all of them --------------------------------------------------------------------------------------------
-
-
-def test_every_result_of_the_group_is_there() -> None:
-    assert list(RESULTS) == [f"R{k}" for k in (*range(1, 16), 29)]
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_holds(result: Result, seed: int) -> None:
-    assert check(result, n_trials=4, seed=seed).verdict == "holds"
-
-
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_what_departs_from_print_says_how(result: Result) -> None:
-    assert bool(result.correction) == (result.as_printed in (AsPrinted.CORRECTED, AsPrinted.REFINED))
-    assert all((result.title, result.statement, result.source, result.hypotheses))
-
-
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_is_proved_where_there_is_a_proof(result: Result) -> None:
-    if result.proof is not None:
-        assert result.proof() is True
-    else:
-        assert result.id == "R8"
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))

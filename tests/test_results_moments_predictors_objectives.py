@@ -11,7 +11,7 @@ import pytest
 
 from analysis.alignment import align, alignment_rate
 from analysis.results import moments, objectives, predictors
-from analysis.results.registry import AsPrinted, Measurement, Result, check, collect
+from analysis.results.registry import Measurement, Result, check, collect
 from analysis.sylvester import sylvester_solutions
 from dynamics.exact import EmaGrowth, ema_growth
 from dynamics.fields import VectorField, aligned_field, fast_predictor_field, full_field
@@ -25,33 +25,6 @@ from dynamics.system import MatrixSystem
 
 decoupled, ema_step = predictors._decoupled, objectives._ema_step
 RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS])
-
-
-# --- all of them --------------------------------------------------------------------------------------------
-
-
-def test_every_result_of_the_group_is_there() -> None:
-    assert list(RESULTS) == [f"R{k}" for k in (*range(16, 29), 30)]
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_holds(result: Result, seed: int) -> None:
-    assert check(result, n_trials=4, seed=seed).verdict == "holds"
-
-
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_what_departs_from_print_says_how(result: Result) -> None:
-    assert bool(result.correction) == (result.as_printed in (AsPrinted.CORRECTED, AsPrinted.REFINED))
-    assert all((result.title, result.statement, result.source, result.hypotheses))
-
-
-@pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
-def test_is_proved_where_there_is_a_proof(result: Result) -> None:
-    if result.proof is not None:
-        assert result.proof() is True
-    else:
-        assert result.id in ("R18", "R30")
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
