@@ -33,7 +33,7 @@ from dynamics.training.run import _arrays
 
 N1, N2, BATCH, N_SAMPLES, NOISE = 64, 16, 128, 1024, 0.3
 RATE, DECAY = 0.01, 0.99
-STEPS, STEPS_MANY = 2000, 200  # of one seed, and of many at once
+STEPS, STEPS_MANY = 2000, 1000  # of one seed, and of many at once
 NETWORK: dict[str, Any] = {
     "encoder": {"features": N2, "scale": 0.3},
     "predictor": {"kind": "linear", "scale": 0.1},

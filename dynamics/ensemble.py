@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.cores import available_cores
 from dynamics.fields import VectorField
 from dynamics.integrate import Status
 from dynamics.invariants import BALANCED_MODE_VARIANTS
@@ -219,10 +219,6 @@ def _announced(notice: Callable[[str], None] | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _run_on_cpu(
     kind: int,
     dtype: str,
@@ -236,7 +232,7 @@ def _run_on_cpu(
 
     with _announced(notice):
         kernel = lane_kernel(kind, dtype, arguments[-2].size > 0)
-    workers = threads or _cores()
+    workers = threads or available_cores()
     # a few chunks a thread at least, so that no thread waits long for another
     size = max(1, min(_CHUNK, -(-n // (4 * workers))))
     with ThreadPoolExecutor(workers) as pool:

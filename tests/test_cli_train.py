@@ -39,13 +39,13 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 def test_digits_from_nothing_end_above_the_random_encoder_with_a_picture(dyn: Dyn, tmp_path: Path) -> None:
-    report = report_of(dyn, "train", "--data", "digits", "--seeds", "2", "--plot", "digits.png")
-    # binomial deviation of an accuracy on 449 held-out digits is at most 0.024; the gain is four of that
-    assert report["metrics"]["probe_accuracy"] > report["initial"]["probe_accuracy"] + 0.1
+    report = report_of(dyn, "train", "--data", "digits", "--seeds", "8", "--plot", "digits.png")
+    # the gain of a seed is .08 ± .05, random encoders being good or bad by chance; of eight, three deviations
+    assert report["metrics"]["probe_accuracy"] > report["initial"]["probe_accuracy"] + 0.03
     assert report["steps"] == 3000
     assert report["steps_per_second"] > 0
     assert report["device"]
-    assert [run["seed"] for run in report["runs"]] == [0, 1]
+    assert [run["seed"] for run in report["runs"]] == list(range(8))
     assert all(run["diagnosis"].startswith("learned: rank ") for run in report["runs"])
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
 

@@ -14,7 +14,7 @@ from picture_checks import clashes
 from analysis.training import predict
 from dynamics.integrate import Status
 from dynamics.moments import Moments
-from dynamics.training import TrainingRun, TrainingSettings, load_data, train
+from dynamics.training import TrainingRun, TrainingSettings, diagnose, load_data, train
 from figures.pages.training import figure_training
 from figures.style import THEMES
 
@@ -119,7 +119,9 @@ def test_the_page_holds_the_measurements_and_the_prediction(run: TrainingRun) ->
         assert all(line.is_dashed() for line in lines_of(figure, title)[2:])
     labels = [text.get_text() for text in figure.legends[0].texts]
     assert labels == ["median of the runs", "spectrum of $M$", "flow, predicted"]
-    assert figure.get_suptitle() == "2 runs: 2 learned"
+    ends = sorted(diagnose(run, index).partition(":")[0] for index in range(2))
+    counted = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
+    assert figure.get_suptitle() == f"2 runs: {counted}"
     assert clashes(figure) == []
 
 

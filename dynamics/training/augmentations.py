@@ -1,4 +1,4 @@
-"""The named augmentations drawn on the device: the same random maps as `dynamics.augment`, by JAX's generators."""
+"""The named augmentations drawn on the device: the same random maps as `dynamics.augment`, drawn by JAX."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dynamics.augment import Augmentation, Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.training.generator import normal
 
 
 def augment(chain: Sequence[Augmentation], key: Any, images: Any) -> Any:
@@ -41,7 +42,7 @@ def _shift(a: Shift, key: Any, x: Any) -> Any:
 
 
 def _noise(a: Noise, key: Any, x: Any) -> Any:
-    return x + a.s * jax.random.normal(key, x.shape, x.dtype)
+    return x + a.s * normal(key, x.shape, x.dtype)
 
 
 def _flip(a: Flip, key: Any, x: Any) -> Any:
@@ -82,12 +83,12 @@ def _scramble(a: Scramble, key: Any, x: Any) -> Any:
     U = jnp.asarray(a.basis(X.shape[1]), x.dtype)
     Z = X @ U
     # B z is N(0, ‖z‖² I) for one z, and every view has a B of its own
-    BZ = jnp.linalg.norm(Z, axis=1, keepdims=True) * jax.random.normal(key, Z.shape, x.dtype)
+    BZ = jnp.linalg.norm(Z, axis=1, keepdims=True) * normal(key, Z.shape, x.dtype)
     return (X + (BZ - Z) @ U.T).reshape(x.shape)
 
 
 def _gain(a: Gain, key: Any, x: Any) -> Any:
-    return x * (1 + a.s * jax.random.normal(key, (len(x),) + (1,) * (x.ndim - 1), x.dtype))
+    return x * (1 + a.s * normal(key, (len(x),) + (1,) * (x.ndim - 1), x.dtype))
 
 
 _VIEWS: dict[type[Augmentation], Callable[[Any, Any, Any], Any]] = {

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dynamics.training import networks, objectives, optimizers, predictors, targets
 from dynamics.training.data import Probe, Samples, draw_views, view_pair
@@ -23,6 +24,10 @@ from dynamics.training.settings import TrainingSettings
 
 PAIRS_AT_ONCE = 2**23
 """Pairs of samples that a measurement holds in memory."""
+
+
+ON_CPUS = {"xla_cpu_prefer_vector_width": 512}
+"""XLA takes half of what CPUs with AVX-512 have unless told; others are not affected."""
 
 
 class Backbone(NamedTuple):
@@ -93,7 +98,13 @@ class Program:
         self.linear = settings.encoder.kind == "linear" and not self.projector
         self.initialise = jax.jit(jax.vmap(self.start, in_axes=(0, 0, None)))
         self.complete = jax.jit(jax.vmap(self.completed, in_axes=(0, 0, 0, None)))
-        self.advance = jax.jit(self._advance, donate_argnums=0)
+        n1 = int(np.prod(shape))
+        n_views = 2 * (settings.batch or 2 * n1)  # `exact` has 2 n1 pairs
+        self.view_bytes = n_views * n1 * self.dtype.itemsize
+        # P W is multiplied out where that is less work than P z for all views
+        trained = settings.predictor.kind == "linear" and settings.objective.stop_gradient
+        self.is_product = self.linear and trained and n1 < n_views
+        self.advance = jax.jit(self._advance, donate_argnums=0, compiler_options=ON_CPUS)
 
     def start(self, key: Any, scalars: Mapping[str, Any], arrays: Arrays) -> TrainingState:
         """State before step 0: weights drawn from `key`, the target equal to the online network or random."""
@@ -276,22 +287,28 @@ class Program:
         online, predictor = weights
         settings = self.settings.objective
         seen, aimed = objectives.views_needed(settings)
-        _, z, statistics = self._forward(online, state.statistics, _pick(views, seen), training=True)
-        t = z
-        if aimed:
-            target = online if self.settings.target.kind == "none" else state.target
-            _, t, _ = self._forward(target, state.statistics, _pick(views, aimed), training=True)
-            if settings.stop_gradient:
-                t = jax.lax.stop_gradient(t)
-        q, predictor_statistics = predictors.apply(
-            self.settings.predictor,
-            predictor,
-            state.predictor_statistics,
-            z,
-            t[::-1],  # of the other view
-            index,
-            scalars["predictor.average"],
-        )
+        x = _pick(views, seen)
+        target = online if self.settings.target.kind == "none" else state.target
+        if self.is_product and seen == aimed:
+            W, P, Th = online.encoder[0]["weight"], predictor["weight"], target.encoder[0]["weight"]
+            q, t = networks.online_and_target(W, P, Th, x)
+            statistics, predictor_statistics = state.statistics, state.predictor_statistics
+        else:
+            _, z, statistics = self._forward(online, state.statistics, x, training=True)
+            t = z
+            if aimed:
+                _, t, _ = self._forward(target, state.statistics, _pick(views, aimed), training=True)
+                if settings.stop_gradient:
+                    t = jax.lax.stop_gradient(t)
+            q, predictor_statistics = predictors.apply(
+                self.settings.predictor,
+                predictor,
+                state.predictor_statistics,
+                z,
+                t[::-1],  # of the other view
+                index,
+                scalars["predictor.average"],
+            )
         names = ("alpha", "beta", "temperature", "margin")
         value, clipped = objectives.loss(settings, {n: scalars[f"objective.{n}"] for n in names}, q, t)
         return value, (statistics, predictor_statistics, clipped)

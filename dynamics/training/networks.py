@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dynamics.training.generator import normal
 from dynamics.training.settings import EncoderSettings
 
 STATISTICS_RATE = 0.1
@@ -55,7 +56,7 @@ class Linear:
     def init(self, key: Any, shape: Shape, scale: Any, dtype: Any) -> tuple[Any, Any, Shape]:
         d = int(np.prod(shape))
         std = jnp.asarray(self.gain * scale / np.sqrt(d), dtype)
-        weights = {"weight": std * jax.random.normal(key, (self.features, d), dtype)}
+        weights = {"weight": std * normal(key, (self.features, d), dtype)}
         if self.bias:
             weights["bias"] = jnp.zeros(self.features, dtype)
         return weights, (), (self.features,)
@@ -74,7 +75,7 @@ class Conv:
     def init(self, key: Any, shape: Shape, scale: Any, dtype: Any) -> tuple[Any, Any, Shape]:
         h, w, c = shape
         std = jnp.asarray(np.sqrt(2) * scale / np.sqrt(9 * c), dtype)
-        kernel = std * jax.random.normal(key, (3, 3, c, self.channels), dtype)
+        kernel = std * normal(key, (3, 3, c, self.channels), dtype)
         return {"weight": kernel, "bias": jnp.zeros(self.channels, dtype)}, (), (h, w, self.channels)
 
     def apply(self, weights: Any, statistics: Any, x: Any, *, training: bool) -> tuple[Any, Any]:
@@ -211,3 +212,41 @@ def apply(
         x, s = layer.apply(w, s, x, training=training)
         after.append(s)
     return x, tuple(after)
+
+
+@jax.custom_vjp
+def online_and_target(W: Any, P: Any, Th: Any, x: Any) -> tuple[Any, Any]:
+    """Outputs q = P W x and t = Θ x of linear networks by one product with [P W; Θ]; no gradient flows to Θ and x.
+
+    Parameters
+    ----------
+    W, P, Th
+        Matrices (n2, n1), (n2, n2) and (n2, n1).
+    x
+        Views (V, N, …) of n1 numbers each.
+
+    Returns
+    -------
+    q, t
+        Shape (V, N, n2).
+    """
+    return _online_and_target(W, P, Th, x)[0]
+
+
+def _online_and_target(W: Any, P: Any, Th: Any, x: Any) -> tuple[tuple[Any, Any], tuple[Any, Any, Any]]:
+    n2, n1 = W.shape
+    rows = x.reshape(-1, n1)
+    both = rows @ jnp.concatenate([P @ W, Th]).T
+    q, t = (part.reshape(*x.shape[:2], n2) for part in (both[:, :n2], both[:, n2:]))
+    return (q, t), (W, P, rows)
+
+
+def _gradient_of_online(
+    kept: tuple[Any, Any, Any], gradients: tuple[Any, Any]
+) -> tuple[Any, Any, None, None]:
+    W, P, rows = kept
+    product = gradients[0].reshape(len(rows), -1).T @ rows
+    return P.T @ product, product @ W.T, None, None
+
+
+online_and_target.defvjp(_online_and_target, _gradient_of_online)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dynamics.predictors import DIRECT_OPTIONS, directpred_predictor
 from dynamics.training import networks
+from dynamics.training.generator import normal
 from dynamics.training.lapack import one_by_one
 from dynamics.training.settings import PredictorSettings
 
@@ -115,7 +116,7 @@ def _start(settings: PredictorSettings, key: Any, shape: tuple[int, int], scale:
     if settings.start == "identity":
         return jnp.eye(shape[0], dtype=dtype)
     if settings.start == "normal":
-        return jnp.asarray(scale / shape[1] ** 0.5, dtype) * jax.random.normal(key, shape, dtype)
+        return jnp.asarray(scale / shape[1] ** 0.5, dtype) * normal(key, shape, dtype)
     lowest = 0.0 if settings.start == "positive" else -1.0
     return jnp.asarray(scale, dtype) * jax.random.uniform(key, shape, dtype, lowest, 1.0)
 

@@ -14,10 +14,9 @@ import numpy as np
 from dynamics.states import MatrixState
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data
-from dynamics.training.generator import new_key
 from dynamics.training.loop import Arrays, TrainingState, program
-from dynamics.training.metrics import on_host
 from dynamics.training.settings import SWEPT, TrainingSettings
+from dynamics.training.stacks import Stacks, on
 
 Progress = Callable[[int, int, Mapping[str, np.ndarray]], None]
 DEVICES = ("cpu", "gpu")
@@ -175,7 +174,7 @@ def train(
         raise ValueError("`resume` must come with `checkpoint`, the file to go on from")
     chosen = _device(device)
     data = load_data(settings.data) if data is None else data
-    with jax.enable_x64(settings.dtype == "float64"), jax.default_device(chosen):
+    with on(chosen, settings.dtype):
         return _train(settings, seeds_used, initial, data, progress, path, checkpoint_every, resume, chosen)
 
 
@@ -196,14 +195,12 @@ def _train(
         name: np.broadcast_to(np.asarray(value, settings.dtype), n_runs)
         for name, value in settings.swept().items()
     }
-    scalars = jax.device_put(scalars)
-    keys = jax.vmap(new_key)(np.asarray(seeds, np.uint32))
     shared = program(_shared(settings), data.shape, n_classes)
-    state = shared.initialise(keys, scalars, arrays)
+    runs = Stacks(shared, seeds, scalars, arrays, device)
     if initial is not None:
-        state = shared.complete(_given(settings, state, initial, n_runs), keys, scalars, arrays)
+        runs.start_from(_given(settings, runs.state(), initial, n_runs))
 
-    start = jax.tree.map(np.array, state)  # a copy: `advance` reuses the memory of its argument
+    start = runs.state()
     leaves, structure = jax.tree.flatten(start)
     identity = checkpoints.fingerprint(seeds, (arrays, leaves[:0] if initial is None else list(initial)))
     stops = np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
@@ -212,17 +209,16 @@ def _train(
     saved: Path | None = None
     if path is not None and resume and path.exists():
         found = checkpoints.restore(path, settings, identity, leaves)
-        state = jax.tree.unflatten(structure, jax.device_put(found.leaves))
+        runs.go_on_from(jax.tree.unflatten(structure, found.leaves))
         records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
         done, saved = found.step, path
     last_saved = done
     seconds, timed_steps = 0.0, 0
-    failed_at = np.asarray(state.failed_at)
+    failed_at = runs.failed_at()
     for call, stop in enumerate(stops[len(records) :]):
         began = time.perf_counter()
-        state, found_metrics = shared.advance(state, done, int(stop), keys, scalars, arrays)
-        records.append(on_host(found_metrics))
-        failed_at = np.asarray(state.failed_at)
+        records.append(runs.advance(done, int(stop)))
+        failed_at = runs.failed_at()
         if call:  # the first one compiles
             seconds += time.perf_counter() - began
             timed_steps += n_runs * (int(stop) - done)
@@ -233,7 +229,7 @@ def _train(
             break
         if path is not None and (done - last_saved >= checkpoint_every or done == settings.steps):
             steps, metrics = _stacked(stops, records)
-            held = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+            held = jax.tree.leaves(runs.state())
             checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
             last_saved, saved = done, path
     steps, metrics = _stacked(stops, records)
@@ -243,7 +239,7 @@ def _train(
         steps=steps,
         metrics=metrics,
         start=start,
-        state=jax.tree.map(np.asarray, state),
+        state=runs.state(),
         failed_at=failed_at,
         seconds=seconds,
         steps_per_second=timed_steps / seconds if seconds else 0.0,

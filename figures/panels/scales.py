@@ -35,7 +35,7 @@ def scale_log(ax: Axes, values: np.ndarray, decades: int) -> Axes:
     """Logarithmic vertical axis of whole decades; what is `decades` below the largest value leaves it."""
     from matplotlib.ticker import NullFormatter
 
-    positive = values[values > 0]
+    positive = values[np.isfinite(values) & (values > 0)]
     if positive.size == 0:
         return ax
     largest = np.max(positive)
