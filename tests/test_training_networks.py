@@ -125,6 +125,32 @@ def test_weights_start_with_the_variance_that_keeps_that_of_features() -> None:
     assert np.var(weights[2]["weight"]) == pytest.approx(9 / 1000, rel=0.01)
 
 
+@pytest.mark.parametrize("shape", [(2, 7, 5), (1, 3, 1, 5, 1)])
+def test_linear_networks_multiplied_out_have_the_outputs_and_gradients_of_their_factors(
+    shape: tuple[int, ...],
+) -> None:
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        W, P, Th = (rng.standard_normal(size) for size in ((3, 5), (3, 3), (3, 5)))
+        x, g = rng.standard_normal(shape), rng.standard_normal((*shape[:2], 3))
+
+        def factors(W: Any, P: Any, Th: Any, x: Any) -> tuple[Any, Any]:
+            flat = x.reshape(*shape[:2], 5)
+            return flat @ W.T @ P.T, jax.lax.stop_gradient(flat @ Th.T)
+
+        def value(network: Any) -> Any:
+            def one(W: Any, P: Any, Th: Any) -> Any:
+                q, t = network(W, P, Th, x)
+                return jnp.sum(g * q) + jnp.sum(q * t) + jnp.sum(t**2)
+
+            return jax.value_and_grad(one, (0, 1, 2))(W, P, Th)
+
+        (found, gradients), (wanted, expected) = value(networks.online_and_target), value(factors)
+        assert_allclose(found, wanted, rtol=1e-13)
+        for mine, theirs in zip(gradients, expected, strict=True):
+            assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)
+
+
 # --- predictors ---------------------------------------------------------------------------------------------
 
 

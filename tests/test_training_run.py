@@ -98,6 +98,30 @@ def test_stacked_settings_are_the_single_runs() -> None:
             assert_allclose(part[index], own[0], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_runs", [2, 5, 33])
+def test_runs_are_the_same_in_whatever_stacks_they_are(n_runs: int) -> None:
+    """33 runs make three stacks of a megabyte of views, five two stacks of three of which one is a copy."""
+    settings = gaussian(
+        batch=1024, dtype="float64", optimizer={"learning_rate": [0.01, *[0.02] * (n_runs - 1)]}
+    )
+    seeds = list(range(40, 40 + n_runs))
+    stacked = train(settings, seeds=seeds)
+    assert stacked.n_runs == len(stacked.final.online) == len(stacked.metrics["loss"]) == n_runs
+    for index in {0, 1, n_runs // 2, n_runs - 1}:
+        single = train(settings.at(index), seeds=seeds[index])
+        for part, own in zip(stacked.final, single.final, strict=True):
+            assert_allclose(part[index], own[0], rtol=1e-10, atol=1e-12)
+        assert_allclose(stacked.metrics["loss"][index], single.metrics["loss"][0], rtol=1e-12)
+
+
+def test_stacks_resume_each_where_it_was(tmp_path: Path) -> None:
+    settings, seeds = gaussian(batch=1024, optimizer={"learning_rate": 0.01}), list(range(5))
+    with pytest.raises(Killed):
+        train(settings, seeds, checkpoint=tmp_path / "run.npz", checkpoint_every=1, progress=kill_at(20))
+    resumed = train(settings, seeds, checkpoint=tmp_path / "run.npz", resume=True)
+    assert_equal_runs(train(settings, seeds), resumed)
+
+
 def test_many_one_mode_networks_run_at_once_from_their_own_starts() -> None:
     w1, w2 = (grid.reshape(-1, 1, 1) for grid in np.meshgrid([0.1, 0.3], [0.1, 0.6]))
     settings = TrainingSettings(

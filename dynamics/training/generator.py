@@ -24,8 +24,8 @@ Shape = tuple[int, ...]
 
 def _words(key: Any, counter: Any) -> Any:
     x = counter + key[0]
-    x = (x ^ (x >> 17)) * np.uint32(0xED5AD4BB)
-    x = (x ^ (x >> 11) ^ key[1]) * np.uint32(0xAC4C1B51)
+    x = (x ^ (x >> 17)) * np.uint32(0xED5AD4BB) ^ key[1]
+    x = (x ^ (x >> 11)) * np.uint32(0xAC4C1B51)
     x = (x ^ (x >> 15)) * np.uint32(0x31848BAB)
     return x ^ (x >> 14)
 
