@@ -1,7 +1,7 @@
 """What a gradient step costs: the linear problem in dyn, as a jitted step in a Python loop, and in PyTorch.
 
 n1 = 64, n2 = 16, batches of 128 drawn from an array, two views by additive noise, symmetric squared error, SGD, moving
-average as target. All contenders draw their own batches and noise, and do the same arithmetic, which is checked before
+average as target. All contenders draw their own batches and noise, and take the same steps, which is checked before
 they are timed. PyTorch comes with `pip install dyn-byol[bench]`; without it its rows say so.
 
 A step cannot cost less than its arithmetic, which has a row of its own, and the 16,384 normal numbers of its noise. The
@@ -33,7 +33,7 @@ from dynamics.training.run import _arrays
 
 N1, N2, BATCH, N_SAMPLES, NOISE = 64, 16, 128, 1024, 0.3
 RATE, DECAY = 0.01, 0.99
-STEPS, STEPS_MANY = 2000, 1000  # of one seed, and of many at once
+STEPS, STEPS_MANY = 10_000, 1_000  # of one seed, and of many at once: long beside the first measurement
 NETWORK: dict[str, Any] = {
     "encoder": {"features": N2, "scale": 0.3},
     "predictor": {"kind": "linear", "scale": 0.1},
