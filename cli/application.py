@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
 # click's own class, wherever this version of typer keeps click
@@ -117,6 +118,24 @@ def name_options(parameters: Iterable[str]) -> None:
     _options.update(parameters)
 
 
+class Command(TyperCommand):
+    """A command whose help lists options under the names of their groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of the help: arguments, groups as the command declares them, and how it is shown."""
+        first, *last = "Arguments", "Output", "Options"
+        sections: dict[str, list[tuple[str, str]]] = {first: []}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                other = first if parameter.param_type_name == "argument" else last[-1]
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or other, []).append(row)
+        for name in [*(name for name in sections if name not in last), *last]:
+            if sections.get(name):
+                with formatter.section(name):
+                    formatter.write_dl(sections[name])
+
+
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
     """Register a command whose parameters may be option groups: each group's fields become its options."""
 
@@ -151,7 +170,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         _options.update(parameter.name for parameter in parameters)
-        app.command(name, **settings)(run)
+        app.command(name, cls=Command, **settings)(run)
         return function
 
     return register

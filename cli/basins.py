@@ -65,9 +65,7 @@ def basins(
     rtol: Annotated[float, numeric("--rtol", panel=RUN, help="Relative tolerance (1e-7).")] = 1e-7,
     boundary: Annotated[
         bool,
-        typer.Option(
-            "--boundary", rich_help_panel=RUN, help="Find the boundary between basins by bisection, too."
-        ),
+        option("--boundary", panel=RUN, help="Find the boundary between basins by bisection, too."),
     ] = False,
 ) -> None:
     """Print the share of each fate, and how often trajectory and theory disagree."""

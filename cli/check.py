@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.application import CHECK_FAILED, command
-from cli.options import ReportOptions
+from cli.options import OUTPUT, RUN, ReportOptions, option
 from cli.printing import print_json, print_markdown, print_table, progress
 
 
@@ -21,11 +21,11 @@ def check(
     results: Annotated[
         list[str] | None, typer.Argument(metavar="[RESULT]...", help="R1 to R30; left out, all.")
     ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Random systems for each result (5).", show_default=False)
-    ] = 5,
-    symbolic: Annotated[bool, typer.Option("--symbolic", help="Run the symbolic proofs as well.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    seeds: Annotated[int, option("--seeds", panel=RUN, help="Random systems for each result (5).")] = 5,
+    symbolic: Annotated[
+        bool, option("--symbolic", panel=RUN, help="Run the symbolic proofs as well.")
+    ] = False,
+    markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
 ) -> int:
     """Check results of the registry; exit code 1 if one is violated."""
     from analysis.results import RESULTS, Verdict

@@ -10,7 +10,7 @@ import typer
 
 from cli.application import CHECK_FAILED, command
 from cli.compilation import keep_compiled_programs
-from cli.options import OUTPUT, ReportOptions, option
+from cli.options import OUTPUT, RUN, ReportOptions, option
 from cli.printing import number_text, print_json, print_markdown, print_table, progress
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def confirm(
     experiments: Annotated[
         list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="C1 to C12; left out, all.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small versions, seconds each.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
+    markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
     out: Annotated[
         Path | None, option("--out", panel=OUTPUT, help="Folder for a figure of each experiment.")
     ] = None,

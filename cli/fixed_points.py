@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from cli.application import command
 from cli.options import (
+    OUTPUT,
     SYSTEM,
     ReportOptions,
     SystemOptions,
@@ -41,7 +40,9 @@ def fixed_points(
     target: Annotated[
         float | None, numeric("--target", panel=SYSTEM, help="θ of the variant fixed-target (1).")
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Show exact forms in the table, too.")] = False,
+    exact: Annotated[
+        bool, option("--exact", panel=OUTPUT, help="Show exact forms in the table, too.")
+    ] = False,
     dim: Annotated[
         int | None,
         option(

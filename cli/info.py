@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.application import command
+from cli.options import JsonOption
 from cli.printing import print_json, print_table
 
 LIBRARIES = (
@@ -54,7 +55,7 @@ TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "fo
 )
 def info(
     topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help=", ".join(TOPICS))] = "versions",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Print what this installation has."""
     names = {

@@ -65,6 +65,13 @@ class Objective(StrEnum):
 
 SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
 
+AugmentOption = Annotated[
+    list[str] | None,
+    option("--augment", panel=SYSTEM, help="Augmentation, e.g. shift:1; any number, in order."),
+]
+JsonOption = Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")]
+QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")]
+
 
 @dataclass(frozen=True)
 class SystemOptions:
@@ -87,10 +94,7 @@ class SystemOptions:
             help="digits, an array FILE.npy or FILE.npz, cifar10:DIR or stl10:DIR.",
         ),
     ] = None
-    augment: Annotated[
-        list[str] | None,
-        option("--augment", panel=SYSTEM, help="Augmentation, e.g. shift:1; any number, in order."),
-    ] = None
+    augment: AugmentOption = None
     tau_online: Annotated[float, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = 1.0
     tau_predictor: Annotated[float, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = 1.0
     tau_target: Annotated[float, numeric("--tau-target", panel=SYSTEM, help="τt > 0 (1).")] = 1.0
@@ -158,8 +162,8 @@ class ReportOptions:
     """How results are shown."""
 
     seed: Annotated[int, option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
-    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")] = False
-    quiet: Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")] = False
+    json: JsonOption = False
+    quiet: QuietOption = False
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import typer
-
 from cli.application import command
 from cli.options import (
+    OUTPUT,
+    RUN,
+    START,
     Objective,
     ReportOptions,
     StartOptions,
@@ -16,7 +17,8 @@ from cli.options import (
     Variant,
     matrix_start,
     matrix_system,
-    number,
+    numeric,
+    option,
     read_moments,
 )
 from cli.printing import print_json, print_table
@@ -30,27 +32,27 @@ from cli.printing import print_json, print_table
 def stability(
     system: SystemOptions,
     output: ReportOptions,
-    state: Annotated[Path, typer.Option("--state", help="FILE.npz with online, predictor and target.")],
+    state: Annotated[
+        Path, option("--state", panel=START, help="FILE.npz with online, predictor and target.")
+    ],
     method: Annotated[
-        str, typer.Option("--method", help="auto, blocks, dense or iterative (auto).", show_default=False)
+        str, option("--method", panel=RUN, help="auto, blocks, dense or iterative (auto).")
     ] = "auto",
     tolerance: Annotated[
         float,
-        typer.Option(
-            "--tolerance",
-            parser=number,
-            metavar="NUMBER",
-            help="What counts as rest (1e-6).",
-            show_default=False,
-        ),
+        numeric("--tolerance", panel=RUN, help="What counts as rest (1e-6)."),
     ] = 1e-6,
     polish: Annotated[
         bool,
-        typer.Option(
-            "--polish", help="Carry the state, such as the end of a run, to a fixed point beside it."
+        option(
+            "--polish",
+            panel=RUN,
+            help="Carry the state, such as the end of a run, to a fixed point beside it.",
         ),
     ] = False,
-    eigenvalues: Annotated[bool, typer.Option("--eigenvalues", help="Print every eigenvalue.")] = False,
+    eigenvalues: Annotated[
+        bool, option("--eigenvalues", panel=OUTPUT, help="Print every eigenvalue.")
+    ] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
     from analysis import network_fixed_points

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.application import command
-from cli.options import OUTPUT, RUN, ReportOptions, option
+from cli.options import OUTPUT, RUN, JsonOption, QuietOption, ReportOptions, option
 from cli.printing import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def sweep(
     seed: Annotated[
         int | None, option("--seed", panel=RUN, help="Seed of what is drawn, in place of the spec's.", min=0)
     ] = None,
-    json: Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run, or only measure, the sweep that a file describes."""
     from dataclasses import replace

@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from cli.application import command
-from cli.options import ReportOptions, SystemOptions, matrix_system, number, read_moments
+from cli.options import (
+    RUN,
+    SYSTEM,
+    ReportOptions,
+    SystemOptions,
+    matrix_system,
+    numeric,
+    option,
+    read_moments,
+)
 from cli.printing import eigenvalue_text, print_json, print_table
 
 
@@ -20,15 +27,13 @@ from cli.printing import eigenvalue_text, print_json, print_table
 def sylvester(
     system: SystemOptions,
     output: ReportOptions,
-    predictor: Annotated[Path, typer.Option("--predictor", help="FILE.npz with predictor, or FILE.npy.")],
+    predictor: Annotated[
+        Path, option("--predictor", panel=SYSTEM, help="FILE.npz with predictor, or FILE.npy.")
+    ],
     tolerance: Annotated[
         float | None,
-        typer.Option(
-            "--tolerance",
-            parser=number,
-            metavar="NUMBER",
-            help="Relative perturbation up to which eigenvalues count as shared.",
-            show_default=False,
+        numeric(
+            "--tolerance", panel=RUN, help="Relative perturbation up to which eigenvalues count as shared."
         ),
     ] = None,
 ) -> None:

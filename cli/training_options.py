@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.options import RUN, SYSTEM, numeric, option
+from cli.options import RUN, SYSTEM, AugmentOption, numeric, option
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingSettings
@@ -51,10 +51,7 @@ class TrainingOptions:
             help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, gaussian or exact.",
         ),
     ] = None
-    augment: Annotated[
-        list[str] | None,
-        option("--augment", panel=SYSTEM, help="Augmentation, e.g. shift:1; any number, in order."),
-    ] = None
+    augment: AugmentOption = None
     lambda_s: Annotated[
         list[float] | None,
         numeric(

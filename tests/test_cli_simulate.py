@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import report_of
 
+from cli.application import COMMANDS
 from cli.options import Variant
 
 
@@ -423,6 +425,17 @@ def test_bad_input_is_refused_in_one_line(dyn, arguments, named):
     assert "Traceback" not in err
     assert named in err
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_groups_of_options_and_an_example(dyn, command):
+    code, out, _ = dyn(command, "--help")
+    assert code == 0
+    groups = re.findall(r"^(\w[\w ]*):$", out, re.MULTILINE)
+    assert groups[-2:] == ["Output", "Options"]
+    assert len(groups) == len(set(groups))
+    assert "Arguments" not in groups[1:]
+    assert f"\n\n  Example: dyn {command}" in out
 
 
 def test_unknown_topics_of_info_are_refused(dyn):

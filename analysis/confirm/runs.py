@@ -86,8 +86,8 @@ def mean_of(samples: np.ndarray) -> Estimate:
     return Estimate(np.mean(samples, axis=0), spread / np.sqrt(n))
 
 
-def student(n: int) -> float:
-    """Standard errors of a mean of n samples within which its expectation lies with 99.9 % confidence; 0 for n = 1.
+def student(n: int, confidence: float = 0.999) -> float:
+    """Standard errors of a mean of n samples within which its expectation lies with some confidence; 0 for n = 1.
 
     Nothing is random in a single run on exact moments.
 
@@ -96,7 +96,7 @@ def student(n: int) -> float:
     """
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, 0.9995)) if n > 1 else 0.0
+    return float(stdtrit(n - 1, (1 + confidence) / 2)) if n > 1 else 0.0
 
 
 def length_of_mean(vectors: np.ndarray) -> Estimate:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis.confirm.experiment import Effort, Measurement, at_least
-from analysis.confirm.runs import mean_of
+from analysis.confirm.runs import mean_of, student
 
 if TYPE_CHECKING:
     from dynamics.training import DataSettings, TrainingData, TrainingRun, TrainingSettings
@@ -64,13 +64,11 @@ def spread(values: Any) -> Spread:
     >>> spread([1.0, 1.0, 1.0])
     Spread(mean=np.float64(1.0), half_width=np.float64(0.0))
     """
-    from scipy.stats import t
-
     values = np.asarray(values, np.float64)
     if len(values) < 2:
         raise ValueError(f"`values` must hold at least two seeds, got {len(values)}")
     mean, error = mean_of(values)
-    return Spread(mean, t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error)
+    return Spread(mean, student(len(values), CONFIDENCE) * error)
 
 
 def said(values: Any, digits: int = 3) -> str:
@@ -118,8 +116,8 @@ def not_below(name: str, value: Any, reference: Any) -> Measurement:
 
 
 def seeds_of(effort: Effort) -> tuple[int, ...]:
-    """Seeds of the networks that experiments share, 16 of them."""
-    return tuple(range(effort.seed, effort.seed + 16))
+    """Seeds of the networks that experiments share: 48, or 16 in quick experiments."""
+    return tuple(range(effort.seed, effort.seed + (16 if effort.quick else 48)))
 
 
 def network(effort: Effort, **parts: Any) -> TrainingSettings:
