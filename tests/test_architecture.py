@@ -25,7 +25,7 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
         "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives",
-        "optimizers", "predictors", "run", "targets",
+        "optimizers", "predictors", "run", "stacks", "targets",
     )
 )  # fmt: skip
 

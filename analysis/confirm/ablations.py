@@ -157,7 +157,8 @@ def run(effort: Effort) -> Outcome:
         for panel, runs in (
             ("Table 3", by_factor),
             ("Table 5", {"mlp predictor": original} | fresh | linear),
-            ("Tables 7 to 9", positive),
+            ("Tables 7 to 9, no EMA", {name: r for name, r in positive.items() if "anew" not in name}),
+            ("Tables 7 to 9, EMA", {name: r for name, r in positive.items() if "anew" in name}),
             ("Table 10", deep),
         )
         for name, values in runs.items()

@@ -70,8 +70,14 @@ def run(effort: Effort) -> Outcome:
     found = set_predictors(effort)
     measurements = [as_good(name, one, reference) for name, one in found.items()]
     steps = trained(network(effort), seeds_of(effort)).steps
-    accuracies = {"trained": reference} | {name: one.accuracy for name, one in found.items()}
-    curves = [_curve(name, steps, accuracy) for name, accuracy in accuracies.items()]
+    families: dict[str, dict[str, np.ndarray]] = {}
+    for name, one in found.items():
+        families.setdefault(_family(name), {"trained": reference})[name] = one.accuracy
+    curves = [
+        _curve(family, name, steps, accuracy)
+        for family, accuracies in families.items()
+        for name, accuracy in accuracies.items()
+    ]
     failed = [name for name, m in zip(found, measurements, strict=True) if not m.holds]
     reason = ""
     if failed:
@@ -83,10 +89,16 @@ def run(effort: Effort) -> Outcome:
     return Outcome(tuple(measurements), tuple(curves), reason)
 
 
-def _curve(name: str, steps: np.ndarray, accuracy: np.ndarray) -> Curve:
+def _family(name: str) -> str:
+    """Rules that differ in ε alone, or in how F̂ and P are kept up to date."""
+    option, comma, _ = name.partition(",")
+    return f"{option}, otherwise averaged" if comma else option.partition("-0.")[0]
+
+
+def _curve(panel: str, name: str, steps: np.ndarray, accuracy: np.ndarray) -> Curve:
     mean, half_width = spread(accuracy)
     return Curve(
-        "linear probe",
+        panel,
         name,
         "training",
         steps,

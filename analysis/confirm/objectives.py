@@ -182,7 +182,8 @@ def curves(found: dict[str, Found]) -> list[Curve]:
     for row, one in found.items():
         if row.startswith(("BYOL'-NP", "RAFT-NP", "RAFT-LP")):
             x, y = (np.mean(one.metrics[name], axis=0) for name in ("alignment", "uniformity"))
-            drawn.append(Curve("trace", row, "training", x, y, "alignment", "uniformity", log_x=True))
+            panel = f"trace of {one.row.model}"
+            drawn.append(Curve(panel, row, "training", x, y, "alignment", "uniformity", log_x=True))
     return drawn
 
 
