@@ -18,7 +18,7 @@ from analysis.sweep import design, sweep
 from analysis.sweep.spec import KINDS, Design
 
 LIMIT = 1.5
-REPEATS = 3
+REPEATS = 7
 
 
 def random_starts(n: int) -> Design:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,9 +23,13 @@ SECONDS = 1.0
 MOST_CHUNKS = 20_000
 """Every chunk is a file for each array: file systems and people like fewer."""
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 _PROBE_SECONDS = 0.05
 _PROBE_LIMIT = 1.0
 _PROBE_RANGES = 16
+_PROBE_GROWTH = 64
 
 
 Chunked = Generator[tuple[int, dict[str, np.ndarray]], None, None]
@@ -128,8 +132,22 @@ class Serial:
 
     def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:
         """Compute chunks in their order."""
-        for number, bounds in ranges.items():
-            yield number, design.compute(bounds)
+        drawn = _one_ahead(lambda bounds: design.columns(*bounds), ranges.values())
+        for number, columns in zip(ranges, drawn, strict=True):
+            yield number, design.run(columns)
+
+
+def _one_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Results of a function on items in order; a thread is busy with the next one while one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming: Future[_Result] | None = None
+        for item in items:
+            following = thread.submit(function, item)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
 
 
 def measured_rate(design: Design) -> float:
@@ -140,22 +158,24 @@ def measured_rate(design: Design) -> float:
         starts = np.linspace(0, design.size, min(n, _PROBE_RANGES), endpoint=False).astype(np.int64).tolist()
         length = math.ceil(n / len(starts))
         ranges = [(start, min(start + length, design.size)) for start in starts]
-        seconds = _seconds(design, ranges)
+        parts = [design.columns(start, stop) for start, stop in ranges]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        seconds = _seconds(design, columns)
         # a machine that had something else to do just then is asked again
         while seconds >= _PROBE_SECONDS and time.perf_counter() - begun < _PROBE_LIMIT:
-            again = _seconds(design, ranges)
+            again = _seconds(design, columns)
             steady, seconds = again > 0.8 * seconds, min(seconds, again)
             if steady:
                 break
         done = sum(stop - start for start, stop in ranges)
         if seconds >= _PROBE_SECONDS or done >= design.size:
             return done / seconds
-        n *= 4
+        n *= int(np.clip(1.5 * _PROBE_SECONDS / seconds, 4, _PROBE_GROWTH))
 
 
-def _seconds(design: Design, ranges: list[tuple[int, int]]) -> float:
+def _seconds(design: Design, columns: Mapping[str, np.ndarray]) -> float:
     begun = time.perf_counter()
-    design.compute(*ranges)
+    design.run(columns)
     return time.perf_counter() - begun
 
 

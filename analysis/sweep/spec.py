@@ -235,12 +235,12 @@ class Design:
                 columns[name] = drawn(item, self.seed, name, start, stop)
         return columns
 
-    def compute(self, *ranges: tuple[int, int]) -> dict[str, np.ndarray]:
-        """Run everything in some ranges of run numbers, and return what is drawn and what results, runs first."""
-        parts = [self.columns(start, stop) for start, stop in ranges]
-        columns = parts[0]
-        if len(parts) > 1:
-            columns = {name: np.concatenate([part[name] for part in parts]) for name in columns}
+    def compute(self, bounds: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Run everything from one run number up to another, and return what is drawn and what results, runs first."""
+        return self.run(self.columns(*bounds))
+
+    def run(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run with given parameters, and return what is drawn and what results, runs first."""
         own = {name: columns[name].astype(self.column_dtype(name), copy=False) for name in self.draws}
         return own | dict(KINDS[self.kind].run(self.settings, columns, self.outputs))
 
