@@ -51,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order(request: pytest.FixtureRequest) -> None:
+    """Start the generator RNG of a module anew for every test: which tests ran before it does not matter."""
+    rng = getattr(request.module, "RNG", None)
+    if rng is not None:
+        rng.bit_generator.state = type(rng.bit_generator)(rng.bit_generator.seed_seq).state
+
+
 @pytest.fixture
 def run_dyn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """`run_dyn("simulate", "--json", ...)` runs the installed command in a folder of its own.
