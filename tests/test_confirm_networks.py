@@ -18,9 +18,10 @@ from dynamics.training.presets import TABLE_2
 
 RANDOM, GOOD, BAD = 0.75, 0.85, 0.5
 QUICK = Effort(quick=True)
+N_SEEDS = len(seeds_of(QUICK))
 
 
-def along(end: float, n: int = 16) -> np.ndarray:
+def along(end: float, n: int = N_SEEDS) -> np.ndarray:
     """Accuracies of n seeds that go from the random encoder's to `end`, (n, 3), with a spread of 0.01 at the end."""
     noise = 0.01 * np.random.default_rng(0).standard_normal(n)
     return np.stack([np.full(n, RANDOM), np.full(n, (RANDOM + end) / 2), end + noise], axis=1)
@@ -32,7 +33,7 @@ def faked(end_of: Callable[[TrainingSettings], float]) -> Callable[..., Any]:
     def train(settings: TrainingSettings, runs: tuple[int, ...]) -> Any:
         n, n_settings = len(runs), settings.n_settings
         one = [settings.at(i) if n_settings > 1 else settings for i in range(n)]
-        accuracy = np.stack([along(end_of(s))[i % 16] for i, s in enumerate(one)])
+        accuracy = np.stack([along(end_of(s))[i % N_SEEDS] for i, s in enumerate(one)])
         uniformity = np.tile([-2.0, -0.1, -1.5], (n, 1))
         spectrum = np.tile(np.array([1.0, 0.1])[:, None] * [1.0, 0.0], (n, 3, 1, 1))
         metrics = {"probe_accuracy": accuracy, "alignment": 1e-2 + 0 * accuracy, "loss": accuracy}

@@ -116,8 +116,8 @@ def not_below(name: str, value: Any, reference: Any) -> Measurement:
 
 
 def seeds_of(effort: Effort) -> tuple[int, ...]:
-    """Seeds of the networks that experiments share: 48, or 16 in quick experiments."""
-    return tuple(range(effort.seed, effort.seed + (16 if effort.quick else 48)))
+    """Seeds of the networks that experiments share: 48, or 32 in quick experiments."""
+    return tuple(range(effort.seed, effort.seed + (32 if effort.quick else 48)))
 
 
 def network(effort: Effort, **parts: Any) -> TrainingSettings:
