@@ -26,7 +26,7 @@ import numpy as np
 from _harness import Timing, measure, write_table
 from numpy.testing import assert_allclose
 
-from dynamics.training import TrainingData, TrainingSettings, load_data, train
+from dynamics.training import DataSettings, TrainingData, TrainingSettings, load_data, train
 from dynamics.training.generator import new_key
 from dynamics.training.loop import Program
 from dynamics.training.run import _arrays
@@ -60,8 +60,8 @@ def problem() -> tuple[TrainingSettings, TrainingData]:
         path = Path(folder) / "samples.npy"
         np.save(path, np.random.default_rng(0).standard_normal((N_SAMPLES, N1)).astype(np.float32))
         settings = TrainingSettings(
-            data={"source": str(path), "augmentations": (f"noise:{NOISE}",), "held_out": 0},  # type: ignore[arg-type]
             **NETWORK,
+            data=DataSettings(source=str(path), augmentations=(f"noise:{NOISE}",), held_out=0),
             batch=BATCH,
         )
         return settings, load_data(settings.data)
@@ -98,8 +98,8 @@ def without_noise() -> TrainingSettings:
     sigma_d = (basis * np.linspace(1, 0.1, N1)) @ basis.T
     sigma_d = (sigma_d + sigma_d.T) / 2
     return TrainingSettings(
-        data={"source": "exact", "sigma_s": sigma_d + NOISE**2 * np.eye(N1), "sigma_d": sigma_d},  # type: ignore[arg-type]
-        **NETWORK,
+        **NETWORK
+        | {"data": {"source": "exact", "sigma_s": sigma_d + NOISE**2 * np.eye(N1), "sigma_d": sigma_d}},
         batch=None,  # 2 n1 = 128 pairs
     )
 

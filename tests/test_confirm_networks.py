@@ -121,7 +121,8 @@ def test_rows_with_their_own_weights_take_their_own_runs() -> None:
 
 
 def test_rows_of_one_model_keep_their_own_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "trained", faked(lambda s: {0.1: 0.6, 10.0: 0.7}[s.objective.beta]))  # type: ignore[index]
+    ends: dict[Any, float] = {0.1: 0.6, 10.0: 0.7}
+    monkeypatch.setattr(objectives, "trained", faked(lambda s: ends[s.objective.beta]))
     rows = tuple(row for row in objectives.ROWS if row.model == "RAFT-LP" and row.beta != 1.0)
     for one, end in zip(objectives.find(QUICK, rows), (0.6, 0.7), strict=True):
         assert_array_equal(one.metrics["probe_accuracy"], along(end))
@@ -149,8 +150,8 @@ def test_a_fresh_predictor_that_hurts_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_ranges_keep_their_own_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = {0.01: 0.6, 0.02: 0.7}
-    monkeypatch.setattr(ablations, "trained", faked(lambda s: ends[s.predictor.scale]))  # type: ignore[index]
+    ends: dict[Any, float] = {0.01: 0.6, 0.02: 0.7}
+    monkeypatch.setattr(ablations, "trained", faked(lambda s: ends[s.predictor.scale]))
     found = ablations.swept(QUICK, (0.01, 0.02), predictor={"kind": "linear", "start": "positive"})
     assert_array_equal(found[0.02], along(0.7))
     assert_array_equal(found[0.01], along(0.6))

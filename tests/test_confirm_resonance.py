@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ def learned(ratios: np.ndarray, rows: np.ndarray, seed: int = 0) -> MatrixState:
 
 def found(ends: list[MatrixState], moments: Moments) -> Approach:
     exact = learned(moments.ratios, moments.modes.directions.T)
-    run = SimpleNamespace(final=MatrixState(*map(np.stack, zip(*ends, strict=True))), n_runs=len(ends))
+    run: Any = SimpleNamespace(final=MatrixState(*map(np.stack, zip(*ends, strict=True))), n_runs=len(ends))
     flow = MatrixState(*(part[None] for part in exact))
-    return Approach(run, np.zeros(1), flow, moments)  # type: ignore[arg-type]
+    return Approach(run, np.zeros(1), flow, moments)
 
 
 @pytest.fixture

@@ -6,8 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome
-from analysis.confirm.seeds import clearly_above, network, not_below, said, seeds_of, spread, trained
+from analysis.confirm.experiment import Effort, Experiment, Measurement, Outcome
+from analysis.confirm.seeds import (
+    along_training,
+    clearly_above,
+    network,
+    not_below,
+    said,
+    seeds_of,
+    trained,
+)
 
 Runs = dict[str, np.ndarray]
 """Probe accuracy along training by name of the setting, (n_seeds, T)."""
@@ -153,7 +161,7 @@ def run(effort: Effort) -> Outcome:
         measurements.append(above(f"{name}: above the random encoder", values[:, -1], values[:, 0]))
     steps = trained(network(effort), seeds_of(effort)).steps
     curves = [
-        _curve(panel, name, steps, values)
+        along_training(panel, name, steps, values, "held-out accuracy")
         for panel, runs in (
             ("Table 3", by_factor),
             ("Table 5", {"mlp predictor": original} | fresh | linear),
@@ -166,20 +174,6 @@ def run(effort: Effort) -> Outcome:
     failed = [m.name for m in measurements if not m.holds]
     reason = f"on digits these claims of DD do not show: {'; '.join(failed)}" if failed else ""
     return Outcome(tuple(measurements), tuple(curves), reason)
-
-
-def _curve(panel: str, name: str, steps: np.ndarray, values: np.ndarray) -> Curve:
-    mean, half_width = spread(values)
-    return Curve(
-        panel,
-        name,
-        "training",
-        steps,
-        mean,
-        x_label="gradient steps",
-        y_label="held-out accuracy",
-        error=half_width,
-    )
 
 
 EXPERIMENTS = (

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome
-from analysis.confirm.seeds import network, not_below, said, seeds_of, spread, trained
+from analysis.confirm.experiment import Effort, Experiment, Measurement, Outcome
+from analysis.confirm.seeds import along_training, network, not_below, said, seeds_of, trained
 from dynamics.predictors import DIRECT_OPTIONS
 
 QUICK_OPTIONS = ("sqrt-0.1", "normalised-set-0.1")
@@ -74,7 +74,7 @@ def run(effort: Effort) -> Outcome:
     for name, one in found.items():
         families.setdefault(_family(name), {"trained": reference})[name] = one.accuracy
     curves = [
-        _curve(family, name, steps, accuracy)
+        along_training(family, name, steps, accuracy, "held-out accuracy")
         for family, accuracies in families.items()
         for name, accuracy in accuracies.items()
     ]
@@ -93,20 +93,6 @@ def _family(name: str) -> str:
     """Rules that differ in ε alone, or in how F̂ and P are kept up to date."""
     option, comma, _ = name.partition(",")
     return f"{option}, otherwise averaged" if comma else option.partition("-0.")[0]
-
-
-def _curve(panel: str, name: str, steps: np.ndarray, accuracy: np.ndarray) -> Curve:
-    mean, half_width = spread(accuracy)
-    return Curve(
-        panel,
-        name,
-        "training",
-        steps,
-        mean,
-        x_label="gradient steps",
-        y_label="held-out accuracy",
-        error=half_width,
-    )
 
 
 EXPERIMENTS = (

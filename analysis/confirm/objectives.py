@@ -9,6 +9,7 @@ import numpy as np
 from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, compare
 from analysis.confirm.seeds import (
     CONFIDENCE,
+    along_training,
     clearly_above,
     network,
     said,
@@ -175,10 +176,8 @@ def curves(found: dict[str, Found]) -> list[Curve]:
     for name, label in (("loss", "loss"), ("uniformity", "uniformity"), ("probe_accuracy", "probe accuracy")):
         for model in ("BYOL-NP", "BYOL-LP", "BYOL-LPI", "BYOL-MLPP"):
             if model in found:
-                mean, half_width = spread(found[model].metrics[name])
-                steps = found[model].steps.astype(float)
-                axes: dict[str, Any] = {"x_label": "gradient steps", "y_label": label}
-                drawn.append(Curve(label, model, "training", steps, mean, error=half_width, **axes))
+                one = found[model]
+                drawn.append(along_training(label, model, one.steps, one.metrics[name], label))
     for row, one in found.items():
         if row.startswith(("BYOL'-NP", "RAFT-NP", "RAFT-LP")):
             x, y = (np.mean(one.metrics[name], axis=0) for name in ("alignment", "uniformity"))

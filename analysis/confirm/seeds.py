@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from analysis.confirm.experiment import Effort, Measurement, at_least
+from analysis.confirm.experiment import Curve, Effort, Measurement, at_least
 from analysis.confirm.runs import mean_of, student
 
 if TYPE_CHECKING:
@@ -113,6 +113,12 @@ def not_below(name: str, value: Any, reference: Any) -> Measurement:
     mean, half_width = spread(np.asarray(value, np.float64) - np.asarray(reference, np.float64))
     note = f"paired over {len(value)} seeds: slack is half the {CONFIDENCE:.0%} interval of the difference"
     return at_least(name, 0.0, mean, note, slack=half_width)
+
+
+def along_training(panel: str, label: str, steps: np.ndarray, values: Any, y_label: str) -> Curve:
+    """Points of a figure: the mean of values (n_seeds, T) at these steps, with its interval."""
+    mean, half_width = spread(values)
+    return Curve(panel, label, "training", steps, mean, "gradient steps", y_label, half_width)
 
 
 def seeds_of(effort: Effort) -> tuple[int, ...]:
