@@ -312,9 +312,15 @@ def test_the_cuda_kernel_does_what_the_lanes_do() -> None:
     )
     cpu, cuda = json.loads(done.stdout)
     assert cpu[2] == cuda[2] == [1, 1, 0, 2]
-    assert cpu[3:5] == cuda[3:5]
-    # the same operations in the same order, but for contraction to fused multiply-adds
-    for lanes, thread in ((cpu[0], cuda[0]), (cpu[1], cuda[1]), (cpu[5], cuda[5])):
+    # The same operations in the same order, but for contraction to fused multiply-adds, which only some processors
+    # have: a difference of rounding, which bounded trajectories do not amplify. The one that runs away does, so it is
+    # compared by its status alone; and a difference of rounding may turn an accepted step into a rejected one.
+    for lanes, thread in ((cpu[3], cuda[3]), (cpu[4], cuda[4])):
+        assert_allclose(np.array(thread)[:3], np.array(lanes)[:3], atol=2)
+    # Step sizes follow the estimated error, of which rounding is a part of 2^-52/rtol = 2e-10 at every step; over some
+    # hundred steps it moves the time at which rest is seen.
+    assert_allclose(np.array(cuda[1])[:3], np.array(cpu[1])[:3], rtol=1e-6)
+    for lanes, thread in ((cpu[0], cuda[0]), (cpu[5], cuda[5])):
         bounded = np.array(lanes)[..., :3]
         assert_allclose(np.array(thread)[..., :3], bounded, rtol=1e-9, atol=1e-12)
 
