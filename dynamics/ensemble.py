@@ -13,14 +13,15 @@ import numpy as np
 
 from dynamics.cores import available_cores
 from dynamics.fields import VectorField
-from dynamics.integrate import Status
-from dynamics.invariants import BALANCED_MODE_VARIANTS
-from dynamics.mode_fields import MODE_FIELDS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.trajectory import LOOSEST, Status
+from dynamics.variants import VARIANTS, mode_variant
 
-STATUSES = (Status.STEADY, Status.END_TIME, Status.DIVERGED, Status.MAX_STEPS)
+STATUSES = (Status.STEADY, Status.END_TIME, Status.DIVERGED, Status.MAX_STEPS, Status.SLOW)
 """What the numbers in `Ensemble.status` stand for, by index."""
+FATES = ("learned", "collapsed", "undecided")
+"""What the numbers in `Ensemble.fate` stand for, by index."""
 DEVICES = ("auto", "cpu", "cuda")
 
 _SAFETY = 0.5  # local over asked tolerance: the global error stays near what was asked, as for `integrate`
@@ -44,6 +45,9 @@ class Ensemble:
         `t_end`, in the fixed point that `final` holds.
     status
         Index into `STATUSES`, shape (N,), uint8.
+    fate
+        What the trajectory did, index into `FATES`, shape (N,), uint8: learned or collapsed where it is in, or near, an
+        end to which it is shown to go (`dynamics.mode_flow.arrived`), else undecided.
     n_accepted, n_rejected
         Steps, shape (N,), uint32.
     drift
@@ -57,6 +61,7 @@ class Ensemble:
     final: ModeState
     t: np.ndarray
     status: np.ndarray
+    fate: np.ndarray
     n_accepted: np.ndarray
     n_rejected: np.ndarray
     drift: np.ndarray
@@ -86,8 +91,9 @@ def integrate_ensemble(
     """Integrate N independent one-mode trajectories, each with its own eigenvalues, rates, start and span.
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
-    end time or until it is certain to be at rest by then: Newton steps have reached a fixed point on its leaf within a
-    tenth of the tolerance, and the linearised flow shrinks the way there to less than that in the time left.
+    end time or until it is certain to be at rest by then: it has come close to a point to which every trajectory from
+    there leads, for a reason given at `dynamics.mode_flow.arrived`, fast enough for the time left. A trajectory for
+    which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters
     ----------
@@ -96,7 +102,7 @@ def integrate_ensemble(
     system
         λs and λd of shape (N,); τo, τp, τt and η one number for all or shape (N,).
     vector_field
-        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+        The mode field of a variant of `dynamics.variants.VARIANTS`.
     t_end
         End time > 0, one for all or shape (N,); infinite to run until rest.
     rtol, atol
@@ -149,18 +155,18 @@ def integrate_ensemble(
     if device not in DEVICES:
         raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}")
     finest = 50 * float(np.finfo(real).eps)
-    if not (np.isfinite(rtol) and rtol >= finest):
-        raise ValueError(f"`rtol` must be finite and >= {finest:.2g} in {real}, got {rtol}")
-    if not (np.isfinite(atol) and atol > 0):
-        raise ValueError(f"`atol` must be finite and > 0, got {atol}")
+    if not finest <= rtol <= LOOSEST:
+        raise ValueError(f"`rtol` must be >= {finest:.2g} in {real} and <= {LOOSEST}, got {rtol}")
+    if not 0 < atol <= LOOSEST:
+        raise ValueError(f"`atol` must be > 0 and <= {LOOSEST}, got {atol}")
     for name, value in (("max_steps", max_steps), ("threads", 1 if threads is None else threads)):
         if value < 1:
             raise ValueError(f"`{name}` must be >= 1, got {value}")
-    if MODE_FIELDS.get(vector_field.name) is not vector_field:
-        raise ValueError(
-            f"`vector_field` must be one of MODE_FIELDS, {', '.join(MODE_FIELDS)}: others are not compiled,"
-            f" got {vector_field.name}"
-        )
+    variant = mode_variant(vector_field)
+    if variant.kind is None:
+        compiled = ", ".join(row.name for row in VARIANTS.values() if row.kind is not None)
+        raise ValueError(f"`vector_field` must be compiled ({compiled}), got {variant.name}")
+    form = (variant.kind, *variant.direct)
     n = system.n_modes
     ends = np.asarray(t_end, dtype=np.float64)
     if ends.shape not in ((), (n,)) or not np.all(ends > 0):
@@ -176,23 +182,23 @@ def integrate_ensemble(
     local = _SAFETY * rtol
     control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, local**0.5))
     found = tuple(np.empty(n, real) for _ in range(5))
-    status, counts = np.empty(n, np.uint8), (np.empty(n, np.uint32), np.empty(n, np.uint32))
+    status, fate = np.empty(n, np.uint8), np.empty(n, np.uint8)
+    counts = np.empty(n, np.uint32), np.empty(n, np.uint32)
     # a kernel that saves nothing does not touch these
     saved = tuple(np.full((0 if times is None else times.size, n), np.nan, real) for _ in range(3))
     kept_times = np.empty(0, real) if times is None else times.astype(real)
-    arguments = (given, control, int(max_steps), found, status, counts, kept_times, saved)
-    kind = list(MODE_FIELDS).index(vector_field.name)
+    arguments = (given, control, int(max_steps), found, status, fate, counts, kept_times, saved)
     if device == "cuda" or (device == "auto" and _cuda_available()):
-        _run_on_cuda(kind, real.name, arguments, notice)
+        _run_on_cuda(form, real.name, arguments, notice)
         if progress is not None:
             progress(n, n)
     else:
-        _run_on_cpu(kind, real.name, arguments, n, threads, progress, notice)
+        _run_on_cpu(form, real.name, arguments, n, threads, progress, notice)
     w1, w2, th, t, drift = found
-    if vector_field.name not in BALANCED_MODE_VARIANTS:
+    if not variant.mode_balanced:
         drift.fill(np.nan)
     states = None if times is None else ModeState(*saved)
-    return Ensemble(ModeState(w1, w2, th), t, status, *counts, drift, states)
+    return Ensemble(ModeState(w1, w2, th), t, status, fate, *counts, drift, states)
 
 
 def _checked_times(save_at: Any) -> np.ndarray:
@@ -220,7 +226,7 @@ def _announced(notice: Callable[[str], None] | None) -> Iterator[None]:
 
 
 def _run_on_cpu(
-    kind: int,
+    form: tuple[int, float, float],
     dtype: str,
     arguments: tuple[Any, ...],
     n: int,
@@ -231,7 +237,7 @@ def _run_on_cpu(
     from dynamics.ensemble_kernels import lane_kernel
 
     with _announced(notice):
-        kernel = lane_kernel(kind, dtype, arguments[-2].size > 0)
+        kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
     workers = threads or available_cores()
     # a few chunks a thread at least, so that no thread waits long for another
     size = max(1, min(_CHUNK, -(-n // (4 * workers))))
@@ -259,7 +265,7 @@ def _cuda_available() -> bool:
 
 
 def _run_on_cuda(
-    kind: int, dtype: str, arguments: tuple[Any, ...], notice: Callable[[str], None] | None
+    form: tuple[int, float, float], dtype: str, arguments: tuple[Any, ...], notice: Callable[[str], None] | None
 ) -> None:
     from numba import cuda
 
@@ -267,17 +273,17 @@ def _run_on_cuda(
 
     if not _cuda_available():
         raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
-    given, control, max_steps, found, status, counts, times, saved = arguments
+    given, control, max_steps, found, status, fate, counts, times, saved = arguments
     inputs = tuple(cuda.to_device(np.ascontiguousarray(values)) for values in given)
-    outputs = [tuple(cuda.to_device(part) for part in parts) for parts in (found, (status,), counts, saved)]
-    device_found, (device_status,), device_counts, device_saved = outputs
+    outputs = [tuple(cuda.to_device(part) for part in parts) for parts in (found, (status, fate), counts, saved)]
+    device_found, device_codes, device_counts, device_saved = outputs
     blocks = -(-status.size // _THREADS_A_BLOCK)
     with _announced(notice):
-        cuda_kernel(kind, dtype)[blocks, _THREADS_A_BLOCK](
-            *(inputs, control, max_steps, device_found, device_status, device_counts),
+        cuda_kernel(form, dtype)[blocks, _THREADS_A_BLOCK](
+            *(inputs, control, max_steps, device_found, *device_codes, device_counts),
             *(cuda.to_device(times), device_saved),
         )
         cuda.synchronize()
-    for host, device in zip((found, (status,), counts, saved), outputs, strict=True):
+    for host, device in zip((found, (status, fate), counts, saved), outputs, strict=True):
         for array, on_device in zip(host, device, strict=True):
             on_device.copy_to_host(array)

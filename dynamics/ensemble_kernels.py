@@ -1,47 +1,80 @@
-"""The compiled part of `dynamics.ensemble`: one source of the step, driven in lanes on the CPU and in threads on CUDA.
+"""The compiled part of `dynamics.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA, and its rescue.
 
 A trajectory is advanced by `attempt`, one try of the embedded Runge–Kutta pair of Tsitouras (2011) of order 5(4)
 with its step control. On the CPU `lane_kernel` keeps `LANES` trajectories in one array, field by field, so that the
 compiler turns the loop over lanes into vector instructions; a lane that has ended is refilled at once. On CUDA
 `cuda_kernel` gives each trajectory a thread.
 
-All of it is in one file because Numba's cache on disk notices changes of the file that a kernel is in, of no other.
-This module imports Numba: only `dynamics.ensemble` imports it, when it is called.
+A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER` tries,
+or that numbers at their own scale do not hold, is brought to its end by the stiff method of `dynamics.mode_flow`,
+compiled here from the same source that integrates single runs. The proof of rest is there too.
+
+Numba's cache on disk notices changes of the file that a kernel is in, of no other: so the text of `mode_flow` is part
+of every kernel's key. This module imports Numba: only `dynamics.ensemble` imports it, when it is called.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba import cuda, njit, types
 
-VARIANTS = (
-    "full",
-    "fixed-target",
-    "tied",
-    "no-predictor",
-    "no-ema",
-    "no-stop-gradient",
-    "symmetric-predictor",
-    "fast-predictor",
-    "directpred",
-    "directset",
-)
-"""Variants that are compiled; a kernel knows them by their index."""
-(FULL, FIXED, TIED, IDENTITY, NO_EMA, NO_STOP, SYMMETRIC, FAST, DIRECTPRED, DIRECTSET) = range(len(VARIANTS))
+from dynamics import mode_flow
+from dynamics.mode_flow import DIRECT, FAST, FIXED, FULL, IDENTITY, NO_EMA, NO_STOP, TIED
 
-STEADY, END_TIME, DIVERGED, MAX_STEPS = range(4)
-RUNNING, NOT_YET, TOO_SLOW = range(4, 7)  # no ends
+STEADY, END_TIME, DIVERGED, MAX_STEPS, SLOW, RUNNING = (
+    mode_flow.STEADY,
+    mode_flow.END_TIME,
+    mode_flow.DIVERGED,
+    mode_flow.MAX_STEPS,
+    mode_flow.SLOW,
+    mode_flow.RUNNING,
+)
+NOT_YET, STIFF = RUNNING + 1, RUNNING + 2  # no ends: look again later; go on with the stiff method
+LEARNED, COLLAPSED, UNDECIDED = range(3)
+"""What a trajectory did: indices into `dynamics.ensemble.FATES`."""
 
 LANES = 64  # a multiple of what the widest vector registers hold, in float32 too
+HANDOVER = 400
+"""Tries of the explicit pair after which the stiff method takes over."""
 
 # NaN and infinity keep their meaning: a trajectory that runs away is told by them.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 _device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
+_called = njit(error_model="numpy")
+
+
+def _compiled(module: ModuleType) -> dict[str, Any]:
+    """Compile the functions of a module that runs without Numba too, each calling the others' compiled versions."""
+    names: dict[str, Any] = dict(vars(module))
+    functions = {name: item for name, item in names.items() if isinstance(item, FunctionType)}
+    for name, function in functions.items():
+        names[name] = _called(FunctionType(function.__code__, names, name))
+    return {name: names[name] for name in functions}
+
+
+_flow = _compiled(mode_flow)
+flow_arrived = _flow["arrived"]
+flow_attempted = _flow["attempted"]
+flow_between = _flow["between"]
+flow_constrained = _flow["constrained"]
+flow_distance = _flow["distance"]
+flow_first_step = _flow["first_step"]
+flow_scaled = _flow["scaled"]
+flow_settles = _flow["settles"]
+flow_failed = _flow["failed"]
+flow_overshoots = _flow["overshoots"]
+flow_switched = _flow["switched"]
+flow_true_state = _flow["true_state"]
+flow_unscaled = _flow["unscaled"]
+_VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes())  # a constant of every kernel, hence in its key
 
 TABLEAU = (
     (0.161,),
@@ -88,13 +121,14 @@ def _smaller(a: Any, b: Any) -> Any:
 
 
 # --- the flow -----------------------------------------------------------------------------------------------
-# y = (w1, w2, θ); p = (λs, λd, 1/τo, 1/τp, 1/τt, η)
+# form = (kind, α½, α1), see `dynamics.variants`; y = (w1, w2, θ); p = (λs, λd, 1/τo, 1/τp, 1/τt, η)
 
 
 @_device
-def constrained(kind: Any, y: Any, p: Any) -> Any:
+def constrained(form: Any, y: Any, p: Any) -> Any:
     """The state on which the variant lives, as `VectorField.constrain`."""
     w1, w2, th = y
+    kind = form[0]
     if kind == TIED:
         return w1, w1, th
     if kind == IDENTITY:
@@ -103,18 +137,17 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
         return w1, w2, w1
     if kind == FAST:
         return w1, (th * p[1] / (w1 * p[0]) if w1 != 0 else w1), th
-    if kind == DIRECTPRED:
+    if kind == DIRECT:
         s = _larger(p[0] * w1 * w1, p[0] * 0)
-        return w1, math.sqrt(s) + s / 10, th
-    if kind == DIRECTSET:
-        return w1, _larger(p[0] * w1 * w1, p[0] * 0), th
+        return w1, type(s)(form[1]) * math.sqrt(s) + type(s)(form[2]) * s, th
     return y
 
 
 @_device
-def derivative(kind: Any, y: Any, p: Any) -> Any:
+def derivative(form: Any, y: Any, p: Any) -> Any:
     """d(w1, w2, θ)/dt of the variant, as its field in `dynamics.mode_fields`."""
-    w1, w2, th = constrained(kind, y, p)
+    w1, w2, th = constrained(form, y, p)
+    kind = form[0]
     ls, ld, over_to, over_tp, over_tt, eta = p
     if kind == IDENTITY:
         return (th * ld - w1 * ls) * over_to - eta * w1, w2 * 0, (w1 - th) * over_tt
@@ -122,7 +155,7 @@ def derivative(kind: Any, y: Any, p: Any) -> Any:
     pull = w2 * e + (w2 * w1 * ld - w1 * ls) if kind == NO_STOP else w2 * e
     dw1 = pull * over_to - eta * w1
     dw2 = w1 * e * over_tp - eta * w2
-    if kind in (FAST, DIRECTPRED, DIRECTSET):
+    if kind in (FAST, DIRECT):
         dw2 = w2 * 0
     if kind == FIXED:
         return dw1, dw2, th * 0
@@ -145,23 +178,23 @@ def _axpy(a: Any, x: Any, y: Any) -> Any:
 
 
 @_device
-def step(kind: Any, y: Any, h: Any, k1: Any, p: Any, tableau: Any) -> Any:
+def step(form: Any, y: Any, h: Any, k1: Any, p: Any, tableau: Any) -> Any:
     """One step of Tsitouras' pair: the state after it, its slope there, and the estimated error."""
     (a,) = tableau[0]
-    k2 = derivative(kind, _axpy(h * a, k1, y), p)
+    k2 = derivative(form, _axpy(h * a, k1, y), p)
     a, b = tableau[1]
-    k3 = derivative(kind, _axpy(h, _axpy(b, k2, _scaled(a, k1)), y), p)
+    k3 = derivative(form, _axpy(h, _axpy(b, k2, _scaled(a, k1)), y), p)
     a, b, c = tableau[2]
-    k4 = derivative(kind, _axpy(h, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1))), y), p)
+    k4 = derivative(form, _axpy(h, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1))), y), p)
     a, b, c, d = tableau[3]
-    k5 = derivative(kind, _axpy(h, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1)))), y), p)
+    k5 = derivative(form, _axpy(h, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1)))), y), p)
     a, b, c, d, e = tableau[4]
     slope = _axpy(e, k5, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1)))))
-    k6 = derivative(kind, _axpy(h, slope, y), p)
+    k6 = derivative(form, _axpy(h, slope, y), p)
     a, b, c, d, e, f = tableau[5]
     slope = _axpy(f, k6, _axpy(e, k5, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1))))))
     z = _axpy(h, slope, y)
-    k7 = derivative(kind, z, p)
+    k7 = derivative(form, z, p)
     a, b, c, d, e, f, g = tableau[6]
     error = _axpy(f, k6, _axpy(e, k5, _axpy(d, k4, _axpy(c, k3, _axpy(b, k2, _scaled(a, k1))))))
     return z, k7, _scaled(h, _axpy(g, k7, error))
@@ -178,19 +211,25 @@ def _chosen(first: Any, x: Any, y: Any) -> Any:
 
 
 @_device
-def attempt(kind: Any, y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any, tableau: Any) -> Any:
+def attempt(form: Any, y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any, tableau: Any) -> Any:
     """Try a step of size h: the state and slope after it, whether it is accurate enough, and the next step size.
 
-    The error of w1 and θ is measured against the encoder, that of w2 against the larger of both. The step changes
-    by 0.9 error^(−3/16), four square roots in single precision: the exponent −1/5 would take a power.
+    The error of w1 and θ is measured against the encoder, which leaves and approaches zero by multiplication, that of
+    w2 against the larger of both. The step changes by 0.9 error^(−3/16), four square roots in single precision: the
+    exponent −1/5 would take a power.
     """
-    z, slope, error = step(kind, y, h, k, p, tableau)
-    encoder = _larger(_larger(abs(y[0]), abs(z[0])), _larger(abs(y[2]), abs(z[2])))
+    z, slope, error = step(form, y, h, k, p, tableau)
+    encoder = _larger(abs(y[0]), abs(z[0]))
+    if form[0] not in (FIXED, FAST, DIRECT):
+        encoder = _larger(encoder, _larger(abs(y[2]), abs(z[2])))
     predictor = _larger(encoder, _larger(abs(y[1]), abs(z[1])))
     # w2 first and w1 last: a NaN anywhere is one in the error of w1, and of two numbers _larger gives that
+    follower = error[2]
+    if form[0] in (FAST, DIRECT):  # their θ is not bounded by w1, whose sign it must not hide
+        follower = follower * (encoder / _larger(encoder, _larger(abs(y[2]), abs(z[2]))))
     relative = _larger(
         np.float32(abs(error[1])) / np.float32(atol + rtol * predictor),
-        np.float32(_larger(abs(error[2]), abs(error[0]))) / np.float32(atol + rtol * encoder),
+        np.float32(_larger(abs(follower), abs(error[0]))) / np.float32(TINY + rtol * encoder),
     )
     accepted = relative <= np.float32(1)
     eighth = math.sqrt(math.sqrt(math.sqrt(relative)))
@@ -199,199 +238,180 @@ def attempt(kind: Any, y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any, tab
     return z, slope, accepted, factor * h
 
 
-# --- rest ---------------------------------------------------------------------------------------------------
+# --- rest, and what a trajectory did --------------------------------------------------------------------------
 
 
 @_device
-def leaf(kind: Any, y: Any, p: Any) -> Any:
-    """What the flow conserves at η = 0, and its gradient in (w1, w2): R2, R12 or R21; zeros where nothing is known."""
-    w1, w2, _ = y
-    ls, ld, over_to, over_tp, _, _ = p
-    if kind == FAST:
-        return w1, w1 * 0 + 1, w1 * 0
-    if kind == NO_STOP:
-        r = ld / ls
-        x, q, ratio = w2 - r, 1 - r * r, over_to / over_tp
-        if ls > 0 and x != 0:
-            value = w1 * w1 - ratio * (x * x + q * math.log(x * x))
-            return value, 2 * w1, -2 * ratio * (x + q / x)
-    elif kind in (FULL, SYMMETRIC, FIXED, NO_EMA, TIED):
-        return w1 * w1 / over_to - w2 * w2 / over_tp, 2 * w1 / over_to, -2 * w2 / over_tp
-    return w1 * 0, w1 * 0, w1 * 0
+def opening(form: Any, start: Any, p: Any, rtol: Any, first_way: Any, look: Any) -> Any:
+    """Constrained start, its slope, the first step to try, and the speed to look at.
 
-
-@_device
-def held_flow(kind: Any, y: Any, held: Any, p: Any, level: Any, rate: Any) -> Any:
-    """The flow, with what it cannot change drawn back at a given rate, so that its rest is isolated.
-
-    Drawn back are the leaf, at η = 0, and the coordinates that the variant holds or slaves.
+    The first step moves Euler's method by a fraction `first_way` of the state.
     """
-    f1, f2, f3 = derivative(kind, y, p)
-    if kind in (TIED, IDENTITY, FAST, DIRECTPRED, DIRECTSET):
-        f2 = rate * (held[1] - y[1])
-    if kind in (FIXED, NO_EMA, NO_STOP):
-        f3 = rate * (held[2] - y[2])
-    if kind != TIED and p[5] == 0:
-        value, n1, n2 = leaf(kind, y, p)
-        square = n1 * n1 + n2 * n2
-        if square > 0:
-            pull = rate * (level - value) / square
-            f1 += pull * n1
-            f2 += pull * n2
-    return f1, f2, f3
-
-
-@_device
-def _cross(a: Any, b: Any) -> Any:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-@_device
-def _dot(a: Any, b: Any) -> Any:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@_device
-def _solved(a: Any, b: Any, c: Any, det: Any, x: Any) -> Any:
-    """Solve the matrix with columns a, b, c for x, by Cramer's rule."""
-    return _dot(x, _cross(b, c)) / det, _dot(a, _cross(x, c)) / det, _dot(a, _cross(b, x)) / det
-
-
-@_device
-def _contracts(a: Any, b: Any, c: Any, rate: Any) -> Any:
-    """Whether all eigenvalues of the matrix with columns a, b, c have real parts below −rate, by Hurwitz's test."""
-    a = a[0] + rate, a[1], a[2]
-    b = b[0], b[1] + rate, b[2]
-    c = c[0], c[1], c[2] + rate
-    trace = a[0] + b[1] + c[2]
-    minors = a[0] * b[1] - a[1] * b[0] + a[0] * c[2] - a[2] * c[0] + b[1] * c[2] - b[2] * c[1]
-    det = _dot(a, _cross(b, c))
-    return trace < 0 and det < 0 and trace * minors < det
-
-
-@_device
-def resting_place(kind: Any, y: Any, p: Any, level: Any, left: Any, tolerance: Any, difference: Any) -> Any:
-    """Where the trajectory from y comes to rest, and whether it is certain to be there after the time `left`.
-
-    Newton steps d1, d2, d3 with one Jacobian lead to the fixed point on the leaf. It stands for the state after
-    `left` if the last is below a tenth of the tolerance, the flow is as good as linear on the way, |d2| <= |d1|/20,
-    and all eigenvalues of the Jacobian are so negative that d1 has shrunk to a hundredth of the tolerance.
-
-    Returns STEADY, NOT_YET, or TOO_SLOW: stable and linear, but not in the time left, however long one waits.
-    """
-    rate = p[4] + (p[2] + p[3]) * abs(p[0])
-    u, v, w = y
-    h = difference * _size(y)
-    flow = held_flow(kind, y, y, p, level, rate)
-    # columns of the Jacobian
-    a = _scaled(1 / h, _axpy(-1, flow, held_flow(kind, (u + h, v, w), y, p, level, rate)))
-    b = _scaled(1 / h, _axpy(-1, flow, held_flow(kind, (u, v + h, w), y, p, level, rate)))
-    c = _scaled(1 / h, _axpy(-1, flow, held_flow(kind, (u, v, w + h), y, p, level, rate)))
-    det = _dot(a, _cross(b, c))
-    if not det < 0:
-        return y, NOT_YET
-    d1 = _solved(a, b, c, det, flow)
-    z = _axpy(-1, d1, y)
-    d2 = _solved(a, b, c, det, held_flow(kind, z, y, p, level, rate))
-    z = _axpy(-1, d2, z)
-    d3 = _solved(a, b, c, det, held_flow(kind, z, y, p, level, rate))
-    way = _size(d1)
-    if not (20 * _size(d2) <= way and 10 * _size(d3) <= tolerance):
-        return y, NOT_YET
-    shrinking = _larger(math.log(_larger(100 * way / tolerance, 1)) / left, rate * difference)
-    if _contracts(a, b, c, shrinking):
-        return _axpy(-1, d3, z), STEADY
-    return y, TOO_SLOW if _contracts(a, b, c, rate * difference) else NOT_YET
-
-
-# --- a trajectory from start to end ---------------------------------------------------------------------------
-
-
-@_device
-def opening(kind: Any, start: Any, p: Any, rtol: Any, atol: Any, first_way: Any, look: Any) -> Any:
-    """Constrained start, its slope, the first step to try, the absolute tolerance, and the speed to look at.
-
-    The first step moves Euler's method by a fraction `first_way` of the state. The tolerance is never above
-    rtol times the size of the encoder, which leaves the origin by multiplication.
-    """
-    y = constrained(kind, start, p)
-    k = derivative(kind, y, p)
-    size, speed, encoder = _size(y), _size(k), _larger(abs(y[0]), abs(y[2]))
+    y = constrained(form, start, p)
+    k = derivative(form, y, p)
+    size, speed = _size(y), _size(k)
     h = first_way * size / speed if speed > 0 else 1 / p[4]
-    own_atol = _larger(_smaller(atol, rtol * encoder), atol * 0 + 1e-30) if encoder > 0 else atol
-    return y, k, h, own_atol, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
+    return y, k, h, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
 
 
-@_device
-def judged(
-    kind: Any,
+@_called
+def balanced(y: Any, units: Any) -> Any:
+    """w1, w2 and θ in the units of `dynamics.mode_flow.scaled`."""
+    weight, _, root_o, root_p = units
+    return root_o * y[0] / weight, root_p * y[1] / weight, root_o * y[2] / weight
+
+
+@_called
+def fate_of(outcome: Any, end: Any) -> Any:
+    """What a trajectory did that has `arrived`, or has not."""
+    if outcome == RUNNING:
+        return UNDECIDED
+    return COLLAPSED if end[0] == 0 else LEARNED
+
+
+@_called
+def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
+    """Whether the trajectory at y is in its end after the time `left`, or how it goes on; the end; what it did."""
+    kind = form[0]
+    first, p, _, units, proper = flow_scaled(kind, start, rates, math.inf, (form[1], form[2]))
+    if not proper:
+        return STIFF, y, UNDECIDED
+    here = flow_constrained(kind, balanced(y, units), p)
+    if flow_failed(kind, kind, here, math.inf, first) != RUNNING:
+        return STIFF, y, UNDECIDED
+    outcome, end = flow_arrived(kind, here, first, p)
+    fate = fate_of(outcome, end)
+    if outcome == RUNNING:
+        return NOT_YET, y, fate
+    if outcome == SLOW:
+        return SLOW if left == math.inf else STIFF, y, fate
+    size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+    if flow_settles(kind, here, end, p, left / units[1], atol * units[3] / units[0] + rtol * size):
+        return STEADY, flow_unscaled(kind, end, units), fate
+    return STIFF, y, fate
+
+
+@_called
+def brought_to_its_end(
+    form: Any,
     start: Any,
     y: Any,
-    k: Any,
-    h: Any,
     t: Any,
+    rates: Any,
     end: Any,
-    until: Any,
-    look: Any,
-    p: Any,
     rtol: Any,
     atol: Any,
-    epsilon: Any,
-    difference: Any,
+    budget: Any,
+    save_at: Any,
+    s: Any,
+    i: Any,
+    saved: Any,
 ) -> Any:
-    """Whether a trajectory has ended at time t, and how; the state that it ends in."""
-    if not h > epsilon * t or not _size(y) < np.inf:
-        return y, DIVERGED
-    if t >= end:
-        return y, DIVERGED if _size(y) > 1e8 * (1 + _size(start)) else END_TIME
-    speed = _size(k)
-    if speed == 0:
-        return y, STEADY
-    if speed > look:
-        return y, RUNNING
-    level, _, _ = leaf(kind, constrained(kind, start, p), p)
-    return resting_place(kind, y, p, level, until - t, atol + rtol * _size(y), difference)
+    """Go on from y at time t with the stiff method: last state, time, outcome, what it did, tries and rejected tries."""
+    kind = form[0]
+    first, p, _, units, proper = flow_scaled(kind, start, rates, math.inf, (form[1], form[2]))
+    if not proper:
+        return y, t, MAX_STEPS, UNDECIDED, 0, 0
+    y = flow_constrained(kind, balanced(y, units), p)
+    own_atol, bound = atol * units[3] / units[0], end / units[1]
+    now, h = t / units[1], flow_first_step(kind, y, p, rtol)
+    mode, log_scale, tries, rejected, outcome = kind, 0.0, 0, 0, RUNNING
+    goal = y
+    while outcome == RUNNING:
+        here = flow_true_state(kind, mode, y, log_scale)
+        if end == math.inf and s >= save_at.size:
+            outcome, goal = flow_arrived(kind, here, first, p)
+            if outcome != RUNNING:
+                break
+        if now >= bound:
+            outcome = END_TIME
+            break
+        if tries >= budget:
+            outcome = MAX_STEPS
+            break
+        tries += 1
+        final = now + h >= bound
+        h = bound - now if final else h
+        z, dense, accepted, proposed = flow_attempted(mode, y, h, p, rtol, own_atol)
+        if flow_overshoots(kind, mode, z, log_scale, dense):
+            accepted, proposed = False, h / 2
+        if accepted:
+            later = bound if final else now + h
+            while s < save_at.size and save_at[s] / units[1] <= later:
+                share = min(max((save_at[s] / units[1] - now) / h, 0.0), 1.0)
+                x, second = flow_between(mode, y, h, share, dense, p)
+                if mode != kind:
+                    x = flow_true_state(kind, mode, x, log_scale + second)
+                w1, w2, th = flow_unscaled(kind, flow_constrained(kind, x, p), units)
+                saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
+                s += 1
+            now = later
+            if mode != kind:
+                log_scale += dense[4]
+            mode, y, log_scale = flow_switched(kind, mode, z, log_scale, p)
+        else:
+            rejected += 1
+        h = proposed
+        outcome = flow_failed(kind, mode, y, h, first)
+    here = flow_true_state(kind, mode, y, log_scale)
+    fate = UNDECIDED
+    if outcome != DIVERGED and flow_failed(kind, mode, y, math.inf, first) == RUNNING:
+        arrival, goal = flow_arrived(kind, here, first, p)
+        fate = fate_of(arrival, goal)
+        if outcome == END_TIME and arrival == STEADY:
+            encoder, predictor = flow_distance(here, goal)
+            size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+            if max(encoder, predictor) <= own_atol + rtol * size:
+                outcome = STEADY
+        elif outcome == STEADY:
+            here = goal
+    return flow_unscaled(kind, here, units), end if outcome == END_TIME else now * units[1], outcome, fate, tries, rejected
 
 
 @_device
-def departure(kind: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
+def departure(form: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
     """How far c = τo w1² − τp w2² has come off e^{−2ηt} c(0) (R2)."""
-    c0, _, _ = leaf(FULL, constrained(kind, start, p), p)
-    c, _, _ = leaf(FULL, constrained(kind, y, p), p)
-    return abs(c - c0 * math.exp(-2 * p[5] * t))
+    a, b, _ = constrained(form, start, p)
+    c0 = (a * a) / p[2] - (b * b) / p[3]
+    a, b, _ = constrained(form, y, p)
+    return abs((a * a) / p[2] - (b * b) / p[3] - c0 * math.exp(-2 * p[5] * t))
 
 
 # --- drivers ------------------------------------------------------------------------------------------------
 
 # Fields of a lane. LOOK is the speed below which it may be at rest, EVENT that there is something to see to.
-(T, H, END, SAVE, LOOK, ATOL, REJECTED, EVENT) = (np.uint64(i * LANES) for i in range(8))
-(W1, W2, TH, K1, K2, K3, OLD_T, OLD_1, OLD_2, OLD_3) = (np.uint64(i * LANES) for i in range(8, 18))
-(LS, LD, TO, TP, TT, ETA) = (np.uint64(i * LANES) for i in range(18, 24))
-_FIELDS = 24
+(T, H, END, SAVE, LOOK, REJECTED, EVENT) = (np.uint64(i * LANES) for i in range(7))
+(W1, W2, TH, K1, K2, K3, OLD_T, OLD_1, OLD_2, OLD_3) = (np.uint64(i * LANES) for i in range(7, 17))
+(LS, LD, TO, TP, TT, ETA) = (np.uint64(i * LANES) for i in range(17, 23))
+_FIELDS = 23
 _PAUSE = 16  # tries until a trajectory that was seen not to be at rest is looked at again
 _NEVER = 2**62
+TINY = np.float32(1e-30)
 
 
-def _numbers(dtype: str) -> tuple[Any, Any, Any, Any]:
-    """Scalar type, tableau, machine epsilon, and relative step of difference quotients."""
+def _numbers(dtype: str) -> tuple[Any, Any, Any]:
+    """Scalar type, tableau and machine epsilon."""
     real = np.dtype(dtype).type
-    epsilon = np.finfo(real).eps
-    return real, tuple(tuple(real(a) for a in row) for row in TABLEAU), epsilon, np.sqrt(epsilon)
+    return real, tuple(tuple(real(a) for a in row) for row in TABLEAU), np.finfo(real).eps
 
 
 @cache
-def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
+def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Callable[..., None]:
     """Compile, or load from the cache on disk, the kernel of a variant for the CPU.
 
-    It integrates the trajectories first <= i < last, and lets other threads run meanwhile.
+    kernel(first, last, given, control, max_steps, found, status, fate, counts, save_at, saved): trajectories
+    first <= i < last of the arrays in `given`, (λs, λd, τo, τp, τt, η, w1, w2, θ, t_end); control = (rtol, atol,
+    first_way, look); found = (w1, w2, θ, t, drift); counts = (accepted, rejected); `save_at` (K,) and saved, three
+    arrays (K, N), are not touched unless `saving`.
     """
-    real, tableau, epsilon, difference = _numbers(dtype)
+    real, tableau, epsilon = _numbers(dtype)
+    version = _VERSION
     scalar = types.float64 if real is np.float64 else types.float32
     given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
     status, counts = types.Array(types.uint8, 1, "C"), types.Array(types.uint32, 1, "C")
     signature = types.void(
         *(types.int64, types.int64, types.UniTuple(given, 10), types.UniTuple(scalar, 4), types.int64),
-        *(types.UniTuple(kept, 5), status, types.UniTuple(counts, 2)),
+        *(types.UniTuple(kept, 5), status, status, types.UniTuple(counts, 2)),
         *(given, types.UniTuple(types.Array(scalar, 2, "C"), 3)),
     )
 
@@ -404,6 +424,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
         max_steps: Any,
         found: Any,
         status: Any,
+        fates: Any,
         counts: Any,
         save_at: Any,
         saved: Any,
@@ -414,9 +435,10 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
         online_end, predictor_end, target_end, t_last, drift = found
         n_accepted, n_rejected = counts
         online_saved, predictor_saved, target_saved = saved
-        lane = np.zeros(_FIELDS * LANES, real)
+        lane = np.zeros(_FIELDS * LANES + 0 * version, real)
         who, n_saved = np.full(LANES, -1), np.zeros(LANES, np.int64)
         born, wake = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+        patience = min(max_steps, HANDOVER)
         upcoming, n_busy, now = first, 0, 0
         while True:
             for j in range(np.uint64(LANES)):
@@ -429,53 +451,87 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                     k = lane[K1 + j], lane[K2 + j], lane[K3 + j]
                     p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
                     t, h, end, until = lane[T + j], lane[H + j], lane[END + j], lane[END + j]
+                    wide = _wide(start)
+                    rates = (
+                        np.float64(lambda_s[i]),
+                        np.float64(lambda_d[i]),
+                        np.float64(tau_online[i]),
+                        np.float64(tau_predictor[i]),
+                        np.float64(tau_target[i]),
+                        np.float64(weight_decay[i]),
+                    )
                     looks_again = now >= wake[j]
                     if saving:
                         old = lane[OLD_1 + j], lane[OLD_2 + j], lane[OLD_3 + j]
                         looks_again |= t >= lane[SAVE + j]
                         while t >= lane[SAVE + j]:
                             s, part = n_saved[j], lane[SAVE + j] - lane[OLD_T + j]
-                            z, _, _ = step(kind, old, part, derivative(kind, old, p), p, tableau)
-                            z = constrained(kind, z, p)
+                            z, _, _ = step(form, old, part, derivative(form, old, p), p, tableau)
+                            z = constrained(form, z, p)
                             online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
                             n_saved[j] = s + 1
                             lane[SAVE + j] = save_at[s + 1] if s + 1 < save_at.size else np.inf
                         until = _smaller(lane[SAVE + j], end)
                     if looks_again:
-                        _, _, _, _, lane[LOOK + j] = opening(kind, start, p, rtol, atol, first_way, look)
-                        wake[j] = born[j] + max_steps
-                    z, outcome = judged(
-                        *(kind, start, y, k, h, t, end, until, lane[LOOK + j], p),
-                        *(rtol, lane[ATOL + j], epsilon, difference),
-                    )
-                    if outcome == TOO_SLOW:
-                        lane[LOOK + j] = 0
-                    elif outcome == NOT_YET:
-                        lane[LOOK + j] = _size(k) / 10
-                        wake[j] = _smaller(now + _PAUSE, born[j] + max_steps)
-                    if outcome > MAX_STEPS:
-                        if now - born[j] < max_steps:
+                        _, _, _, lane[LOOK + j] = opening(form, start, p, rtol, first_way, look)
+                        wake[j] = born[j] + patience
+                    z, outcome, fate = y, RUNNING, UNDECIDED
+                    broken = not h > epsilon * t or not _size(y) < np.inf
+                    if broken:
+                        outcome, fate = STIFF, UNDECIDED
+                    elif t >= end:
+                        _, _, fate = looked(
+                            *(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
+                        )
+                        outcome = END_TIME
+                    elif _size(k) <= lane[LOOK + j] or _size(k) == 0:
+                        outcome, x, fate = looked(
+                            *(form, wide, _wide(y), rates, np.float64(until - t)),
+                            *(np.float64(rtol), np.float64(atol)),
+                        )
+                        z = real(x[0]), real(x[1]), real(x[2])
+                        if outcome == NOT_YET:
+                            lane[LOOK + j] = _size(k) / 10
+                            wake[j] = _smaller(now + _PAUSE, born[j] + patience)
+                    if outcome >= RUNNING and outcome != STIFF:
+                        if now - born[j] < patience:
                             continue
-                        outcome = MAX_STEPS
-                    z = constrained(kind, z, p)
+                        outcome = STIFF if now - born[j] < max_steps else MAX_STEPS
+                    rejected = np.int64(lane[REJECTED + j])
+                    accepted = now - born[j] - rejected
+                    if outcome == STIFF:
+                        s, begin, began = n_saved[j], _wide(y), np.float64(t)
+                        if fate == UNDECIDED:  # afresh: the signs and the leaf of the start hold to rounding then
+                            s, begin, began = 0, wide, 0.0
+                        if not saving:
+                            s = save_at.size
+                        x, last_time, outcome, fate, more, failed = brought_to_its_end(
+                            *(form, wide, begin, began, rates, np.float64(end)),
+                            *(np.float64(rtol), np.float64(atol), max_steps - (now - born[j])),
+                            *(save_at, s, i, saved),
+                        )
+                        y, t = (real(x[0]), real(x[1]), real(x[2])), real(last_time)
+                        z = y
+                        accepted, rejected = accepted + more - failed, rejected + failed
+                    if outcome != STEADY:  # an end is on the variant's states already
+                        z = constrained(form, z, p)
                     if saving and outcome == STEADY:
                         for s in range(n_saved[j], save_at.size):
-                            if save_at[s] <= end:
+                            if save_at[s] <= end and save_at[s] > t:
                                 online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
                     online_end[i], predictor_end[i], target_end[i] = z
-                    t_last[i], status[i], drift[i] = t, outcome, departure(kind, start, y, p, t)
-                    n_rejected[i] = lane[REJECTED + j]
-                    n_accepted[i] = now - born[j] - n_rejected[i]
+                    t_last[i], status[i], drift[i] = t, outcome, departure(form, start, y, p, t)
+                    fates[i], n_accepted[i], n_rejected[i] = fate, accepted, rejected
                     n_busy -= 1
                 # a lane without a trajectory rests at zero, and its end is never reached
                 for field in range(np.uint64(_FIELDS)):
                     lane[field * np.uint64(LANES) + j] = 0
-                lane[END + j], lane[ATOL + j], lane[LOOK + j] = np.inf, 1, -1
+                lane[END + j], lane[LOOK + j] = np.inf, -1
                 who[j], n_saved[j], wake[j] = -1, 0, _NEVER
                 if upcoming < last:
                     i, n_busy = upcoming, n_busy + 1
                     upcoming += 1
-                    who[j], born[j], wake[j] = i, now, now + max_steps
+                    who[j], born[j], wake[j] = i, now, now + patience
                     p = (
                         lambda_s[i],
                         lambda_d[i],
@@ -484,18 +540,13 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                         1 / tau_target[i],
                         weight_decay[i],
                     )
-                    y, k, h, own_atol, own_look = opening(
-                        *(kind, (online[i], predictor[i], target[i]), p, rtol, atol, first_way, look)
+                    y, k, h, own_look = opening(
+                        *(form, (online[i], predictor[i], target[i]), p, rtol, first_way, look)
                     )
                     lane[W1 + j], lane[W2 + j], lane[TH + j] = y
                     lane[K1 + j], lane[K2 + j], lane[K3 + j] = k
                     lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j] = p
-                    lane[H + j], lane[END + j], lane[ATOL + j], lane[LOOK + j] = (
-                        h,
-                        t_end[i],
-                        own_atol,
-                        own_look,
-                    )
+                    lane[H + j], lane[END + j], lane[LOOK + j] = h, t_end[i], own_look
                     if saving:
                         lane[SAVE + j] = save_at[0]
             if n_busy == 0:
@@ -510,7 +561,7 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
                     t, h, end = lane[T + j], lane[H + j], lane[END + j]
                     final = t + h >= end
                     h = end - t if final else h
-                    z, slope, accepted, proposed = attempt(kind, y, k, h, p, rtol, lane[ATOL + j], tableau)
+                    z, slope, accepted, proposed = attempt(form, y, k, h, p, rtol, atol, tableau)
                     if saving:
                         lane[OLD_T + j] = t
                         lane[OLD_1 + j], lane[OLD_2 + j], lane[OLD_3 + j] = y
@@ -530,13 +581,19 @@ def lane_kernel(kind: int, dtype: str, saving: bool) -> Callable[..., None]:
     return integrate_lanes
 
 
+@_device
+def _wide(y: Any) -> Any:
+    return np.float64(y[0]), np.float64(y[1]), np.float64(y[2])
+
+
 @cache
-def cuda_kernel(kind: int, dtype: str) -> Any:
-    """Compile, or load from the cache on disk, the kernel of a variant for CUDA: one thread a trajectory.
+def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
+    """Compile, or load from the cache on disk, the kernel of a variant for CUDA: one thread per trajectory.
 
     It takes the arguments of `lane_kernel` but for the range.
     """
-    real, tableau, epsilon, difference = _numbers(dtype)
+    real, tableau, epsilon = _numbers(dtype)
+    version = _VERSION
 
     @cuda.jit(cache=True, fastmath=False)
     def integrate_thread(
@@ -545,11 +602,12 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
         max_steps: Any,
         found: Any,
         status: Any,
+        fates: Any,
         counts: Any,
         save_at: Any,
         saved: Any,
     ) -> None:
-        i = cuda.grid(1)  # type: ignore[attr-defined]
+        i = cuda.grid(1) + 0 * version  # type: ignore[attr-defined]
         if i >= status.size:
             return
         lambda_s, lambda_d, tau_online, tau_predictor, tau_target, weight_decay = given[:6]
@@ -568,15 +626,26 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
             1 / tau_target[i],
             weight_decay[i],
         )
-        y, k, h, own_atol, usual_look = opening(kind, start, p, rtol, atol, first_way, look)
+        wide = _wide(start)
+        rates = (
+            np.float64(lambda_s[i]),
+            np.float64(lambda_d[i]),
+            np.float64(tau_online[i]),
+            np.float64(tau_predictor[i]),
+            np.float64(tau_target[i]),
+            np.float64(weight_decay[i]),
+        )
+        y, k, h, usual_look = opening(form, start, p, rtol, first_way, look)
         t, own_look, wake, s = real(0), usual_look, _NEVER, 0
-        tries, rejected, outcome, z = 0, 0, RUNNING, y
-        while outcome > MAX_STEPS:
+        tries, rejected, outcome, fate, z = 0, 0, RUNNING, UNDECIDED, y
+        broken = False
+        patience = min(max_steps, HANDOVER)
+        while outcome == RUNNING:
             tries += 1
             final = t + h >= end
             h = end - t if final else h
             old, old_t = y, t
-            new, slope, accepted, proposed = attempt(kind, y, k, h, p, rtol, own_atol, tableau)
+            new, slope, accepted, proposed = attempt(form, y, k, h, p, rtol, atol, tableau)
             y, k = _chosen(accepted, new, y), _chosen(accepted, slope, k)
             t = (end if final else t + h) if accepted else t
             rejected += 0 if accepted else 1
@@ -584,27 +653,51 @@ def cuda_kernel(kind: int, dtype: str) -> Any:
             if tries >= wake:
                 own_look, wake = usual_look, _NEVER
             while s < save_at.size and t >= save_at[s]:
-                z, _, _ = step(kind, old, save_at[s] - old_t, derivative(kind, old, p), p, tableau)
-                z = constrained(kind, z, p)
-                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
+                x, _, _ = step(form, old, save_at[s] - old_t, derivative(form, old, p), p, tableau)
+                x = constrained(form, x, p)
+                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = x
                 s += 1
                 own_look = usual_look
             until = _smaller(save_at[s], end) if s < save_at.size else end
-            z, outcome = judged(
-                *(kind, start, y, k, h, t, end, until, own_look, p, rtol, own_atol, epsilon, difference)
+            z = y
+            broken = not h > epsilon * t or not _size(y) < np.inf
+            if broken:
+                outcome = STIFF
+            elif t >= end:
+                _, _, fate = looked(
+                    *(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
+                )
+                outcome = END_TIME
+            elif _size(k) <= own_look or _size(k) == 0:
+                outcome, x64, fate = looked(
+                    *(form, wide, _wide(y), rates, np.float64(until - t)),
+                    *(np.float64(rtol), np.float64(atol)),
+                )
+                z = real(x64[0]), real(x64[1]), real(x64[2])
+                if outcome == NOT_YET:
+                    own_look, wake, outcome = _size(k) / 10, tries + _PAUSE, RUNNING
+            if outcome == RUNNING and tries >= patience:
+                outcome = STIFF if tries < max_steps else MAX_STEPS
+        accepted_tries = tries - rejected
+        if outcome == STIFF:
+            begin, began = _wide(y), np.float64(t)
+            if fate == UNDECIDED:
+                s, begin, began = 0, wide, 0.0
+            x64, last_time, outcome, fate, more, failed = brought_to_its_end(
+                *(form, wide, begin, began, rates, np.float64(end)),
+                *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),
             )
-            if outcome == TOO_SLOW:
-                own_look *= 0
-            elif outcome == NOT_YET:
-                own_look, wake = _size(k) / 10, tries + _PAUSE
-            if outcome > MAX_STEPS and tries >= max_steps:
-                outcome = MAX_STEPS
-        z = constrained(kind, z, p)
+            y, t = (real(x64[0]), real(x64[1]), real(x64[2])), real(last_time)
+            z = y
+            accepted_tries, rejected = accepted_tries + more - failed, rejected + failed
+        if outcome != STEADY:
+            z = constrained(form, z, p)
         while outcome == STEADY and s < save_at.size and save_at[s] <= end:
-            online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
+            if save_at[s] > t:
+                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
             s += 1
         online_end[i], predictor_end[i], target_end[i] = z
-        t_last[i], status[i], drift[i] = t, outcome, departure(kind, start, y, p, t)
-        n_accepted[i], n_rejected[i] = tries - rejected, rejected
+        t_last[i], status[i], drift[i] = t, outcome, departure(form, start, y, p, t)
+        fates[i], n_accepted[i], n_rejected[i] = fate, accepted_tries, rejected
 
     return integrate_thread

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Generic
 
@@ -18,7 +16,11 @@ from scipy.integrate import DOP853, OdeSolution, OdeSolver
 from dynamics.exponential import ExponentialRosenbrock, Krylov, directional_derivative
 from dynamics.fields import VectorField
 from dynamics.states import MatrixState, ModeState, State, pack, unpack
-from dynamics.system import MatrixSystem, System
+from dynamics.system import System
+from dynamics.trajectory import Status as Status
+from dynamics.trajectory import Trajectory as Trajectory
+from dynamics.trajectory import check_tolerances, checked_times
+from dynamics.trajectory import natural_time as natural_time
 
 METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
@@ -35,114 +37,6 @@ _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
 _KRYLOV_BYTES = 256 * 2**20
 _DISTANCE_DIMENSION = 160
-
-
-class Status(StrEnum):
-    """How a run ended; the value is the word in JSON, `message` the sentence."""
-
-    STEADY = "steady"
-    END_TIME = "end-time"
-    SLOW = "slow"
-    DIVERGED = "diverged"
-    MAX_STEPS = "max-steps"
-
-    @property
-    def failed(self) -> bool:
-        """Whether this is a numerical failure rather than an answer."""
-        return self in (Status.DIVERGED, Status.MAX_STEPS)
-
-    @property
-    def message(self) -> str:
-        """One sentence for people."""
-        return {
-            Status.STEADY: "the trajectory came to rest",
-            Status.END_TIME: "the end time was reached before the trajectory came to rest",
-            Status.SLOW: "the trajectory is still crawling after a million natural time units",
-            Status.DIVERGED: "the trajectory grew without bound",
-            Status.MAX_STEPS: "the step budget was spent",
-        }[self]
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory(Generic[State]):
-    """A solution of the flow at discrete times, and how it was found.
-
-    Parameters
-    ----------
-    ts
-        Times, shape (T,), increasing, the first one the start.
-    states
-        The state at `ts`, each part with time as first axis.
-    status
-        Why the run ended; anything but steady or end-time means that `final` is not a resting point.
-    method
-        "explicit", "exponential", or both in the order of use.
-    n_field_evaluations, n_steps, n_rejected
-        Cost: evaluations of the vector field, accepted and rejected steps.
-    distance
-        Distance still to be travelled at the end: to the given end point where one was given, else as the
-        linearised flow predicts it; NaN where it was not needed.
-    """
-
-    ts: np.ndarray
-    states: State
-    status: Status
-    method: str
-    n_field_evaluations: int
-    n_steps: int
-    n_rejected: int
-    distance: float
-    _dense: Callable[[np.ndarray], State] | None = field(default=None, repr=False)
-
-    @property
-    def t(self) -> float:
-        """Time at which the run ended."""
-        return float(self.ts[-1])
-
-    @property
-    def initial(self) -> State:
-        """State at the start."""
-        return type(self.states)(*(part[0] for part in self.states))
-
-    @property
-    def final(self) -> State:
-        """State at the end."""
-        return type(self.states)(*(part[-1] for part in self.states))
-
-    def resampled(self, n: int) -> Trajectory[State]:
-        """Return the trajectory at about n times that follow the integrator's own steps, dense where much happens.
-
-        A run with `dense=True` is evaluated between its steps; another one is thinned to at most n states.
-        """
-        last = len(self.ts) - 1
-        if self._dense is None or last == 0:
-            kept = np.unique(np.linspace(0, last, min(n, last + 1)).round().astype(int))
-            states = type(self.states)(*(part[kept] for part in self.states))
-            return replace(self, ts=self.ts[kept], states=states)
-        ts = np.unique(np.interp(np.linspace(0, last, n), np.arange(last + 1), self.ts))
-        return replace(self, ts=ts, states=self(ts))
-
-    def __call__(self, t: Any) -> State:
-        """Evaluate the trajectory anywhere between its first and last time, to the accuracy of the run.
-
-        Parameters
-        ----------
-        t
-            A time or an array of times within the run.
-
-        Raises
-        ------
-        ValueError
-            A time lies outside the run, or the run was made without `dense=True`.
-        """
-        if self._dense is None:
-            raise ValueError(
-                "this trajectory holds its samples only; integrate with dense=True to evaluate it"
-            )
-        t = np.asarray(t, dtype=np.float64)
-        if not np.all((t >= self.ts[0]) & (t <= self.ts[-1])):
-            raise ValueError(f"`t` must lie within the run, [{self.ts[0]:g}, {self.ts[-1]:g}], got {t}")
-        return self._dense(t)
 
 
 class _Samples:
@@ -262,20 +156,6 @@ def travel(
     return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
 
 
-def natural_time(system: System) -> float:
-    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest mode.
-
-    For matrices λs is the largest entry of Σs.
-
-    >>> from dynamics.system import ModeSystem
-    >>> natural_time(ModeSystem([1.0, 0.5], [0.5, 0.2]))
-    3.0
-    """
-    size = np.max(np.abs(system.sigma_s)) if isinstance(system, MatrixSystem) else np.abs(system.lambda_s)
-    slowest = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
-    return float(np.max(slowest + system.tau_target))
-
-
 def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
     """Largest entry of the encoder, W and Θ together, for its components; of all for those of the predictor.
 
@@ -327,21 +207,6 @@ class _Rest(Generic[State]):
             self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
         self.distance = float(np.max(np.abs(way)))
         return bool(np.all(np.abs(way) <= tolerance))
-
-
-def _checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:
-    if ts is not None:
-        if t_end is not None:
-            raise ValueError("give `t_end` or `ts`, not both")
-        asked = np.asarray(ts, dtype=np.float64)
-        if asked.ndim != 1 or asked.size < 2 or not np.all(np.isfinite(asked)) or np.any(np.diff(asked) <= 0):
-            raise ValueError(
-                f"`ts` must be at least two increasing finite times, the first one the start, got {asked}"
-            )
-        return float(asked[0]), float(asked[-1]), asked
-    if t_end is not None and not (np.isfinite(t_end) and t_end > 0):
-        raise ValueError(f"`t_end` must be finite and > 0, got {t_end}")
-    return 0.0, t_end, None
 
 
 def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
@@ -465,14 +330,10 @@ def integrate(
     >>> trajectory.status.value, round(float(trajectory.final.predictor[0]), 6)
     ('steady', 0.5)
     """
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"`{name}` must be finite and > 0, got {value}")
+    check_tolerances(rtol, atol, max_steps)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` must be >= 1, got {max_steps}")
-    t0, t_end, asked = _checked_times(t_end, ts)
+    t0, t_end, asked = checked_times(t_end, ts)
     start = system.state(*state)
     vector_field.require(start, system)
     start = vector_field.constrain(t0, start, system)

@@ -1,0 +1,795 @@
+"""One mode's flow in two unknowns: the step of a stiff integrator, and the proof that a run has arrived.
+
+Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.mode_integration`), and compiled
+by Numba for millions (`dynamics.ensemble_kernels`), so both do the same.
+
+In *balanced units* a = √τo w1, b = √τp w2, g = √τo θ, every variant with an invariant reads
+
+    da/dt = b E − η a,   db/dt = a E − η b,   dg/dt = (a − g)/τt,   E = A g − B a b,
+    A = λd/(τo √τp),   B = λs/(τo τp),
+
+so that u = a + b and v = a − b keep their signs, and u v = c = τo w1² − τp w2² decays as e^{−2ηt} (R2). A step
+solves for the hyperbolic angle σ, with dσ/dt = E, and for g:
+
+    a(t + τ) = e^{−ητ} (a cosh σ + b sinh σ),   b(t + τ) = e^{−ητ} (b cosh σ + a sinh σ).
+
+The invariant and the signs hold to rounding however long or stiff the run. Weights and time are scaled by powers of
+two, so that the largest weight and the fastest rate are near one. The other variants have a = e^σ a(t), which keeps the
+sign of a, and no-predictor, which is linear, has a = a(t) + σ.
+
+The step is the Rosenbrock method RODAS of order 4(3), stiffly accurate, with dense output of order 3 (Hairer and Wanner,
+Solving Ordinary Differential Equations II, section IV.10). Its 2 × 2 systems are solved by determinants written as sums
+without cancellation, so that a rate 1e25 times another does no harm.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+FULL, FIXED, TIED, IDENTITY, NO_EMA, NO_STOP, FAST, DIRECT = range(8)
+"""Kinds of flow, to which `dynamics.variants` assigns every variant."""
+POLAR, LOG = 8, 9
+"""The full flow and no-ema where the encoder is next to nothing, see `switched`."""
+
+STEADY, END_TIME, DIVERGED, MAX_STEPS, SLOW = range(5)
+"""How a run ends: indices into `dynamics.ensemble.STATUSES`."""
+RUNNING = 5
+
+NEAR = 1e-2
+"""A learned end counts as reached in kind when every weight is within this fraction of it."""
+SHRUNK = 1e-3
+"""A collapsed end counts as reached in kind when the encoder has shrunk to this fraction of its start."""
+
+GROWN = 1e12
+"""A run whose weights exceed the largest of start and fixed point by this factor has diverged: no bounded flow does."""
+_VANISHED = 1e-8  # encoder over predictor below which the square of that is rounding
+_APART = 1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
+_TINY = 1e-290
+_SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
+_SAFETY = 0.9
+_LEAST, _MOST = 0.2, 6.0  # factors by which a step may change
+
+GAMMA = 0.25
+ALPHA = (0.0, 0.386, 0.21, 0.63, 1.0, 1.0)
+DELTA = (0.25, -0.1043, 0.1035, -0.0362, 0.0, 0.0)
+A21 = 1.544
+A31, A32 = 0.9466785280815826, 0.2557011698983284
+A41, A42, A43 = 3.314825187068521, 2.896124015972201, 0.9986419139977817
+A51, A52, A53, A54 = 1.221224509226641, 6.019134481288629, 12.53708332932087, -0.6878860361058950
+C21 = -5.6688
+C31, C32 = -2.430093356833875, -0.2063599157091915
+C41, C42, C43 = -0.1073529058151375, -9.594562251023355, -20.47028614809616
+C51, C52, C53, C54 = 7.496443313967647, -10.24680431464352, -33.99990352819905, 11.70890893206160
+C61, C62, C63, C64, C65 = (
+    8.083246795921522,
+    -7.981132988064893,
+    -31.52159432874371,
+    16.31930543123136,
+    -6.058818238834054,
+)
+D21, D22, D23, D24, D25 = (
+    10.12623508344586,
+    -7.487995877610167,
+    -34.80091861555747,
+    -7.992771707568823,
+    1.025137723295662,
+)
+D31, D32, D33, D34, D35 = (
+    -0.6762803392801253,
+    6.087714651680015,
+    16.43084320892478,
+    24.76722511418386,
+    -6.594389125716872,
+)
+
+
+# --- units --------------------------------------------------------------------------------------------------
+# p = (A, B, 1/τt, η, C, D, c1, c2) in balanced, scaled units. C and D are λs/τo and λd/τo for no-predictor; C is
+# (λs² − λd²)/(λs τo) for no-stop-gradient. A direct predictor is b = c1 |a| + c2 a².
+
+
+def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
+    """Balanced, scaled start, parameters and end time; the units; and whether all of it could be represented.
+
+    Parameters
+    ----------
+    kind
+        Kind of the flow.
+    start
+        (w1, w2, θ).
+    rates
+        (λs, λd, τo, τp, τt, η).
+    t_end
+        > 0, may be infinite.
+    direct
+        (α½, α1): a direct predictor is w2 = α½ √s + α1 s with s = λs w1².
+
+    Returns
+    -------
+    y, p, end, units, proper
+        units = (weight, time, √τo, √τp): a = √τo w1/weight and so on, both powers of two.
+        `proper` is False where a rate is lost beside another: they span more than 290 decades.
+    """
+    ls, ld, to, tp, tt, eta = rates
+    root_o, root_p = math.sqrt(to), math.sqrt(tp)
+    a, b, g = root_o * start[0], root_p * start[1], root_o * start[2]
+    coupling, damping, zeta = ld / to / root_p, ls / to / tp, 1 / tt
+    size = max(max(abs(a), abs(b)), abs(g))
+    if kind == IDENTITY:
+        size = max(abs(a), abs(g))
+    elif ls != 0 and (kind != FAST or size == 0):
+        size = max(size, abs(ld) * root_p / abs(ls))
+    if not (size > 0 and size < math.inf):
+        size = 1.0
+    m = math.frexp(size)[1]
+    loss = ls / to
+    if kind == NO_STOP and ls != 0:
+        loss = (ls - ld) / ls * ((ls + ld) / to)
+    gain = ld / to
+    c1, c2 = 0.0, 0.0
+    if kind == DIRECT and ls > 0:
+        c1 = direct[0] * math.sqrt(ls / to) * root_p
+        c2 = direct[1] * (ls / to) * root_p
+    # exponents of all rates, with the weights' unit 2^m; the fastest one becomes the unit of time
+    k = _exponent(coupling, m, -99999)
+    k = _exponent(damping, 2 * m, k)
+    for rate in (zeta, eta, loss, gain):
+        k = _exponent(rate, 0, k)
+    if kind == DIRECT:  # the predictor is a function of the encoder, and may be larger
+        k = _exponent(coupling * c1, 2 * m, k)
+        k = _exponent(damping * c1 * c1, 4 * m, k)
+        k = _exponent(damping * c2 * c2, 6 * m, k)
+    p = (
+        _shifted(coupling, m - k),
+        _shifted(damping, 2 * m - k),
+        _shifted(zeta, -k),
+        _shifted(eta, -k),
+        _shifted(loss, -k),
+        _shifted(gain, -k),
+        c1,
+        _shifted(c2, m),
+    )
+    proper = True
+    for given, found in ((ld, coupling), (ls, damping), (coupling, p[0]), (damping, p[1]), (zeta, p[2]), (eta, p[3])):
+        if given != 0 and abs(found) < _TINY:
+            proper = False
+    for number in (a, b, g, coupling, damping, zeta, loss, gain, p[7]):
+        if not abs(number) < math.inf:
+            proper = False
+    y = _shifted(a, -m), _shifted(b, -m), _shifted(g, -m)
+    weight, time = _shifted(1.0, m), _shifted(1.0, -k)
+    if weight == 0 or time == 0 or weight == math.inf or time == math.inf:
+        proper = False
+    end = t_end if t_end == math.inf else _shifted(t_end, k)
+    if kind == IDENTITY:
+        y = y[0], 0.0, y[2]
+    return constrained(kind, y, p), p, end, (weight, time, root_o, root_p), proper
+
+
+def _exponent(rate: Any, power: Any, largest: Any) -> Any:
+    """The larger of `largest` and the binary exponent of rate 2^power."""
+    if rate == 0 or not abs(rate) < math.inf:
+        return largest
+    return max(largest, math.frexp(rate)[1] + power)
+
+
+def _shifted(x: Any, power: Any) -> Any:
+    """x 2^power, infinite where that is too large."""
+    if x == 0:
+        return 0.0
+    mantissa, exponent = math.frexp(x)
+    exponent += power
+    if exponent > 1024:
+        return math.copysign(math.inf, x)
+    if exponent < -1080:
+        return 0.0
+    return math.ldexp(mantissa, exponent)
+
+
+def unscaled(kind: Any, y: Any, units: Any) -> Any:
+    """(w1, w2, θ) of a balanced, scaled state."""
+    weight, _, root_o, root_p = units
+    if kind == IDENTITY:
+        return y[0] / root_o * weight, 1.0, y[2] / root_o * weight
+    return y[0] / root_o * weight, y[1] / root_p * weight, y[2] / root_o * weight
+
+
+def constrained(kind: Any, y: Any, p: Any) -> Any:
+    """The state on which the variant lives."""
+    a, b, g = y
+    if kind == TIED:
+        return a, a, g
+    if kind == IDENTITY:
+        return a, 0.0, g
+    if kind == NO_EMA or kind == NO_STOP:
+        return a, b, a
+    if kind == FAST:
+        return a, (g / a * (p[0] / p[1]) if a != 0 and p[1] != 0 else 0.0), g
+    if kind == DIRECT:
+        return a, abs(a) * (p[6] + p[7] * abs(a)), g
+    return a, b, g
+
+
+# --- the flow of (σ, second unknown) ------------------------------------------------------------------------
+
+
+def rates_of(kind: Any, y: Any, p: Any) -> Any:
+    """Return dσ/dt and the rate of the second unknown, g, or b for no-stop-gradient."""
+    a, b, g = y
+    coupling, damping, zeta, eta, loss, gain, c1, c2 = p
+    if kind == NO_EMA:
+        return a * (coupling - b * damping), 0.0
+    if kind == NO_STOP:
+        y_ = coupling - b * damping  # −B (b − b*)
+        own = -loss - eta if y_ == 0 else -y_ / damping * y_ - loss - eta if damping != 0 else 2 * b * coupling - eta
+        return own, a * a * y_ - eta * b
+    if kind == IDENTITY:
+        return g * gain - a * (loss + eta), zeta * (a - g)
+    if kind == FAST:
+        return -eta, zeta * (a - g)
+    if kind == DIRECT:
+        slope = math.copysign(c1 + c2 * abs(a), a)  # b/a
+        return slope * g * coupling - b * b * damping - eta, zeta * (a - g)
+    if kind == FIXED:
+        return g * coupling - a * b * damping, 0.0
+    if kind == POLAR:
+        push, pull = b * (g * coupling - a * b * damping) - eta * a, zeta * (a - g)
+        return a * pull - g * push, a * push + g * pull
+    if kind == LOG:
+        return 0.0, b * (coupling - b * damping) - eta
+    return g * coupling - a * b * damping, zeta * (a - g)
+
+
+def _jacobian(kind: Any, y: Any, p: Any) -> Any:
+    """Entries of the Jacobian in (σ, second unknown), its determinant, and the partial derivatives in time."""
+    a, b, g = y
+    coupling, damping, zeta, eta, loss, gain, c1, c2 = p
+    if kind == NO_EMA:
+        j = b * (coupling - b * damping) - a * a * damping
+        return j, 0.0, 0.0, 0.0, 0.0, eta * a * (2 * b * damping - coupling), 0.0
+    if kind == NO_STOP:
+        y_ = coupling - b * damping
+        j12, j21, j22 = 2 * y_, 2 * a * a * y_, -a * a * damping - eta
+        return 0.0, j12, j21, j22, -j12 * j21, 0.0, 0.0
+    if kind == IDENTITY:
+        return -(loss + eta), gain, zeta, -zeta, zeta * (loss + eta - gain), 0.0, 0.0
+    if kind == FAST:
+        return 0.0, 0.0, zeta * a, -zeta, 0.0, 0.0, 0.0
+    if kind == DIRECT:
+        x = abs(a)
+        slope = math.copysign(c1 + c2 * x, a)
+        # d(b/a)/dσ and d(b²)/dσ, where da/dσ = a
+        turn, double = math.copysign(c2 * x, a), 2 * b * x * (c1 + 2 * c2 * x)
+        j11, j12 = turn * g * coupling - double * damping, slope * coupling
+        return j11, j12, zeta * a, -zeta, -zeta * (j11 + j12 * a), 0.0, 0.0
+    if kind == POLAR:
+        push, pull = b * (g * coupling - a * b * damping) - eta * a, zeta * (a - g)
+        turned_push, turned_pull = b * (a * coupling + g * b * damping) + eta * g, -zeta * (a + g)
+        j11 = -g * pull + a * turned_pull - a * push - g * turned_push
+        j21 = -g * push + a * turned_push + a * pull + g * turned_pull
+        aged = -eta * b * (g * coupling - 2 * a * b * damping)
+        return j11, 0.0, j21, 0.0, 0.0, -g * aged, a * aged
+    if kind == LOG:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -eta * b * (coupling - 2 * b * damping)
+    friction = damping * (b * b + a * a)
+    if kind == FIXED:
+        return -friction, 0.0, 0.0, 0.0, 0.0, 2 * eta * a * b * damping, 0.0
+    gap = b * (b * damping - coupling) + a * a * damping
+    return -friction, coupling, zeta * b, -zeta, zeta * gap, 2 * eta * a * b * damping, -zeta * eta * a
+
+
+def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
+    """The state after the step from y has come to (σ, second unknown) at the given time since its start."""
+    a, b, _ = y
+    if kind == IDENTITY:
+        return a + sigma, 0.0, second
+    if kind == NO_STOP:
+        a = a * _exp(sigma)
+        return a, second, a
+    if kind == FAST or kind == DIRECT or kind == TIED:
+        a = a * _exp(sigma - (p[3] * time if kind == TIED else 0.0))
+        return constrained(kind, (a, a, second), p)
+    decay = math.exp(-p[3] * time) if p[3] != 0 else 1.0
+    if kind == LOG:
+        return a, decay * b, a
+    if kind == POLAR:
+        cos, sin = math.cos(sigma), math.sin(sigma)
+        return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
+    if abs(sigma) < 300:
+        grown = math.expm1(sigma)
+        sinh = (grown + grown / (grown + 1)) / 2
+        cosh = 1 + grown * grown / (2 * (grown + 1))
+        new_a, new_b = decay * (a * cosh + b * sinh), decay * (b * cosh + a * sinh)
+    else:
+        new_a, new_b = math.inf, math.inf  # such a step is rejected
+    return new_a, new_b, new_a if kind == NO_EMA else second
+
+
+def _exp(x: Any) -> Any:
+    return math.exp(x) if x < 300 else math.inf
+
+
+def _stage(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
+    return rates_of(kind, moved(kind, y, sigma, second, time, p), p)
+
+
+def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
+    """One step of size h: the state after it, the estimated error of (σ, second unknown), and the dense output.
+
+    The dense output is (σ1, σ3, σ4, x0, x1, x3, x4) for `between`.
+    """
+    x0 = y[2]
+    if kind == NO_STOP:
+        x0 = y[1]
+    elif kind == POLAR or kind == LOG:
+        x0 = 0.0
+    j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
+    inverse = 1 / (GAMMA * h)
+    over = 1 / (inverse * inverse - inverse * (j11 + j22) + det)
+    m11, m12, m21, m22 = (inverse - j22) * over, j12 * over, j21 * over, (inverse - j11) * over
+    t1, t2 = h * t1, h * t2
+    f, e = rates_of(kind, y, p)
+    f, e = f + DELTA[0] * t1, e + DELTA[0] * t2
+    u1, v1 = m11 * f + m12 * e, m21 * f + m22 * e
+    f, e = _stage(kind, y, A21 * u1, x0 + A21 * v1, ALPHA[1] * h, p)
+    f, e = f + C21 * u1 / h + DELTA[1] * t1, e + C21 * v1 / h + DELTA[1] * t2
+    u2, v2 = m11 * f + m12 * e, m21 * f + m22 * e
+    s, x = A31 * u1 + A32 * u2, x0 + (A31 * v1 + A32 * v2)
+    f, e = _stage(kind, y, s, x, ALPHA[2] * h, p)
+    f = f + (C31 * u1 + C32 * u2) / h + DELTA[2] * t1
+    e = e + (C31 * v1 + C32 * v2) / h + DELTA[2] * t2
+    u3, v3 = m11 * f + m12 * e, m21 * f + m22 * e
+    s, x = A41 * u1 + A42 * u2 + A43 * u3, x0 + (A41 * v1 + A42 * v2 + A43 * v3)
+    f, e = _stage(kind, y, s, x, ALPHA[3] * h, p)
+    f = f + (C41 * u1 + C42 * u2 + C43 * u3) / h + DELTA[3] * t1
+    e = e + (C41 * v1 + C42 * v2 + C43 * v3) / h + DELTA[3] * t2
+    u4, v4 = m11 * f + m12 * e, m21 * f + m22 * e
+    s = A51 * u1 + A52 * u2 + A53 * u3 + A54 * u4
+    x = x0 + (A51 * v1 + A52 * v2 + A53 * v3 + A54 * v4)
+    f, e = _stage(kind, y, s, x, h, p)
+    f = f + (C51 * u1 + C52 * u2 + C53 * u3 + C54 * u4) / h
+    e = e + (C51 * v1 + C52 * v2 + C53 * v3 + C54 * v4) / h
+    u5, v5 = m11 * f + m12 * e, m21 * f + m22 * e
+    s, x = s + u5, x + v5
+    f, e = _stage(kind, y, s, x, h, p)
+    f = f + (C61 * u1 + C62 * u2 + C63 * u3 + C64 * u4 + C65 * u5) / h
+    e = e + (C61 * v1 + C62 * v2 + C63 * v3 + C64 * v4 + C65 * v5) / h
+    u6, v6 = m11 * f + m12 * e, m21 * f + m22 * e
+    s, x = s + u6, x + v6
+    dense = (
+        s,
+        D21 * u1 + D22 * u2 + D23 * u3 + D24 * u4 + D25 * u5,
+        D31 * u1 + D32 * u2 + D33 * u3 + D34 * u4 + D35 * u5,
+        x0,
+        x,
+        D21 * v1 + D22 * v2 + D23 * v3 + D24 * v4 + D25 * v5,
+        D31 * v1 + D32 * v2 + D33 * v3 + D34 * v4 + D35 * v5,
+    )
+    return moved(kind, y, s, x, h, p), (u6, v6), dense
+
+
+def between(kind: Any, y: Any, h: Any, share: Any, dense: Any, p: Any) -> Any:
+    """The state after a share in [0, 1] of the step from y, and the second unknown there."""
+    s1, s3, s4, x0, x1, x3, x4 = dense
+    rest = 1 - share
+    sigma = share * (s1 + rest * (s3 + share * s4))
+    second = x0 * rest + share * (x1 + rest * (x3 + share * x4))
+    return moved(kind, y, sigma, second, share * h, p), second
+
+
+def _encoder(kind: Any, y: Any) -> Any:
+    """Size of what learns and collapses: w1 and θ together; w1 alone where θ does not follow it."""
+    if kind == FIXED or kind == NO_STOP or kind == NO_EMA:
+        return abs(y[0])
+    return max(abs(y[0]), abs(y[2]))
+
+
+def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
+    """Try a step of size h: state after it, dense output, whether it is accurate enough, and the next size to try.
+
+    The error of a and g is measured against the encoder, which leaves and approaches zero by multiplication, so that
+    its sign and its size stay right over any number of decades. The error of b is measured against all weights.
+    """
+    z, error, dense = stages(kind, y, h, p)
+    s, x = abs(error[0]), abs(error[1])
+    small = max(_encoder(kind, y), _encoder(kind, z))
+    if kind == FIXED:  # driven by θ, not by itself
+        small = max(small, max(abs(y[1]), abs(z[1])))
+    large = max(small, max(abs(y[1]), abs(z[1])))
+    a, b = max(abs(y[0]), abs(z[0])), max(abs(y[1]), abs(z[1]))
+    if kind == IDENTITY:
+        worst = max(s, x) / (rtol * small + _TINY)
+    elif kind == NO_STOP:
+        worst = max(s / rtol, x / (rtol * large + atol))
+    elif kind == FAST or kind == DIRECT:
+        worst = max(s / rtol, x / (rtol * small + _TINY))
+    elif kind == POLAR or kind == LOG:
+        worst = max(s, x) / rtol
+    elif kind == TIED:
+        worst = max(s * a, x) / (rtol * small + _TINY)
+    else:
+        worst = max(max(s * b, x) / (rtol * small + _TINY), s * a / (rtol * large + atol))
+    finite = abs(z[0]) + abs(z[1]) + abs(z[2]) < math.inf and worst < math.inf
+    if not finite:
+        return z, dense, False, _LEAST * h
+    factor = _MOST if worst == 0 else min(_MOST, max(_LEAST, _SAFETY / math.sqrt(math.sqrt(worst))))
+    return z, dense, worst <= 1, factor * h
+
+
+def first_step(kind: Any, y: Any, p: Any, rtol: Any) -> Any:
+    """A size at which the first step is likely to be accurate: it moves Euler's method by a part of the state."""
+    f, e = rates_of(kind, y, p)
+    a, b, g = y
+    small = max(_encoder(kind, y), _TINY)
+    fast = max(abs(f) * (1.0 if kind == NO_STOP or kind == FAST or kind == DIRECT else abs(b) / small), abs(e) / small)
+    if kind == NO_STOP:
+        fast = max(abs(f), abs(e) / max(abs(b), small))
+    fast = max(max(fast, abs(f) if kind != IDENTITY else abs(f) / small), p[3])
+    return 2 * rtol**0.25 / fast if fast > 0 else 1.0
+
+
+# --- has it arrived? ----------------------------------------------------------------------------------------
+
+
+def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
+    """Where the trajectory through y ends, if that is certain and the run has shown it.
+
+    Certain: y lies in a region from which every trajectory ends in the point returned, for the reason given at the
+    variant below. Shown: every weight of a learned end is within `NEAR` of it; for a collapsed end w1 and θ have
+    shrunk to `SHRUNK` of their size at the start. Both are conditions on the state y, at the scale of the encoder.
+
+    Parameters
+    ----------
+    kind
+        Kind of the flow.
+    y, start
+        State and start, balanced and scaled.
+    p
+        Parameters of `scaled`.
+
+    Returns
+    -------
+    outcome, end
+        STEADY, or SLOW where the end is approached like a power of t; RUNNING where it is not certain or not shown.
+
+    Notes
+    -----
+    With b* = A/B = √τp r. η = 0, on the leaf a² − b² = c of the start:
+
+    - full: on the leaf the flow of (σ, g) is planar with negative divergence −B (a² + b²) − 1/τt: no cycles, so every
+      bounded trajectory ends in a fixed point (R6). For c > 0 there is one on each branch. For c <= −b*² and b > 0,
+      or c <= 0 and b <= 0, there is only the collapsed one. For −b*² < c <= 0 and b > 0, the flow is cooperative
+      (∂σ̇/∂g > 0, ∂ġ/∂σ = b/τt > 0): where a and g are positive, a box between a point below with E >= 0, a >= g
+      and one above with E <= 0, a <= g is never left, and holds the learned point alone.
+    - tied: c = 0. no-ema: db/dt = a² (A − B b) in one dimension (R14). fixed-target: a b moves monotonically to
+      θ λd/B (R13).
+    - fast-predictor: a is constant (R21). direct: planar with the Dulac function 1/b (R22).
+    - no-stop-gradient: (ln |a|)′ = −B (b − b*)² − C with C >= 0 (R12). no-predictor: linear (R11).
+
+    η > 0:
+
+    - Collapse: η > η* = A²/4B (R15); or all weights below b−, the smaller root of A b − B b² = η, a box that no
+      trajectory leaves because |a|, |b|, |g| <= x < b− gives d|a|/dt <= x (A x − B x²) − η x < 0 on its faces.
+    - Learning, full and no-ema: v = c/u with |c| falling. With du/dt = u (A g − B (u² − v²)/4 − η) and
+      g′ = ((u + v)/2 − g)/τt the flow of (u, g) is cooperative, and (u0, g0) with A g0 >= B u0²/4 + η and
+      2 g0 <= u0 − max(−c, 0)/u0 stays below every trajectory that starts above it. As c → 0 what is left above it is
+      the fixed point b+ alone.
+    - fixed-target: the sign of a + sign(θλd) b is conserved. direct: cooperative in (a, g), above or below the saddle.
+    """
+    a, b, g = y
+    coupling, damping, zeta, eta, loss, gain, c1, c2 = p
+    f, e = rates_of(kind, y, p)
+    if (f == 0 or (a == 0 and b == 0 and kind != IDENTITY) or (a == 0 and (kind == DIRECT or (kind == FAST and start[0] == 0)))) and (
+        e == 0 and (eta == 0 or (a == 0 and b == 0) or kind == DIRECT or kind == IDENTITY)
+    ):
+        return STEADY, y
+    if kind == IDENTITY:
+        if gain < loss + eta:
+            return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        if gain == loss + eta:
+            end = (zeta * a + gain * g) / (zeta + gain)
+            return _shown(STEADY, kind, y, (end, 0.0, end), start)
+        return RUNNING, y
+    if kind == FAST:
+        if a == 0:
+            return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        if eta == 0:
+            a = start[0]
+            return _shown(STEADY, kind, y, (a, coupling / damping if damping != 0 else b, a), start)
+        lag = 1 - eta / zeta
+        end = coupling / damping / lag if lag > 0 and damping != 0 else math.copysign(math.inf, b)
+        near = lag <= 0 or abs(b - end) <= NEAR * abs(end)
+        return _shown(STEADY, kind, y, (0.0, end if lag > 0 else b, 0.0), start) if near else (RUNNING, y)
+    if a == 0 and b == 0 and kind != NO_STOP and kind != FIXED:
+        return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+    if damping <= 0:
+        return _arrived_without_damping(kind, y, start, p)
+    level = coupling / damping
+    if kind == NO_STOP:
+        return _arrived_no_stop(y, start, p, level)
+    if kind == FIXED:
+        return _arrived_fixed(y, start, p)
+    sign = -1.0 if level < 0 else 1.0
+    level = abs(level)
+    # roots of A b − B b² = η, each without cancellation
+    lower, upper, beyond = 0.0, level, False
+    if eta > 0:
+        square = coupling * coupling - 4 * eta * damping
+        beyond = square < 0
+        total = abs(coupling) + math.sqrt(max(square, 0.0))
+        if not beyond:
+            lower, upper = 2 * eta / total, total / (2 * damping)
+    if kind == DIRECT:
+        if a == 0 or coupling <= 0 or beyond:
+            return _shown(SLOW if a != 0 and eta == 0 else STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        floor, ceiling = _preimage(lower, c1, c2), _preimage(upper, c1, c2)
+        x, z = abs(a), math.copysign(1.0, a) * g
+        if eta > 0 and x <= floor and z <= floor and x + z < 2 * floor:
+            return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        if eta == 0 or (x >= floor and z >= floor and x + z > 2 * floor):
+            end = math.copysign(ceiling, a)
+            slow = eta > 0 and lower == upper
+            return _shown(SLOW if slow else STEADY, kind, y, (end, upper, end), start)
+        return RUNNING, y
+    b = sign * b  # (b, A) → (−b, −A) leaves the flow as it is
+    if eta > 0:
+        if beyond or (abs(b) < lower and _encoder(kind, y) < lower):
+            return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        x, z = abs(a), math.copysign(1.0, a) * g
+        u = x + b
+        deficit = max(-(x - b) * u, 0.0)
+        if u > 0 and abs(coupling) * z > eta:
+            u0 = min(min(u, level), 2 * math.sqrt((abs(coupling) * z - eta) / damping))
+            least = (damping * u0 * u0 / 4 + eta) / abs(coupling)
+            if u0 > 0 and least <= min(z, (u0 - deficit / u0) / 2):
+                end = math.copysign(upper, a)
+                return _shown(SLOW if lower == upper else STEADY, kind, y, (end, sign * upper, end), start)
+        return RUNNING, y
+    c = 0.0 if kind == TIED else (start[0] - start[1]) * (start[0] + start[1])
+    depth = math.sqrt(max(-c, 0.0))
+    if c > 0 or (b > 0 and depth < level):
+        if c <= 0 and kind != NO_EMA and not (a * g > 0):
+            return RUNNING, y
+        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, math.sqrt(c))
+        end = math.copysign(size, a)
+        return _shown(STEADY, kind, y, (end, sign * level, end), start)
+    slow = depth == level if b > 0 else depth == 0
+    return _shown(SLOW if slow else STEADY, kind, y, (0.0, sign * math.copysign(depth, b), 0.0), start)
+
+
+def _preimage(level: Any, c1: Any, c2: Any) -> Any:
+    """x >= 0 with c1 x + c2 x² = level."""
+    if level == 0:
+        return 0.0
+    return 2 * level / (c1 + math.sqrt(c1 * c1 + 4 * c2 * level))
+
+
+def _arrived_no_stop(y: Any, start: Any, p: Any, level: Any) -> Any:
+    a, b, _ = y
+    damping, eta, loss = p[1], p[3], p[4]
+    shrinking = loss + eta
+    if shrinking > 0:
+        if eta > 0:
+            return _shown(STEADY, NO_STOP, y, (0.0, 0.0, 0.0), start)
+        # with x = b − b* and q = C/B, a² − x² − q ln x² is conserved: solve e^z + q z = x² + q ln x² − a² for z = ln x²,
+        # falling from the right by Newton's method, for the left side is convex and increasing
+        away = start[1] - level
+        if away == 0:
+            return _shown(STEADY, NO_STOP, y, (0.0, level, 0.0), start)
+        q, z = loss / damping, 2 * math.log(abs(away))
+        goal, step = away * away + q * z - start[0] * start[0], 1.0
+        while step > 1e-15 * max(1.0, abs(z)):
+            step = (math.exp(z) + q * z - goal) / (math.exp(z) + q)
+            z -= step
+        end = level + math.copysign(math.exp(z / 2), away)
+        size = max(max(abs(end), abs(level)), SHRUNK * max(abs(start[0]), abs(start[1])))
+        near = abs(b - end) <= NEAR * size
+        return _shown(STEADY, NO_STOP, y, (0.0, end, 0.0), start) if near else (RUNNING, y)
+    if loss == 0 and eta == 0:
+        # |λd| = λs: a² − (b − b*)² is conserved
+        away = start[1] - level
+        c = (start[0] - away) * (start[0] + away)
+        if c > 0:
+            end = math.copysign(math.sqrt(c), a)
+            return _shown(STEADY, NO_STOP, y, (end, level, end), start)
+        end = level + math.copysign(math.sqrt(-c), away)
+        return _shown(SLOW if c == 0 else STEADY, NO_STOP, y, (0.0, end, 0.0), start)
+    return RUNNING, y
+
+
+def _arrived_fixed(y: Any, start: Any, p: Any) -> Any:
+    a, b, g = y
+    coupling, damping, eta = p[0], p[1], p[3]
+    pull = g * coupling
+    side = -1.0 if pull < 0 else 1.0
+    if eta > 0:
+        excess = abs(pull) - eta
+        lead = a + side * b
+        if excess <= 0 or lead == 0:
+            return _shown(SLOW if excess == 0 else STEADY, FIXED, y, (0.0, 0.0, g), start)
+        end = math.copysign(math.sqrt(excess / damping), lead)
+        return _shown(STEADY, FIXED, y, (end, side * end, g), start)
+    c, goal = (start[0] - start[1]) * (start[0] + start[1]), pull / damping
+    if c == 0 and a * b * goal <= 0:
+        return _shown(SLOW if goal == 0 else STEADY, FIXED, y, (0.0, 0.0, g), start)
+    # the roots of x² − y² = c, x y = |goal|, each from the sum without cancellation
+    larger = (abs(c) + math.hypot(c, 2 * goal)) / 2
+    first, second = math.sqrt(larger), abs(goal) / math.sqrt(larger)
+    turn = 0.0 if goal == 0 else side
+    if c > 0 or (c == 0 and a != 0):
+        end_a = math.copysign(first, a)
+        return _shown(STEADY, FIXED, y, (end_a, turn * math.copysign(second, a), g), start)
+    end_b = math.copysign(first, b)
+    return _shown(STEADY, FIXED, y, (turn * math.copysign(second, b), end_b, g), start)
+
+
+def _arrived_without_damping(kind: Any, y: Any, start: Any, p: Any) -> Any:
+    """λs <= 0, as in RAFT without normalisation (R26): the collapsed line alone can attract.
+
+    η = 0: about the point (0, b0, 0) of the leaf the flow of d = (a, g) is d′ = J d + N with
+    |N| <= (|A|/(2|b0|) + |B|) |d|³ = m |d|³. With JᵀP + PJ = −1 the function dᵀPd falls as long as
+    2 |P| m |d|² < 1, so the region dᵀPd < λmin(P)/(2 |P| m) is never left and leads to the point.
+    η > 0: all weights below the positive x with |A| x + |B| x² = η.
+    """
+    a, b, g = y
+    coupling, damping, zeta, eta = p[0], p[1], p[2], p[3]
+    if kind != FULL and kind != TIED and kind != NO_EMA:
+        return RUNNING, y
+    if eta > 0:
+        floor = 2 * eta / (abs(coupling) + math.sqrt(coupling * coupling - 4 * damping * eta))
+        inside = abs(b) < floor and _encoder(kind, y) < floor
+        return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start) if inside else (RUNNING, y)
+    c = (start[0] - start[1]) * (start[0] + start[1])
+    if c >= 0:
+        return RUNNING, y
+    rest = math.copysign(math.sqrt(-c), b)
+    if kind == NO_EMA:  # (ln |a|)′ = b (A − B b), and b moves away from A/B: it shrinks for good once it shrinks
+        sinks = rest * (coupling - rest * damping) < 0 and b * (coupling - b * damping) < 0
+        return _shown(STEADY, kind, y, (0.0, rest, 0.0), start) if sinks else (RUNNING, y)
+    j11, j12, j21, j22 = -rest * rest * damping, rest * coupling, zeta, -zeta
+    trace, det = j11 + j22, zeta * rest * (rest * damping - coupling)
+    if not (trace < 0 and det > 0):
+        return RUNNING, y
+    scale = 1 / (2 * trace * det)
+    p11 = -(det + j21 * j21 + j22 * j22) * scale
+    p22 = -(det + j11 * j11 + j12 * j12) * scale
+    p12 = (j12 * j22 + j11 * j21) * scale
+    middle, radius = (p11 + p22) / 2, math.hypot((p11 - p22) / 2, p12)
+    largest, m = middle + radius, abs(coupling) / (2 * abs(rest)) + abs(damping)
+    smallest = (p11 * p22 - p12 * p12) / largest
+    inside = p11 * a * a + 2 * p12 * a * g + p22 * g * g < smallest / (2 * largest * m)
+    return _shown(STEADY, kind, y, (0.0, rest, 0.0), start) if inside else (RUNNING, y)
+
+
+def _shown(outcome: Any, kind: Any, y: Any, end: Any, start: Any) -> Any:
+    """The outcome, if the state is close enough to the end to say that the run has shown it."""
+    a, b, g = y
+    if end[0] == 0:
+        shown = _encoder(kind, y) <= SHRUNK * _encoder(kind, start)
+        return (outcome, end) if shown else (RUNNING, y)
+    size = abs(end[0])
+    shown = abs(a - end[0]) <= NEAR * size
+    if kind != IDENTITY:
+        shown = shown and abs(b - end[1]) <= NEAR * max(abs(end[1]), NEAR * size)
+    if kind != FIXED:
+        shown = shown and abs(g - end[2]) <= NEAR * size
+    return (outcome, end) if shown else (RUNNING, y)
+
+
+def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any) -> Any:
+    """DIVERGED or MAX_STEPS for a run that cannot go on, else RUNNING.
+
+    It has diverged where weights grow beyond `GROWN`, or so fast that steps shrink to nothing. It is given up where
+    it has sunk so deep that numbers no longer hold it, though the flow would bring it back.
+    """
+    a, b, g = y
+    size = max(abs(a), abs(g))
+    if kind != FAST:  # whose predictor is a ratio of vanishing weights
+        size = max(size, abs(b))
+    if size > GROWN or (h < _SHORTEST and size > 1e3):
+        return DIVERGED
+    lost = False
+    if mode == kind and start[0] != 0 and abs(a) < _TINY:
+        if kind == FULL:
+            lost = abs(g) < _TINY or abs(b) < _TINY
+        else:
+            lost = kind == TIED or kind == NO_EMA or kind == DIRECT or kind == FAST
+    return MAX_STEPS if lost or h < _SHORTEST else RUNNING
+
+
+def overshoots(kind: Any, mode: Any, z: Any, log_scale: Any, dense: Any) -> Any:
+    """Whether a step in POLAR or LOG ends where the encoder is no longer next to nothing."""
+    return mode != kind and log_scale + dense[4] > math.log(1000 * _VANISHED * max(abs(z[1]), _TINY))
+
+
+def distance(y: Any, end: Any) -> Any:
+    """Largest distance of w1 and θ, and that of w2, from an end, in balanced units."""
+    return max(abs(y[0] - end[0]), abs(y[2] - end[2])), abs(y[1] - end[1])
+
+
+def switched(kind: Any, mode: Any, y: Any, log_scale: Any, p: Any) -> Any:
+    """Choose the unknowns for the next step: the mode, the state and the logarithm of the encoder's scale.
+
+    Where the encoder has sunk below `_VANISHED` of the predictor, (a, g) = e^ℓ (cos φ, sin φ) obeys a linear equation,
+    and the predictor decays by itself as e^{−ηt}. In (φ, ℓ) a long decay is one step, and sign and size of an encoder
+    that returns from any depth are right: at small η a mode can sink to e^{−1e6} on its way and come back.
+
+    Parameters
+    ----------
+    kind
+        Kind of the flow.
+    mode
+        What the last step was taken in: `kind`, or POLAR, or LOG for no-ema.
+    y
+        State, in POLAR and LOG with the encoder's scale taken out.
+    log_scale
+        ℓ.
+    p
+        Parameters of `scaled`.
+    """
+    a, b, g = y
+    if kind != FULL and kind != NO_EMA:
+        return mode, y, log_scale
+    size = math.hypot(a, g) if kind == FULL else abs(a)
+    if mode == kind:
+        if size < _VANISHED * abs(b) and size > 0:
+            fast, slow = max(b * b * abs(p[1]), p[2]), min(b * b * abs(p[1]), p[2])
+            if kind == NO_EMA:
+                return LOG, (a / size, b, a / size), math.log(size)
+            if fast < _APART * slow:
+                return POLAR, (a / size, b, g / size), math.log(size)
+        return mode, y, log_scale
+    if b == 0 or log_scale > math.log(10 * _VANISHED * abs(b)):
+        back = math.exp(log_scale)
+        return kind, (a * back, b, g * back), 0.0
+    return mode, (a / size, b, g / size), log_scale
+
+
+def true_state(kind: Any, mode: Any, y: Any, log_scale: Any) -> Any:
+    """The state with the encoder's scale put back; zero where that underflows."""
+    if mode == kind:
+        return y
+    back = math.exp(log_scale) if log_scale > -745 else 0.0
+    return y[0] * back, y[1], y[2] * back
+
+
+def rest_rate(kind: Any, end: Any, p: Any) -> Any:
+    """Rates of the slowest and the fastest decay to an end at η = 0, for kinds with an invariant; else zeros.
+
+    On the leaf the Jacobian is [[−x, A], [b/τt, −1/τt]] with x = B (a² + b²). Where A b > 0 scaling makes it
+    symmetric, and the slow rate is its eigenvalue; elsewhere scaling leaves min(x, 1/τt) on its symmetric part.
+    """
+    a, b, _ = end
+    coupling, damping, zeta, eta = p[0], p[1], p[2], p[3]
+    if eta != 0 or damping <= 0:
+        return 0.0, 0.0
+    x = damping * (a * a + b * b)
+    if kind == FIXED:
+        return x, x
+    if kind == NO_EMA:
+        rate = a * a * damping + b * (b * damping - coupling)
+        return rate, rate
+    if kind != FULL and kind != TIED:
+        return 0.0, 0.0
+    if coupling * b <= 0:
+        return min(x, zeta), x + zeta
+    trace, det = x + zeta, zeta * (a * a * damping + b * (b * damping - coupling))
+    return 2 * det / (trace + math.sqrt(max(trace * trace - 4 * det, 0.0))), trace
+
+
+def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> Any:
+    """Whether a trajectory that has `arrived` is within a hundredth of the tolerance of its end after the time `left`.
+
+    Within slow/(8 fast) of the weights' size from the end the Jacobian differs from that at the end by less than a half
+    of the slow rate, so the distance falls at half of that rate at least, in a norm that scaling distorts by 100 at most.
+    """
+    if left == math.inf:
+        return True
+    slow, fast = rest_rate(kind, end, p)
+    encoder, predictor = distance(y, end)
+    way = max(encoder, predictor)
+    size = max(abs(end[0]), abs(end[1]))
+    if not 8 * fast * way <= slow * size:
+        return False
+    return way == 0 or math.exp(-min(slow * left / 2, 700.0)) * way * 1e4 <= tolerance
