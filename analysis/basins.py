@@ -1,9 +1,8 @@
 """Basins: which starts of a plane learn and which collapse, decided by following every one of them.
 
-The fate is read from the trajectory, never from R6: a trajectory that is certain to be at rest has collapsed if
-its online weight is zero there and learned otherwise. One that is not at rest after the longest time is undecided,
-unless it is where nothing but collapse can follow. `theory_mismatches` then counts the starts for which theory says
-something else.
+The fate is read from the trajectory (`dynamics.mode_flow.arrived`), never from the prediction at its start. A
+trajectory is followed until its fate is decided, its steps are spent, or the end time is reached. `theory_mismatches`
+then counts the starts for which theory predicts something else.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import numpy as np
 from analysis.fates import Fate, predict_fates
 from dynamics.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.fields import VectorField
-from dynamics.integrate import Status, natural_time
-from dynamics.mode_fields import tied_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -26,21 +23,12 @@ FATES = (Fate.LEARNED, Fate.COLLAPSED, Fate.UNDECIDED)
 """What the numbers in `BasinMap.fate` stand for, by index."""
 UNPREDICTED = 255
 """In `BasinMap.predicted`: no result applies."""
-COLLAPSED = 1e-6
-"""A mode at rest has collapsed if |w1| is below this fraction of the largest weight at its start."""
-LONGEST = 1e5
-"""Trajectories are followed for this many natural time units.
-
-Nearer to a boundary than errors of the integration reach, the approach takes longer: what is at rest in this time
-is on its side of the boundary for certain.
-"""
 WINDOW = {"online": (-1.5, 1.5), "predictor": (-1.0, 1.5), "target": (-1.5, 1.5)}
 """Default ranges. Their lattices do not meet c = 0, where no trajectory decides in finite time."""
 
-_LEARNED, _COLLAPSED, _UNDECIDED = range(len(FATES))
+_UNDECIDED = FATES.index(Fate.UNDECIDED)
 _CHUNK = 2**17  # starts at once: what theory says of them comes with words, a hundred bytes each
-_USUAL = 300.0  # natural time units in which nearly all starts are at rest
-_MAX_STEPS = 200_000
+_MAX_STEPS = 100_000
 _CONFIDENCE = 1.959963984540054  # standard deviations of 95 %
 _TIMES = 65  # among which a leaving is looked for first
 _NARROWINGS = 14  # the error is then that of the integration, even of a curve that is not nearly straight
@@ -66,8 +54,8 @@ class BasinMap:
         Names of the coordinates that vary; the first runs along the columns of a lattice.
     ranges
         Smaller and larger bound of each.
-    at, longest, rtol
-        Third coordinate, natural time units and relative tolerance of the runs.
+    at, t_end, rtol
+        Third coordinate, end time (infinite: until decided) and relative tolerance of the runs.
     shape
         (rows, columns) of a lattice of cell centres; None for random starts.
     start, final
@@ -85,7 +73,7 @@ class BasinMap:
     plane: tuple[str, str]
     ranges: tuple[tuple[float, float], tuple[float, float]]
     at: float
-    longest: float
+    t_end: float
     rtol: float
     shape: tuple[int, int] | None
     start: ModeState
@@ -117,6 +105,12 @@ class BasinMap:
             for fate, count in zip(FATES, counts, strict=True)
         }
 
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why trajectories are undecided: number of starts for each status that left one so."""
+        counts = np.bincount(self.status[self.fate == _UNDECIDED], minlength=len(STATUSES))
+        return {str(status): int(n) for status, n in zip(STATUSES, counts, strict=True) if n}
+
     def report(self) -> dict[str, Any]:
         """Return the shares as a dictionary of plain numbers, as `dyn basins --json` prints it."""
         shares = self.fractions
@@ -131,6 +125,7 @@ class BasinMap:
             "theory_mismatches": int(np.sum(self.mismatches)),
             "predicted_by_theory": int(np.sum(told)),
             "undecided_by_trajectory": int(np.sum(told & (self.fate == _UNDECIDED))),
+            "undecided_because": self.reasons,
             "trajectories": int(self.fate.size),
             "plane": list(self.plane),
             "ranges": [list(bounds) for bounds in self.ranges],
@@ -148,7 +143,7 @@ def basins(
     grid: int | tuple[int, int] | None = None,
     random: int | None = None,
     seed: int = 0,
-    longest: float = LONGEST,
+    t_end: float = np.inf,
     rtol: float = 1e-7,
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] | None = None,
@@ -160,7 +155,7 @@ def basins(
     system
         One mode.
     vector_field
-        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+        The mode field of a variant of `dynamics.variants.VARIANTS`.
     plane
         Two of online, predictor and target: the coordinates that vary, columns first.
     ranges
@@ -172,8 +167,8 @@ def basins(
         of starts drawn evenly from the window.
     seed
         Of the random starts.
-    longest
-        How long a trajectory is followed, in natural time units.
+    t_end
+        How long a trajectory is followed at most; left out, until its fate is decided or its steps are spent.
     rtol
         Relative tolerance of the integration; the absolute one is a thousandth of it.
     progress, notice
@@ -203,8 +198,8 @@ def basins(
     window = _checked_window(plane, ranges)
     if not np.isfinite(at):
         raise ValueError(f"`at` must be finite, got {at}")
-    if not (np.isfinite(longest) and longest > 0):
-        raise ValueError(f"`longest` must be finite and > 0, got {longest}")
+    if not t_end > 0:
+        raise ValueError(f"`t_end` must be > 0, got {t_end}")
     if (grid is None) == (random is None):
         raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
     axes = (plane[0], plane[1])
@@ -226,16 +221,14 @@ def basins(
     n = start.online.size
     for first in range(0, n, _CHUNK):
         chunk = ModeState(*(part[first : first + _CHUNK] for part in start))
-        final, status = _followed(chunk, system, vector_field, longest, rtol, notice)
+        ensemble = _followed(chunk, system, vector_field, t_end, rtol, notice)
         predicted = predict_fates(chunk, system, vector_field.name).fate
         codes = np.select([predicted == fate for fate in FATES], range(len(FATES)), UNPREDICTED)
-        parts.append(
-            (*final, _fates(chunk, final, status, system, vector_field), codes.astype(np.uint8), status)
-        )
+        parts.append((*ensemble.final, ensemble.fate, codes.astype(np.uint8), ensemble.status))
         if progress is not None:
             progress(min(n, first + _CHUNK), n)
     w1, w2, th, fate, codes, status = (np.concatenate(part) for part in zip(*parts, strict=True))
-    settings = (system, vector_field, axes, window, at, longest, rtol, shape)
+    settings = (system, vector_field, axes, window, at, t_end, rtol, shape)
     return BasinMap(*settings, start, ModeState(w1, w2, th), fate, codes, status)
 
 
@@ -248,8 +241,8 @@ def follow_points(found: BasinMap, points: np.ndarray) -> tuple[ModeState, np.nd
     [0, 1]
     """
     start = _start(found.plane, points.T, found.at, found.system, found.vector_field)
-    final, status = _followed(start, found.system, found.vector_field, found.longest, found.rtol)
-    return final, _fates(start, final, status, found.system, found.vector_field)
+    ensemble = _followed(start, found.system, found.vector_field, found.t_end, found.rtol)
+    return ensemble.final, ensemble.fate
 
 
 def leaving_times(
@@ -270,7 +263,7 @@ def leaving_times(
     system
         One mode.
     vector_field
-        A variant of `dynamics.mode_fields.MODE_FIELDS`.
+        The mode field of a variant of `dynamics.variants.VARIANTS`.
     threshold
         > 0.
     t_end
@@ -386,52 +379,17 @@ def _followed(
     start: ModeState,
     system: ModeSystem,
     vector_field: VectorField,
-    longest: float,
+    t_end: float,
     rtol: float,
     notice: Callable[[str], None] | None = None,
-) -> tuple[ModeState, np.ndarray]:
-    """Ends and status. The few that are long at rest are followed on apart from the many, whom they would hold up."""
-    final, status = ModeState(*(part.copy() for part in start)), np.empty(start.online.size, np.uint8)
-    left = np.arange(status.size)
-    for span in sorted({min(_USUAL, longest), longest}):
-        ensemble = integrate_ensemble(
-            ModeState(*(part[left] for part in start)),
-            _copies(system, left.size),
-            vector_field,
-            span * natural_time(system),
-            rtol=rtol,
-            atol=1e-3 * rtol,
-            max_steps=_MAX_STEPS,
-            notice=notice,
-        )
-        for part, end in zip(final, ensemble.final, strict=True):
-            part[left] = end
-        status[left] = ensemble.status
-        left = left[ensemble.ended(Status.END_TIME) & ~_trapped(ensemble.final, system, vector_field)]
-        if left.size == 0:
-            break
-    return final, status
-
-
-def _trapped(state: ModeState, system: ModeSystem, vector_field: VectorField) -> np.ndarray:
-    """Tied weights that collapse for certain, though like 1/t: no trajectory leaves this region but to the origin.
-
-    Where w1 = w2 = w and θ have the sign of −λd, dw/dt = w (θ λd − w² λs)/τ − η w only shrinks w, and θ follows.
-    """
-    w, _, th = state
-    sign = np.sign(system.lambda_d)
-    return (vector_field is tied_mode_field) & (system.lambda_s > 0) & (sign * w < 0) & (sign * th <= 0)
-
-
-def _fates(
-    start: ModeState, final: ModeState, status: np.ndarray, system: ModeSystem, vector_field: VectorField
-) -> np.ndarray:
-    scale = np.maximum.reduce([np.abs(part) for part in start])
-    at_rest, zero = status == STATUSES.index(Status.STEADY), np.abs(final.online) <= COLLAPSED * scale
-    trapped = (status == STATUSES.index(Status.END_TIME)) & _trapped(final, system, vector_field)
-    return np.select(
-        [trapped | (at_rest & zero), at_rest], [_COLLAPSED, _LEARNED], default=_UNDECIDED
-    ).astype(np.uint8)
+) -> Ensemble:
+    return integrate_ensemble(
+        *(start, _copies(system, start.online.size), vector_field, t_end),
+        rtol=rtol,
+        atol=1e-3 * rtol,
+        max_steps=_MAX_STEPS,
+        notice=notice,
+    )
 
 
 def _fraction(count: int, n: int, *, lattice: bool) -> Fraction:

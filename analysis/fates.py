@@ -120,24 +120,41 @@ class _Leaf(NamedTuple):
     amplitude: Any
     algebraic: Any
     condition: Any
+    c: Any
 
 
 def _leaf(state: ModeState, system: ModeSystem) -> _Leaf:
+    """Compare c with 0 and −τp r², all scaled by powers of two so that no square over- or underflows."""
+    w1, w2, _ = state
     to, tp, r = system.tau_online, system.tau_predictor, system.ratio
-    c, floor, above = mode_invariant(state, system), -tp * r**2, _branch(state, system) > 0
-    collapse = c <= np.where(above, floor, 0.0)
+    above = _branch(state, system) > 0
+    own = _exponent(w1, w2)
+    c = to * np.ldexp(w1, -own) ** 2 - tp * np.ldexp(w2, -own) ** 2
+    shared = _exponent(w1, w2, r)
+    excess = (
+        to * np.ldexp(w1, -shared) ** 2 - tp * np.ldexp(w2, -shared) ** 2 + tp * np.ldexp(r, -shared) ** 2
+    )
+    margin = np.where(above, np.where(c >= 0, np.where(r == 0, c, 1.0), excess), c)
+    collapse = margin <= 0
     return _Leaf(
         collapse,
-        np.where(collapse, np.sign(state.predictor) * _root(-c / tp), r),
-        np.where(collapse, 0.0, _root((c - floor) / to)),
-        c == np.where(above, floor, 0.0),
+        np.where(collapse, np.sign(w2) * np.ldexp(_root(-c / tp), own), r),
+        np.where(collapse, 0.0, np.ldexp(_root(excess / to), shared)),
+        margin == 0,
         np.where(above, "w2 > 0 and c <= -τp r²", "w2 <= 0 and c <= 0"),
+        c,
     )
+
+
+def _exponent(*parts: Any) -> np.ndarray:
+    """Binary exponent of the largest part; 0 where all are zero."""
+    return np.frexp(np.maximum.reduce([np.abs(part) for part in np.broadcast_arrays(*parts)]))[1]
 
 
 def _conserved_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     w1, w2, _ = state
-    leaf, c = _leaf(state, system), mode_invariant(state, system)
+    leaf = _leaf(state, system)
+    c = leaf.c
     end = np.sign(w1) * leaf.amplitude
     return [
         _Case((w1 == 0) & (w2 == 0), "w1 = w2 = 0: only θ moves, and decays", 0.0, 0.0, 0.0),

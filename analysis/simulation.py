@@ -10,22 +10,17 @@ import numpy as np
 from analysis.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
 from analysis.fates import Fate, Prediction, predict_fates
 from dynamics.fields import VectorField
-from dynamics.integrate import Status, Trajectory, integrate
-from dynamics.invariants import (
-    BALANCED_MODE_VARIANTS,
-    BALANCED_VARIANTS,
-    balance_drift,
-    mode_invariant,
-    rank_floor,
-)
+from dynamics.integrate import integrate
+from dynamics.invariants import balance_drift, mode_invariant, rank_floor
+from dynamics.mode_integration import integrate_modes
 from dynamics.modes import commutator, spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.trajectory import Status, Trajectory
+from dynamics.variants import VARIANTS, mode_variant
 
 COLLAPSED = 1e-6
-"""A weight at rest has collapsed when it is below this fraction of the largest weight at the start."""
-ON_COURSE = 1e-2
-"""A run that is not at rest counts as decided when it is this close to the predicted end, on the start's scale."""
+"""A direction at rest has collapsed when it is below this fraction of the largest encoder weight at the start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +36,8 @@ class ModeSimulation:
     prediction
         `analysis.fates.predict_fates` at the start.
     fate
-        What each mode did, shape (n_modes,): learned, collapsed or undecided.
+        What each mode did, shape (n_modes,): learned, collapsed or undecided. It is read from the run
+        (`dynamics.mode_flow.arrived`), whatever was predicted.
     invariant, drift
         c = τo w1² − τp w2² at the start, and the largest departure from e^{−2ηt} c along the run (R2), both of
         shape (n_modes,); NaN for variants that do not conserve it.
@@ -54,6 +50,15 @@ class ModeSimulation:
     fate: np.ndarray
     invariant: np.ndarray
     drift: np.ndarray
+
+    @property
+    def agrees(self) -> list[bool | None]:
+        """Whether run and prediction agree, mode by mode; None where one of them does not decide."""
+        decided = (self.fate != Fate.UNDECIDED) & (self.prediction.fate != "")
+        return [
+            bool(same) if known else None
+            for known, same in zip(decided, self.fate == self.prediction.fate, strict=True)
+        ]
 
     def report(self) -> dict[str, Any]:
         """Return the run as a dictionary of plain numbers and words, as `dyn simulate --json` prints it."""
@@ -69,6 +74,7 @@ class ModeSimulation:
                     "initial": _entry(initial, k),
                     "final": _entry(final, k),
                     "fate": str(self.fate[k]),
+                    "agrees": self.agrees[k],
                     "predicted": {
                         "fate": decided,
                         "reason": str(predicted.reason[k]),
@@ -192,33 +198,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def observed_fates(trajectory: Trajectory[ModeState], prediction: Prediction) -> np.ndarray:
-    """What each mode did, shape (n_modes,): learned, collapsed or undecided.
-
-    Close to the end that theory predicts (`ON_COURSE`) a mode does what was predicted. Elsewhere a mode at rest
-    has collapsed when its online weight is below `COLLAPSED` times its largest weight at the start, and learned
-    otherwise; a run that was stopped before is undecided, and a diverged run always is.
-    """
-    w1, w2, th = trajectory.final
-    scale = np.maximum.reduce([np.abs(part) for part in trajectory.initial])
-    observed = np.full(w1.shape, str(Fate.UNDECIDED))
-    if trajectory.status is Status.DIVERGED:
-        return observed
-    if trajectory.status is Status.STEADY:
-        observed = np.where(np.abs(w1) <= COLLAPSED * scale, str(Fate.COLLAPSED), str(Fate.LEARNED))
-    # of the signs of w1 and θ, which may be unknown, the fate does not depend
-    target = np.where(np.isnan(prediction.target), prediction.amplitude, np.abs(prediction.target))
-    away = np.maximum.reduce(
-        [
-            np.abs(np.abs(w1) - prediction.amplitude),
-            np.abs(w2 - prediction.predictor),
-            np.abs(np.abs(th) - target),
-        ]
-    )
-    near = away <= ON_COURSE * scale  # False where the prediction is NaN
-    return np.where(near & (prediction.fate != ""), prediction.fate, observed)
-
-
 def simulate_modes(
     state: ModeState,
     system: ModeSystem,
@@ -231,7 +210,7 @@ def simulate_modes(
     Parameters
     ----------
     state, system, vector_field, t_end, **options
-        As for `dynamics.integrate.integrate`.
+        As for `dynamics.mode_integration.integrate_modes`.
 
     Examples
     --------
@@ -240,20 +219,15 @@ def simulate_modes(
     >>> simulate_modes(system.state(0.1, -0.3, 0.1), system, full_mode_field).fate.tolist()
     ['collapsed']
     """
-    state = system.state(*state)
-    vector_field.require(state, system)
-    start = vector_field.constrain(0.0, state, system)
+    trajectory, fate = integrate_modes(state, system, vector_field, t_end, **options)
+    start = trajectory.initial
     prediction = predict_fates(start, system, vector_field.name, decide_sign=True)
-    end_point = ModeState(prediction.online, prediction.predictor, prediction.target)
-    trajectory = integrate(start, system, vector_field, t_end, end_point=end_point, dense=True, **options)
-    if vector_field.name in BALANCED_MODE_VARIANTS:
+    if mode_variant(vector_field).mode_balanced:
         drift = balance_drift(trajectory.ts, trajectory.states, system)
         invariant = mode_invariant(start, system)
     else:
         drift = invariant = np.full(system.n_modes, np.nan)
-    return ModeSimulation(
-        system, vector_field, trajectory, prediction, observed_fates(trajectory, prediction), invariant, drift
-    )
+    return ModeSimulation(system, vector_field, trajectory, prediction, fate, invariant, drift)
 
 
 def simulate_matrices(
@@ -280,7 +254,8 @@ def simulate_matrices(
     True
     """
     trajectory = integrate(state, system, vector_field, t_end, **options)
-    balanced = vector_field.name in BALANCED_VARIANTS
+    row = VARIANTS.get(vector_field.name)
+    balanced = row is not None and row.matrix_balanced
     start = trajectory.initial
     steady = trajectory.status is Status.STEADY
     size = max(float(np.max(np.abs(part))) for part in start)

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from analysis.basins import BasinMap
 
 _LATTICE = 200  # cells a side if nothing else is asked for
+_REASONS = {
+    "steady": "at rest, though nothing shows where",
+    "slow": "crawling",
+    "end-time": "not there by --t-end",
+    "diverged": "grew without bound",
+    "max-steps": "spent their steps, or sank below what numbers can hold",
+}
 
 
 @command(
@@ -58,10 +65,10 @@ def basins(
         ),
     ] = None,
     at: Annotated[float, numeric("--at", panel=START, help="The third coordinate (0.3).")] = 0.3,
-    longest: Annotated[
-        float,
-        numeric("--longest", panel=RUN, help="How long to follow a start, in natural time units (1e5)."),
-    ] = 1e5,
+    t_end: Annotated[
+        float | None,
+        numeric("--t-end", panel=RUN, help="End time; left out, until every fate is decided."),
+    ] = None,
     rtol: Annotated[float, numeric("--rtol", panel=RUN, help="Relative tolerance (1e-7).")] = 1e-7,
     boundary: Annotated[
         bool,
@@ -73,7 +80,7 @@ def basins(
     from analysis.basin_boundaries import basin_boundary
     from analysis.basins import basins as theory
     from analysis.simulation import plain
-    from dynamics.mode_fields import MODE_FIELDS
+    from dynamics.variants import VARIANTS
 
     checked_outputs(output)
     if system.lambda_s is None:
@@ -87,14 +94,14 @@ def basins(
     with progress("basins", output) as report_progress:
         found = theory(
             modes,
-            MODE_FIELDS[system.variant],
+            VARIANTS[system.variant].mode_field,
             plane=names,
             ranges=[bounds.get(name) for name in names],
             at=at,
             grid=_LATTICE if grid is None and random is None else grid,
             random=random,
             seed=output.seed,
-            longest=longest,
+            t_end=float("inf") if t_end is None else t_end,
             rtol=rtol,
             progress=report_progress,
             notice=lambda text: note(text, output),
@@ -124,6 +131,9 @@ def basins(
         f"{total} {report['starts']} starts, {report['seconds']:.1f} s · theory predicts {predicted},"
         f" {report['theory_mismatches']} of them otherwise than the trajectory"
     )
+    if report["undecided_because"]:
+        reasons = ", ".join(f"{n} {_REASONS[word]}" for word, n in report["undecided_because"].items())
+        caption += f"\nundecided: {reasons}"
     if edge is not None:
         widest = f", known to {edge.half_width.max():.1e}" if len(edge.points) else ""
         caption += f"\n{len(edge.points)} points on the boundary between basins{widest}"

@@ -70,8 +70,10 @@ def _simulate_modes(
     system: SystemOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
 ) -> ModeSimulation:
     from analysis.simulation import simulate_modes
-    from dynamics.mode_fields import MODE_FIELDS
+    from dynamics.variants import VARIANTS
 
+    if options.pop("method") != "auto":
+        raise ValueError("--method must go with a matrix run: a run of modes has one method of its own")
     for name in ("init_online", "init_predictor"):
         if getattr(start, name) is not None:
             raise ValueError(
@@ -81,24 +83,25 @@ def _simulate_modes(
     online = start.online or [0.1]
     predictor = start.predictor or (online if system.variant is Variant.TIED else [0.1])
     state = modes.state(online, predictor, start.target or [0.1])
-    return simulate_modes(state, modes, MODE_FIELDS[system.variant], **options)
+    return simulate_modes(state, modes, VARIANTS[system.variant].mode_field, **options)
 
 
 def _simulate_matrices(
     system: SystemOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
 ) -> MatrixSimulation:
     from analysis.simulation import simulate_matrices
-    from dynamics.fields import FIELDS
+    from dynamics.variants import VARIANTS
 
     for name in ("online", "predictor", "target"):
         if getattr(start, name) is not None:
             raise ValueError(
                 f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}"
             )
-    if system.variant not in FIELDS:
+    field = VARIANTS[system.variant].matrix_field
+    if field is None:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
     state = matrix_start(start, moments, seed)
-    return simulate_matrices(state, matrix_system(system, moments), FIELDS[system.variant], **options)
+    return simulate_matrices(state, matrix_system(system, moments), field, **options)
 
 
 def _save_simulation(
@@ -154,7 +157,8 @@ def _print_modes(report: dict[str, Any]) -> None:
                 triple_text(mode["initial"]),
                 triple_text(mode["final"]),
                 mode["fate"],
-                predicted["fate"] or "no result applies",
+                (predicted["fate"] or "no result applies")
+                + {True: "", None: "", False: " (disagrees)"}[mode["agrees"]],
                 triple_text(predicted) if predicted["fate"] else "–",
                 "–" if drift is None else f"{drift:.1e}",
             ]

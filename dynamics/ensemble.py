@@ -265,7 +265,10 @@ def _cuda_available() -> bool:
 
 
 def _run_on_cuda(
-    form: tuple[int, float, float], dtype: str, arguments: tuple[Any, ...], notice: Callable[[str], None] | None
+    form: tuple[int, float, float],
+    dtype: str,
+    arguments: tuple[Any, ...],
+    notice: Callable[[str], None] | None,
 ) -> None:
     from numba import cuda
 
@@ -275,7 +278,9 @@ def _run_on_cuda(
         raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
     given, control, max_steps, found, status, fate, counts, times, saved = arguments
     inputs = tuple(cuda.to_device(np.ascontiguousarray(values)) for values in given)
-    outputs = [tuple(cuda.to_device(part) for part in parts) for parts in (found, (status, fate), counts, saved)]
+    outputs = [
+        tuple(cuda.to_device(part) for part in parts) for parts in (found, (status, fate), counts, saved)
+    ]
     device_found, device_codes, device_counts, device_saved = outputs
     blocks = -(-status.size // _THREADS_A_BLOCK)
     with _announced(notice):

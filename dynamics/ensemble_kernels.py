@@ -1,13 +1,13 @@
-"""The compiled part of `dynamics.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA, and its rescue.
+"""The compiled part of `dynamics.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA.
 
 A trajectory is advanced by `attempt`, one try of the embedded Runge–Kutta pair of Tsitouras (2011) of order 5(4)
 with its step control. On the CPU `lane_kernel` keeps `LANES` trajectories in one array, field by field, so that the
 compiler turns the loop over lanes into vector instructions; a lane that has ended is refilled at once. On CUDA
 `cuda_kernel` gives each trajectory a thread.
 
-A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER` tries,
-or that numbers at their own scale do not hold, is brought to its end by the stiff method of `dynamics.mode_flow`,
-compiled here from the same source that integrates single runs. The proof of rest is there too.
+A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER`
+tries, or that numbers at their own scale do not hold, is brought to its end by the stiff method of
+`dynamics.mode_flow`, compiled here from the same source that integrates single runs. The proof of rest is there too.
 
 Numba's cache on disk notices changes of the file that a kernel is in, of no other: so the text of `mode_flow` is part
 of every kernel's key. This module imports Numba: only `dynamics.ensemble` imports it, when it is called.
@@ -27,19 +27,22 @@ import numpy as np
 from numba import cuda, njit, types
 
 from dynamics import mode_flow
-from dynamics.mode_flow import DIRECT, FAST, FIXED, FULL, IDENTITY, NO_EMA, NO_STOP, TIED
-
-STEADY, END_TIME, DIVERGED, MAX_STEPS, SLOW, RUNNING = (
-    mode_flow.STEADY,
-    mode_flow.END_TIME,
-    mode_flow.DIVERGED,
-    mode_flow.MAX_STEPS,
-    mode_flow.SLOW,
-    mode_flow.RUNNING,
+from dynamics.mode_flow import (
+    DIRECT,
+    END_TIME,
+    FAST,
+    FIXED,
+    IDENTITY,
+    MAX_STEPS,
+    NO_EMA,
+    NO_STOP,
+    NOT_YET,
+    RUNNING,
+    STEADY,
+    STIFF,
+    TIED,
+    UNDECIDED,
 )
-NOT_YET, STIFF = RUNNING + 1, RUNNING + 2  # no ends: look again later; go on with the stiff method
-LEARNED, COLLAPSED, UNDECIDED = range(3)
-"""What a trajectory did: indices into `dynamics.ensemble.FATES`."""
 
 LANES = 64  # a multiple of what the widest vector registers hold, in float32 too
 HANDOVER = 400
@@ -48,7 +51,6 @@ HANDOVER = 400
 # NaN and infinity keep their meaning: a trajectory that runs away is told by them.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 _device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
-_called = njit(error_model="numpy")
 
 
 def _compiled(module: ModuleType) -> dict[str, Any]:
@@ -56,24 +58,12 @@ def _compiled(module: ModuleType) -> dict[str, Any]:
     names: dict[str, Any] = dict(vars(module))
     functions = {name: item for name, item in names.items() if isinstance(item, FunctionType)}
     for name, function in functions.items():
-        names[name] = _called(FunctionType(function.__code__, names, name))
+        names[name] = njit(FunctionType(function.__code__, names, name), error_model="numpy", cache=True)
     return {name: names[name] for name in functions}
 
 
 _flow = _compiled(mode_flow)
-flow_arrived = _flow["arrived"]
-flow_attempted = _flow["attempted"]
-flow_between = _flow["between"]
-flow_constrained = _flow["constrained"]
-flow_distance = _flow["distance"]
-flow_first_step = _flow["first_step"]
-flow_scaled = _flow["scaled"]
-flow_settles = _flow["settles"]
-flow_failed = _flow["failed"]
-flow_overshoots = _flow["overshoots"]
-flow_switched = _flow["switched"]
-flow_true_state = _flow["true_state"]
-flow_unscaled = _flow["unscaled"]
+looked, brought_to_its_end = _flow["looked"], _flow["brought_to_its_end"]
 _VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes())  # a constant of every kernel, hence in its key
 
 TABLEAU = (
@@ -254,120 +244,6 @@ def opening(form: Any, start: Any, p: Any, rtol: Any, first_way: Any, look: Any)
     return y, k, h, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
 
 
-@_called
-def balanced(y: Any, units: Any) -> Any:
-    """w1, w2 and θ in the units of `dynamics.mode_flow.scaled`."""
-    weight, _, root_o, root_p = units
-    return root_o * y[0] / weight, root_p * y[1] / weight, root_o * y[2] / weight
-
-
-@_called
-def fate_of(outcome: Any, end: Any) -> Any:
-    """What a trajectory did that has `arrived`, or has not."""
-    if outcome == RUNNING:
-        return UNDECIDED
-    return COLLAPSED if end[0] == 0 else LEARNED
-
-
-@_called
-def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
-    """Whether the trajectory at y is in its end after the time `left`, or how it goes on; the end; what it did."""
-    kind = form[0]
-    first, p, _, units, proper = flow_scaled(kind, start, rates, math.inf, (form[1], form[2]))
-    if not proper:
-        return STIFF, y, UNDECIDED
-    here = flow_constrained(kind, balanced(y, units), p)
-    if flow_failed(kind, kind, here, math.inf, first) != RUNNING:
-        return STIFF, y, UNDECIDED
-    outcome, end = flow_arrived(kind, here, first, p)
-    fate = fate_of(outcome, end)
-    if outcome == RUNNING:
-        return NOT_YET, y, fate
-    if outcome == SLOW:
-        return SLOW if left == math.inf else STIFF, y, fate
-    size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-    if flow_settles(kind, here, end, p, left / units[1], atol * units[3] / units[0] + rtol * size):
-        return STEADY, flow_unscaled(kind, end, units), fate
-    return STIFF, y, fate
-
-
-@_called
-def brought_to_its_end(
-    form: Any,
-    start: Any,
-    y: Any,
-    t: Any,
-    rates: Any,
-    end: Any,
-    rtol: Any,
-    atol: Any,
-    budget: Any,
-    save_at: Any,
-    s: Any,
-    i: Any,
-    saved: Any,
-) -> Any:
-    """Go on from y at time t with the stiff method: last state, time, outcome, what it did, tries and rejected tries."""
-    kind = form[0]
-    first, p, _, units, proper = flow_scaled(kind, start, rates, math.inf, (form[1], form[2]))
-    if not proper:
-        return y, t, MAX_STEPS, UNDECIDED, 0, 0
-    y = flow_constrained(kind, balanced(y, units), p)
-    own_atol, bound = atol * units[3] / units[0], end / units[1]
-    now, h = t / units[1], flow_first_step(kind, y, p, rtol)
-    mode, log_scale, tries, rejected, outcome = kind, 0.0, 0, 0, RUNNING
-    goal = y
-    while outcome == RUNNING:
-        here = flow_true_state(kind, mode, y, log_scale)
-        if end == math.inf and s >= save_at.size:
-            outcome, goal = flow_arrived(kind, here, first, p)
-            if outcome != RUNNING:
-                break
-        if now >= bound:
-            outcome = END_TIME
-            break
-        if tries >= budget:
-            outcome = MAX_STEPS
-            break
-        tries += 1
-        final = now + h >= bound
-        h = bound - now if final else h
-        z, dense, accepted, proposed = flow_attempted(mode, y, h, p, rtol, own_atol)
-        if flow_overshoots(kind, mode, z, log_scale, dense):
-            accepted, proposed = False, h / 2
-        if accepted:
-            later = bound if final else now + h
-            while s < save_at.size and save_at[s] / units[1] <= later:
-                share = min(max((save_at[s] / units[1] - now) / h, 0.0), 1.0)
-                x, second = flow_between(mode, y, h, share, dense, p)
-                if mode != kind:
-                    x = flow_true_state(kind, mode, x, log_scale + second)
-                w1, w2, th = flow_unscaled(kind, flow_constrained(kind, x, p), units)
-                saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
-                s += 1
-            now = later
-            if mode != kind:
-                log_scale += dense[4]
-            mode, y, log_scale = flow_switched(kind, mode, z, log_scale, p)
-        else:
-            rejected += 1
-        h = proposed
-        outcome = flow_failed(kind, mode, y, h, first)
-    here = flow_true_state(kind, mode, y, log_scale)
-    fate = UNDECIDED
-    if outcome != DIVERGED and flow_failed(kind, mode, y, math.inf, first) == RUNNING:
-        arrival, goal = flow_arrived(kind, here, first, p)
-        fate = fate_of(arrival, goal)
-        if outcome == END_TIME and arrival == STEADY:
-            encoder, predictor = flow_distance(here, goal)
-            size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-            if max(encoder, predictor) <= own_atol + rtol * size:
-                outcome = STEADY
-        elif outcome == STEADY:
-            here = goal
-    return flow_unscaled(kind, here, units), end if outcome == END_TIME else now * units[1], outcome, fate, tries, rejected
-
-
 @_device
 def departure(form: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
     """How far c = τo w1² − τp w2² has come off e^{−2ηt} c(0) (R2)."""
@@ -501,7 +377,9 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                     accepted = now - born[j] - rejected
                     if outcome == STIFF:
                         s, begin, began = n_saved[j], _wide(y), np.float64(t)
-                        if fate == UNDECIDED:  # afresh: the signs and the leaf of the start hold to rounding then
+                        if (
+                            fate == UNDECIDED
+                        ):  # afresh: the signs and the leaf of the start hold to rounding then
                             s, begin, began = 0, wide, 0.0
                         if not saving:
                             s = save_at.size
@@ -664,9 +542,7 @@ def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
             if broken:
                 outcome = STIFF
             elif t >= end:
-                _, _, fate = looked(
-                    *(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
-                )
+                _, _, fate = looked(*(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol)))
                 outcome = END_TIME
             elif _size(k) <= own_look or _size(k) == 0:
                 outcome, x64, fate = looked(

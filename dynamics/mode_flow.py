@@ -17,9 +17,9 @@ The invariant and the signs hold to rounding however long or stiff the run. Weig
 two, so that the largest weight and the fastest rate are near one. The other variants have a = e^σ a(t), which keeps the
 sign of a, and no-predictor, which is linear, has a = a(t) + σ.
 
-The step is the Rosenbrock method RODAS of order 4(3), stiffly accurate, with dense output of order 3 (Hairer and Wanner,
-Solving Ordinary Differential Equations II, section IV.10). Its 2 × 2 systems are solved by determinants written as sums
-without cancellation, so that a rate 1e25 times another does no harm.
+The step is the Rosenbrock method RODAS of order 4(3), stiffly accurate, with dense output of order 3 (Hairer and
+Wanner, Solving Ordinary Differential Equations II, section IV.10). Its systems of two equations are solved by
+determinants written as sums without cancellation, so that a rate 1e25 times another does no harm.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ POLAR, LOG = 8, 9
 STEADY, END_TIME, DIVERGED, MAX_STEPS, SLOW = range(5)
 """How a run ends: indices into `dynamics.ensemble.STATUSES`."""
 RUNNING = 5
+NOT_YET, STIFF = 6, 7  # of `looked`: look again later; go on with `brought_to_its_end`
+LEARNED, COLLAPSED, UNDECIDED = range(3)
+"""What a trajectory did: indices into `dynamics.ensemble.FATES`."""
 
 NEAR = 1e-2
 """A learned end counts as reached in kind when every weight is within this fraction of it."""
@@ -44,7 +47,9 @@ SHRUNK = 1e-3
 GROWN = 1e12
 """A run whose weights exceed the largest of start and fixed point by this factor has diverged: no bounded flow does."""
 _VANISHED = 1e-8  # encoder over predictor below which the square of that is rounding
-_APART = 1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
+_APART = (
+    1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
+)
 _TINY = 1e-290
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
 _SAFETY = 0.9
@@ -151,7 +156,14 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         _shifted(c2, m),
     )
     proper = True
-    for given, found in ((ld, coupling), (ls, damping), (coupling, p[0]), (damping, p[1]), (zeta, p[2]), (eta, p[3])):
+    for given, found in (
+        (ld, coupling),
+        (ls, damping),
+        (coupling, p[0]),
+        (damping, p[1]),
+        (zeta, p[2]),
+        (eta, p[3]),
+    ):
         if given != 0 and abs(found) < _TINY:
             proper = False
     for number in (a, b, g, coupling, damping, zeta, loss, gain, p[7]):
@@ -175,7 +187,7 @@ def _exponent(rate: Any, power: Any, largest: Any) -> Any:
 
 
 def _shifted(x: Any, power: Any) -> Any:
-    """x 2^power, infinite where that is too large."""
+    """X 2^power, infinite where that is too large."""
     if x == 0:
         return 0.0
     mantissa, exponent = math.frexp(x)
@@ -202,7 +214,7 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
         return a, a, g
     if kind == IDENTITY:
         return a, 0.0, g
-    if kind == NO_EMA or kind == NO_STOP:
+    if kind in (NO_EMA, NO_STOP):
         return a, b, a
     if kind == FAST:
         return a, (g / a * (p[0] / p[1]) if a != 0 and p[1] != 0 else 0.0), g
@@ -222,7 +234,13 @@ def rates_of(kind: Any, y: Any, p: Any) -> Any:
         return a * (coupling - b * damping), 0.0
     if kind == NO_STOP:
         y_ = coupling - b * damping  # −B (b − b*)
-        own = -loss - eta if y_ == 0 else -y_ / damping * y_ - loss - eta if damping != 0 else 2 * b * coupling - eta
+        own = (
+            -loss - eta
+            if y_ == 0
+            else -y_ / damping * y_ - loss - eta
+            if damping != 0
+            else 2 * b * coupling - eta
+        )
         return own, a * a * y_ - eta * b
     if kind == IDENTITY:
         return g * gain - a * (loss + eta), zeta * (a - g)
@@ -287,7 +305,7 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     if kind == NO_STOP:
         a = a * _exp(sigma)
         return a, second, a
-    if kind == FAST or kind == DIRECT or kind == TIED:
+    if kind in (FAST, DIRECT, TIED):
         a = a * _exp(sigma - (p[3] * time if kind == TIED else 0.0))
         return constrained(kind, (a, a, second), p)
     decay = math.exp(-p[3] * time) if p[3] != 0 else 1.0
@@ -322,7 +340,7 @@ def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
     x0 = y[2]
     if kind == NO_STOP:
         x0 = y[1]
-    elif kind == POLAR or kind == LOG:
+    elif kind in (POLAR, LOG):
         x0 = 0.0
     j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
     inverse = 1 / (GAMMA * h)
@@ -380,7 +398,7 @@ def between(kind: Any, y: Any, h: Any, share: Any, dense: Any, p: Any) -> Any:
 
 def _encoder(kind: Any, y: Any) -> Any:
     """Size of what learns and collapses: w1 and θ together; w1 alone where θ does not follow it."""
-    if kind == FIXED or kind == NO_STOP or kind == NO_EMA:
+    if kind in (FIXED, NO_STOP, NO_EMA):
         return abs(y[0])
     return max(abs(y[0]), abs(y[2]))
 
@@ -402,9 +420,9 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
         worst = max(s, x) / (rtol * small + _TINY)
     elif kind == NO_STOP:
         worst = max(s / rtol, x / (rtol * large + atol))
-    elif kind == FAST or kind == DIRECT:
+    elif kind in (FAST, DIRECT):
         worst = max(s / rtol, x / (rtol * small + _TINY))
-    elif kind == POLAR or kind == LOG:
+    elif kind in (POLAR, LOG):
         worst = max(s, x) / rtol
     elif kind == TIED:
         worst = max(s * a, x) / (rtol * small + _TINY)
@@ -420,9 +438,12 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
 def first_step(kind: Any, y: Any, p: Any, rtol: Any) -> Any:
     """A size at which the first step is likely to be accurate: it moves Euler's method by a part of the state."""
     f, e = rates_of(kind, y, p)
-    a, b, g = y
+    _a, b, _g = y
     small = max(_encoder(kind, y), _TINY)
-    fast = max(abs(f) * (1.0 if kind == NO_STOP or kind == FAST or kind == DIRECT else abs(b) / small), abs(e) / small)
+    fast = max(
+        abs(f) * (1.0 if kind in (NO_STOP, FAST, DIRECT) else abs(b) / small),
+        abs(e) / small,
+    )
     if kind == NO_STOP:
         fast = max(abs(f), abs(e) / max(abs(b), small))
     fast = max(max(fast, abs(f) if kind != IDENTITY else abs(f) / small), p[3])
@@ -480,9 +501,10 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
     f, e = rates_of(kind, y, p)
-    if (f == 0 or (a == 0 and b == 0 and kind != IDENTITY) or (a == 0 and (kind == DIRECT or (kind == FAST and start[0] == 0)))) and (
-        e == 0 and (eta == 0 or (a == 0 and b == 0) or kind == DIRECT or kind == IDENTITY)
-    ):
+    stuck = f == 0 or (a == 0 and b == 0 and kind != IDENTITY)
+    if a == 0 and (kind == DIRECT or (kind == FAST and start[0] == 0)):
+        stuck = True
+    if stuck and e == 0 and (eta == 0 or (a == 0 and b == 0) or kind in (DIRECT, IDENTITY)):
         return STEADY, y
     if kind == IDENTITY:
         if gain < loss + eta:
@@ -559,7 +581,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
 
 
 def _preimage(level: Any, c1: Any, c2: Any) -> Any:
-    """x >= 0 with c1 x + c2 x² = level."""
+    """X >= 0 with c1 x + c2 x² = level."""
     if level == 0:
         return 0.0
     return 2 * level / (c1 + math.sqrt(c1 * c1 + 4 * c2 * level))
@@ -572,8 +594,8 @@ def _arrived_no_stop(y: Any, start: Any, p: Any, level: Any) -> Any:
     if shrinking > 0:
         if eta > 0:
             return _shown(STEADY, NO_STOP, y, (0.0, 0.0, 0.0), start)
-        # with x = b − b* and q = C/B, a² − x² − q ln x² is conserved: solve e^z + q z = x² + q ln x² − a² for z = ln x²,
-        # falling from the right by Newton's method, for the left side is convex and increasing
+        # x = b − b*, q = C/B: a² − x² − q ln x² is conserved. Solve e^z + q z = x² + q ln x² − a² for z = ln x²,
+        # from the right by Newton's method: the left side is convex and increasing
         away = start[1] - level
         if away == 0:
             return _shown(STEADY, NO_STOP, y, (0.0, level, 0.0), start)
@@ -644,7 +666,9 @@ def _arrived_without_damping(kind: Any, y: Any, start: Any, p: Any) -> Any:
     if c >= 0:
         return RUNNING, y
     rest = math.copysign(math.sqrt(-c), b)
-    if kind == NO_EMA:  # (ln |a|)′ = b (A − B b), and b moves away from A/B: it shrinks for good once it shrinks
+    if (
+        kind == NO_EMA
+    ):  # (ln |a|)′ = b (A − B b), and b moves away from A/B: it shrinks for good once it shrinks
         sinks = rest * (coupling - rest * damping) < 0 and b * (coupling - b * damping) < 0
         return _shown(STEADY, kind, y, (0.0, rest, 0.0), start) if sinks else (RUNNING, y)
     j11, j12, j21, j22 = -rest * rest * damping, rest * coupling, zeta, -zeta
@@ -677,7 +701,7 @@ def _shown(outcome: Any, kind: Any, y: Any, end: Any, start: Any) -> Any:
     return (outcome, end) if shown else (RUNNING, y)
 
 
-def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any) -> Any:
+def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any, p: Any) -> Any:
     """DIVERGED or MAX_STEPS for a run that cannot go on, else RUNNING.
 
     It has diverged where weights grow beyond `GROWN`, or so fast that steps shrink to nothing. It is given up where
@@ -690,11 +714,12 @@ def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any) -> Any:
     if size > GROWN or (h < _SHORTEST and size > 1e3):
         return DIVERGED
     lost = False
-    if mode == kind and start[0] != 0 and abs(a) < _TINY:
+    # where θ is too weak to make up for weight decay, nothing comes back
+    if mode == kind and start[0] != 0 and abs(a) < _TINY and (p[3] == 0 or abs(p[0] * g) > p[3]):
         if kind == FULL:
             lost = abs(g) < _TINY or abs(b) < _TINY
         else:
-            lost = kind == TIED or kind == NO_EMA or kind == DIRECT or kind == FAST
+            lost = kind in (TIED, NO_EMA, DIRECT, FAST)
     return MAX_STEPS if lost or h < _SHORTEST else RUNNING
 
 
@@ -782,7 +807,7 @@ def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> A
     """Whether a trajectory that has `arrived` is within a hundredth of the tolerance of its end after the time `left`.
 
     Within slow/(8 fast) of the weights' size from the end the Jacobian differs from that at the end by less than a half
-    of the slow rate, so the distance falls at half of that rate at least, in a norm that scaling distorts by 100 at most.
+    of the slow rate, so the distance falls at half of that rate at least, in a norm that scaling distorts by up to 100.
     """
     if left == math.inf:
         return True
@@ -793,3 +818,123 @@ def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> A
     if not 8 * fast * way <= slow * size:
         return False
     return way == 0 or math.exp(-min(slow * left / 2, 700.0)) * way * 1e4 <= tolerance
+
+
+# --- a trajectory to its end --------------------------------------------------------------------------------
+
+
+def balanced(y: Any, units: Any) -> Any:
+    """w1, w2 and θ in the units of `dynamics.mode_flow.scaled`."""
+    weight, _, root_o, root_p = units
+    return root_o * y[0] / weight, root_p * y[1] / weight, root_o * y[2] / weight
+
+
+def fate_of(outcome: Any, end: Any) -> Any:
+    """What a trajectory did that has `arrived`, or has not."""
+    if outcome == RUNNING:
+        return UNDECIDED
+    return COLLAPSED if end[0] == 0 else LEARNED
+
+
+def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
+    """Whether the trajectory at y is in its end after the time `left`, or how it goes on; the end; what it did."""
+    kind = form[0]
+    first, p, _, units, proper = scaled(kind, start, rates, math.inf, (form[1], form[2]))
+    if not proper:
+        return STIFF, y, UNDECIDED
+    here = constrained(kind, balanced(y, units), p)
+    if failed(kind, kind, here, math.inf, first, p) != RUNNING:
+        return STIFF, y, UNDECIDED
+    outcome, end = arrived(kind, here, first, p)
+    fate = fate_of(outcome, end)
+    if outcome == RUNNING:
+        return NOT_YET, y, fate
+    if outcome == SLOW:
+        return SLOW if left == math.inf else STIFF, y, fate
+    size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+    if settles(kind, here, end, p, left / units[1], atol * units[3] / units[0] + rtol * size):
+        return STEADY, unscaled(kind, end, units), fate
+    return STIFF, y, fate
+
+
+def brought_to_its_end(
+    form: Any,
+    start: Any,
+    y: Any,
+    t: Any,
+    rates: Any,
+    end: Any,
+    rtol: Any,
+    atol: Any,
+    budget: Any,
+    save_at: Any,
+    s: Any,
+    i: Any,
+    saved: Any,
+) -> Any:
+    """Go on from y at time t with the stiff method: state, time, outcome, fate, tries and rejected tries."""
+    kind = form[0]
+    first, p, _, units, proper = scaled(kind, start, rates, math.inf, (form[1], form[2]))
+    if not proper:
+        return y, t, MAX_STEPS, UNDECIDED, 0, 0
+    y = constrained(kind, balanced(y, units), p)
+    own_atol, bound = atol * units[3] / units[0], end / units[1]
+    now, h = t / units[1], first_step(kind, y, p, rtol)
+    mode, log_scale, tries, rejected, outcome = kind, 0.0, 0, 0, RUNNING
+    goal = y
+    while outcome == RUNNING:
+        here = true_state(kind, mode, y, log_scale)
+        if end == math.inf and s >= save_at.size:
+            outcome, goal = arrived(kind, here, first, p)
+            if outcome != RUNNING:
+                break
+        if now >= bound:
+            outcome = END_TIME
+            break
+        if tries >= budget:
+            outcome = MAX_STEPS
+            break
+        tries += 1
+        final = now + h >= bound
+        h = bound - now if final else h
+        z, dense, accepted, proposed = attempted(mode, y, h, p, rtol, own_atol)
+        if overshoots(kind, mode, z, log_scale, dense):
+            accepted, proposed = False, h / 2
+        if accepted:
+            later = bound if final else now + h
+            while s < save_at.size and save_at[s] / units[1] <= later:
+                share = min(max((save_at[s] / units[1] - now) / h, 0.0), 1.0)
+                x, second = between(mode, y, h, share, dense, p)
+                if mode != kind:
+                    x = true_state(kind, mode, x, log_scale + second)
+                w1, w2, th = unscaled(kind, constrained(kind, x, p), units)
+                saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
+                s += 1
+            now = later
+            if mode != kind:
+                log_scale += dense[4]
+            mode, y, log_scale = switched(kind, mode, z, log_scale, p)
+        else:
+            rejected += 1
+        h = proposed
+        outcome = failed(kind, mode, y, h, first, p)
+    here = true_state(kind, mode, y, log_scale)
+    fate = UNDECIDED
+    if outcome != DIVERGED and failed(kind, mode, y, math.inf, first, p) == RUNNING:
+        arrival, goal = arrived(kind, here, first, p)
+        fate = fate_of(arrival, goal)
+        if outcome == END_TIME and arrival == STEADY:
+            encoder, predictor = distance(here, goal)
+            size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+            if max(encoder, predictor) <= own_atol + rtol * size:
+                outcome = STEADY
+        elif outcome == STEADY:
+            here = goal
+    return (
+        unscaled(kind, here, units),
+        end if outcome == END_TIME else now * units[1],
+        outcome,
+        fate,
+        tries,
+        rejected,
+    )

@@ -107,7 +107,7 @@ class _Run:
                     if self.arrived()[0] == flow.SLOW:
                         return flow.SLOW
             self.h = proposed
-            failure = flow.failed(self.kind, self.mode, self.y, self.h, self.start)
+            failure = flow.failed(self.kind, self.mode, self.y, self.h, self.start, self.p)
             if failure != flow.RUNNING:
                 return failure
         return flow.END_TIME
@@ -246,9 +246,7 @@ def integrate_modes(
     return trajectory, np.array([_fate(run, status) for run, status in zip(runs, statuses, strict=True)])
 
 
-def _opened(
-    k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol: float, atol: float
-) -> _Run:
+def _opened(k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol: float, atol: float) -> _Run:
     rates = (
         system.lambda_s,
         system.lambda_d,
@@ -275,7 +273,7 @@ def _opened(
 
 
 def _fate(run: _Run, status: Status) -> str:
-    if status.failed and flow.failed(run.kind, run.mode, run.y, run.h, run.start) != flow.RUNNING:
+    if status.failed and flow.failed(run.kind, run.mode, run.y, run.h, run.start, run.p) != flow.RUNNING:
         return "undecided"
     outcome, end = run.arrived()
     if outcome == flow.RUNNING:

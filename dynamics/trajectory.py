@@ -153,6 +153,7 @@ def natural_time(system: System) -> float:
 
 
 def checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:
+    """Start, end and asked times of a run from its `t_end` or `ts`, checked; None for what was not given."""
     if ts is not None:
         if t_end is not None:
             raise ValueError("give `t_end` or `ts`, not both")

@@ -48,7 +48,12 @@ class Variant:
 
 _ROWS = (
     Variant(
-        *("full", "W and P by gradient flow, Θ follows W by an exponential moving average", mode.full_mode_field, matrix.full_field),
+        *(
+            "full",
+            "W and P by gradient flow, Θ follows W by an exponential moving average",
+            mode.full_mode_field,
+            matrix.full_field,
+        ),
         *(True, True, flow.FULL),
     ),
     Variant(

@@ -174,7 +174,7 @@ def test_progress_counts_starts() -> None:
         ({"grid": None}, "give `grid` or `random`"),
         ({"grid": 0}, "`grid` must be >= 1, got 0"),
         ({"grid": None, "random": 0}, "`random` must be >= 1, got 0"),
-        ({"longest": 0.0}, "`longest` must be finite and > 0, got 0.0"),
+        ({"t_end": 0.0}, "`t_end` must be > 0, got 0.0"),
         ({"system": ModeSystem([1.0, 1.0], [0.5, 0.5])}, "basins are those of one mode, got 2 modes"),
         ({"variant": "tied"}, "`plane` must not hold predictor: the variant tied sets it"),
     ],
