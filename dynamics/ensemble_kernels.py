@@ -24,7 +24,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit, types
+from numba import config, cuda, njit, types
 
 from dynamics import mode_flow
 from dynamics.mode_flow import (
@@ -64,6 +64,9 @@ def _compiled(module: ModuleType) -> dict[str, Any]:
 
 _flow = _compiled(mode_flow)
 looked, brought_to_its_end = _flow["looked"], _flow["brought_to_its_end"]
+# Numba's simulator of CUDA hands out arrays that only interpreted code can take
+_for_cuda = vars(mode_flow) if config.ENABLE_CUDASIM else _flow
+looked_on_cuda, brought_to_its_end_on_cuda = _for_cuda["looked"], _for_cuda["brought_to_its_end"]
 _VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes())  # a constant of every kernel, hence in its key
 
 TABLEAU = (
@@ -542,10 +545,12 @@ def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
             if broken:
                 outcome = STIFF
             elif t >= end:
-                _, _, fate = looked(*(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol)))
+                _, _, fate = looked_on_cuda(
+                    *(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
+                )
                 outcome = END_TIME
             elif _size(k) <= own_look or _size(k) == 0:
-                outcome, x64, fate = looked(
+                outcome, x64, fate = looked_on_cuda(
                     *(form, wide, _wide(y), rates, np.float64(until - t)),
                     *(np.float64(rtol), np.float64(atol)),
                 )
@@ -559,7 +564,7 @@ def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
             begin, began = _wide(y), np.float64(t)
             if fate == UNDECIDED:
                 s, begin, began = 0, wide, 0.0
-            x64, last_time, outcome, fate, more, failed = brought_to_its_end(
+            x64, last_time, outcome, fate, more, failed = brought_to_its_end_on_cuda(
                 *(form, wide, begin, began, rates, np.float64(end)),
                 *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,8 +69,18 @@ class _Run:
     def state(self) -> Any:
         return flow.true_state(self.kind, self.mode, self.y, self.log_scale)
 
-    def arrived(self) -> tuple[int, Any]:
-        return flow.arrived(self.kind, self.state, self.start, self.p)
+    def arrived(self, t: float = np.inf) -> tuple[int, Any]:
+        """Where the run goes from its state at a time, the last one if left out."""
+        return flow.arrived(self.kind, self.state_at(t), self.start, self.p)
+
+    def state_at(self, t: float) -> Any:
+        if t >= self.t or not self.steps:
+            return self.state
+        step = self.steps[max(0, bisect_right(self.steps, t, key=lambda step: step.t) - 1)]
+        y, second = flow.between(step.mode, step.state, step.h, (t - step.t) / step.h, step.dense, self.p)
+        if step.mode != self.kind:
+            y = flow.true_state(self.kind, step.mode, y, step.log_scale + second)
+        return flow.constrained(self.kind, y, self.p)
 
     def at_rest(self) -> bool:
         """Whether the run is in its end for all purposes: it has arrived, and next to nothing is left to travel."""
@@ -115,18 +126,8 @@ class _Run:
     def at(self, times: np.ndarray) -> np.ndarray:
         """(w1, w2, θ) at increasing times in the run's units, shape (3, T); the last state after the last step."""
         found = np.empty((3, times.size))
-        begins = np.array([step.t for step in self.steps])
         for column, t in enumerate(times):
-            if t >= self.t or not self.steps:
-                y = self.state
-            else:
-                step = self.steps[max(0, int(np.searchsorted(begins, t, side="right")) - 1)]
-                y, second = flow.between(
-                    step.mode, step.state, step.h, (t - step.t) / step.h, step.dense, self.p
-                )
-                if step.mode != self.kind:
-                    y = flow.true_state(self.kind, step.mode, y, step.log_scale + second)
-            found[:, column] = flow.unscaled(self.kind, flow.constrained(self.kind, y, self.p), self.units)
+            found[:, column] = flow.unscaled(self.kind, self.state_at(t), self.units)
         return found
 
 
@@ -214,7 +215,8 @@ def integrate_modes(
             Status.STEADY if status is Status.END_TIME and run.at_rest() else status
             for status, run in zip(statuses, runs, strict=True)
         ]
-        longest = min(run.t * run.units[1] for run in runs) if any(s.failed for s in statuses) else longest
+    if any(status.failed for status in statuses):
+        longest = min(run.t * run.units[1] for run in runs)
     if asked is not None:
         ts = asked[asked - t0 <= longest]
     else:
@@ -243,7 +245,9 @@ def integrate_modes(
         distance=np.nan,
         _dense=evaluate,
     )
-    return trajectory, np.array([_fate(run, status) for run, status in zip(runs, statuses, strict=True)])
+    return trajectory, np.array(
+        [_fate(run, status, longest / run.units[1]) for run, status in zip(runs, statuses, strict=True)]
+    )
 
 
 def _opened(k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol: float, atol: float) -> _Run:
@@ -272,10 +276,11 @@ def _opened(k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol
     return _Run(variant.kind, y, p, units, local_rtol, local_atol, y, h)
 
 
-def _fate(run: _Run, status: Status) -> str:
+def _fate(run: _Run, status: Status, t: float) -> str:
+    """What the run has shown by the time t."""
     if status.failed and flow.failed(run.kind, run.mode, run.y, run.h, run.start, run.p) != flow.RUNNING:
         return "undecided"
-    outcome, end = run.arrived()
+    outcome, end = run.arrived(t)
     if outcome == flow.RUNNING:
         return "undecided"
     return "collapsed" if end[0] == 0 else "learned"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.integrate import Status
+from dynamics.trajectory import LOOSEST, Status
 
 Columns = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]
@@ -132,14 +132,14 @@ def empty(outputs: Mapping[str, Output], n: int) -> dict[str, np.ndarray]:
     }
 
 
-def positive(name: str, value: Any) -> float:
-    """Check a finite number > 0.
+def tolerance(name: str, value: Any) -> float:
+    """Check a tolerance, > 0 and at most `LOOSEST`.
 
-    >>> positive("rtol", 1)
-    1.0
+    >>> tolerance("rtol", 1e-3)
+    0.001
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise ValueError(f"settings.{name} must be a finite number > 0, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LOOSEST:
+        raise ValueError(f"settings.{name} must be > 0 and <= {LOOSEST}, got {value!r}")
     return float(value)
 
 
@@ -173,11 +173,13 @@ def rates() -> dict[str, Parameter]:
 
 def status_output(statuses: Sequence[Status]) -> Output:
     """Status of each run, as numbers with their meanings."""
-    flags = (
-        ("flag_values", list(range(len(statuses)))),
-        ("flag_meanings", " ".join(map(str, statuses))),
-    )
-    return Output("uint8", "why the run ended", attributes=flags)
+    return word_output(statuses, "why the run ended")
+
+
+def word_output(words: Sequence[str], meaning: str) -> Output:
+    """One of some words for each run, as numbers with their meanings in the way of the CF conventions."""
+    flags = (("flag_values", list(range(len(words)))), ("flag_meanings", " ".join(map(str, words))))
+    return Output("uint8", meaning, attributes=flags)
 
 
 def failed(outputs: Mapping[str, Output], results: Columns) -> int:

@@ -22,9 +22,9 @@ from analysis.sweep.kinds import (
     count,
     empty,
     one_of,
-    positive,
     rates,
     status_output,
+    tolerance,
 )
 from dynamics.fields import FIELDS
 from dynamics.integrate import METHODS, Status
@@ -282,8 +282,8 @@ MATRICES = Kind(
         "lambda_s": Setting(None, _eigenvalues),
         "lambda_d": Setting(None, _eigenvalues),
         "method": Setting("auto", one_of(*METHODS)),
-        "rtol": Setting(1e-8, positive),
-        "atol": Setting(1e-10, positive),
+        "rtol": Setting(1e-8, tolerance),
+        "atol": Setting(1e-10, tolerance),
         "max_steps": Setting(100_000, count),
     },
     parameters=_parameters,

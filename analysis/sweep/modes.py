@@ -15,14 +15,17 @@ from analysis.sweep.kinds import (
     Settings,
     count,
     one_of,
-    positive,
     rates,
     status_output,
+    tolerance,
+    word_output,
 )
-from dynamics.ensemble import STATUSES, integrate_ensemble
-from dynamics.mode_fields import MODE_FIELDS
+from dynamics.ensemble import FATES, STATUSES, integrate_ensemble
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import VARIANTS
+
+_COMPILED = {name: row for name, row in VARIANTS.items() if row.kind is not None}
 
 _PARAMETERS = {
     "lambda_s": Parameter("eigenvalue λs of Σs", required=True),
@@ -32,7 +35,7 @@ _PARAMETERS = {
     "online": Parameter("start of the online weight w1", default=0.1),
     "predictor": Parameter("start of the predictor weight w2", default=0.1),
     "target": Parameter("start of the target weight θ", default=0.1),
-    "t_end": Parameter("end time", "time", required=True, lower=0, strict=True),
+    "t_end": Parameter("end time; until rest when left out", "time", np.inf, lower=0, strict=True),
 }
 
 
@@ -57,6 +60,7 @@ def _outputs(settings: Settings, taken: Columns) -> Mapping[str, Output]:
         "final_target": Output("float64", "target weight θ at the end"),
         "t": Output("float64", "time that was integrated to", "time"),
         "status": status_output(STATUSES),
+        "fate": word_output(FATES, "what the run did: learned or collapsed where it has shown it"),
         "n_accepted": Output("uint32", "accepted steps"),
         "n_rejected": Output("uint32", "rejected steps"),
         "drift": Output("float64", "departure of c = τo w1² − τp w2² from exp(−2ηt) c(0) at the end", "time"),
@@ -72,7 +76,7 @@ def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) ->
     ensemble = integrate_ensemble(
         ModeState(*(given[part] for part in ModeState._fields)),
         ModeSystem(lambda_s, lambda_d, **{name: given[name] for name in rates()}),
-        MODE_FIELDS[settings["variant"]],
+        VARIANTS[settings["variant"]].mode_field,
         given["t_end"],
         **{name: settings[name] for name in ("rtol", "atol", "max_steps", "device")},
     )
@@ -83,6 +87,7 @@ def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) ->
         th,
         ensemble.t,
         ensemble.status,
+        ensemble.fate,
         ensemble.n_accepted,
         ensemble.n_rejected,
         ensemble.drift,
@@ -97,9 +102,9 @@ def _one_if_equal(column: np.ndarray) -> np.ndarray | float:
 
 MODES = Kind(
     settings={
-        "variant": Setting("full", one_of(*MODE_FIELDS)),
-        "rtol": Setting(1e-6, positive),
-        "atol": Setting(1e-9, positive),
+        "variant": Setting("full", one_of(*_COMPILED)),
+        "rtol": Setting(1e-6, tolerance),
+        "atol": Setting(1e-9, tolerance),
         "max_steps": Setting(100_000, count),
         "device": Setting("cpu", one_of("cpu", "cuda")),
     },

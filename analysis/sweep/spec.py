@@ -29,7 +29,7 @@ LONGEST_AXIS = 10_000_000
 BLOCK = 2**14
 """Runs that are drawn together: few enough to stay in a cache."""
 _TOP = ("kind", "seed", "samples", "chunk", "settings", "parameters")
-_AXES = ("values", "linspace", "logspace", "range")
+_AXES = ("values", "linspace", "geomspace", "range")
 _DISTRIBUTIONS = ("uniform", "loguniform", "normal", "integers")
 
 
@@ -45,7 +45,7 @@ class Axis(NamedTuple):
     Parameters
     ----------
     way, numbers
-        "values" and all of them; "linspace" or "logspace" and first, last, n; "range" and first, last.
+        "values" and all of them; "linspace" or "geomspace" and first, last, n; "range" and first, last.
     """
 
     way: str
@@ -64,7 +64,7 @@ def _spaced(axis: Axis) -> np.ndarray:
         return np.array(axis.numbers)
     first, last = axis.numbers[:2]
     n = last - first + 1 if axis.way == "range" else axis.numbers[2]
-    space = np.geomspace if axis.way == "logspace" else np.linspace
+    space = np.geomspace if axis.way == "geomspace" else np.linspace
     return space(first, last, int(n))
 
 
@@ -432,6 +432,10 @@ def _number_axis_or_draw(name: str, value: Any) -> Constant | Axis | Draw:
         ways = ", ".join((*_AXES, *_DISTRIBUTIONS))
         raise ValueError(f"parameters.{name} must have one of {ways}, got {', '.join(value) or 'nothing'}")
     ((way, numbers),) = value.items()
+    if way == "logspace":
+        raise ValueError(
+            f"parameters.{name}.logspace is not known, for NumPy's takes exponents: use geomspace = [first, last, n]"
+        )
     _known(f"parameters.{name}.", way, (*_AXES, *_DISTRIBUTIONS))
     where = f"{name}.{way}"
     if not isinstance(numbers, list):
@@ -439,12 +443,14 @@ def _number_axis_or_draw(name: str, value: Any) -> Constant | Axis | Draw:
     if way == "values":
         if not numbers:
             raise ValueError(f"parameters.{where} must not be empty")
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"parameters.{where} must differ from each other, got {numbers!r}")
         return Axis(way, tuple(_finite(where, numbers)))
-    length = 3 if way in ("linspace", "logspace") else 2
+    length = 3 if way in ("linspace", "geomspace") else 2
     if len(numbers) != length:
         raise ValueError(f"parameters.{where} must have {length} numbers, got {numbers!r}")
     a, b, *rest = _finite(where, numbers)
-    if way in ("logspace", "loguniform") and min(a, b) <= 0:
+    if way in ("geomspace", "loguniform") and min(a, b) <= 0:
         raise ValueError(f"parameters.{where} must have two ends > 0, got {numbers!r}")
     if way in ("range", "integers") and (a % 1 or b % 1):
         raise ValueError(f"parameters.{where} must have whole ends, got {numbers!r}")
@@ -455,6 +461,8 @@ def _number_axis_or_draw(name: str, value: Any) -> Constant | Axis | Draw:
     if way in _DISTRIBUTIONS:
         return Draw(way, a, b)
     n = rest[0] if rest else b - a + 1
+    if n > 1 and a == b:
+        raise ValueError(f"parameters.{where} must have two different ends, got {numbers!r}")
     if n % 1 or not 1 <= n <= LONGEST_AXIS:
         raise ValueError(f"parameters.{where} must have 1 to {LONGEST_AXIS} values, got {n:g}")
     return Axis(way, (a, b, *rest))
