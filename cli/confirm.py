@@ -83,14 +83,11 @@ def _confirmed(
 
 
 def _draw(confirmation: Confirmation, picture: Path) -> Path:
-    from dynamics.storage import replacing
     from figures.pages.confirm import caption_confirmation, figure_confirmation
     from figures.style import save
 
     picture.parent.mkdir(parents=True, exist_ok=True)
-    save(figure_confirmation(confirmation), picture)
-    with replacing(picture.with_suffix(".txt")) as temporary:
-        temporary.write_text(caption_confirmation(confirmation) + "\n", encoding="utf-8")
+    save(figure_confirmation(confirmation), picture, caption=caption_confirmation(confirmation))
     return picture
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import FAILED, command
+from cli.application import FAILED, WRITES, command
 from cli.compilation import keep_compiled_programs
 from cli.options import OUTPUT, OutputOptions, checked_outputs, option
 from cli.printing import note, print_json, print_table, progress
@@ -33,6 +33,7 @@ class TrainingOutput(OutputOptions):
             panel=OUTPUT,
             help="Save the measurements: .csv, .jsonl or .parquet as they come; .npz, .json or .nc at the end.",
         ),
+        WRITES,
     ] = None
 
 

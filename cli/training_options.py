@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cli.application import READS, WRITES
 from cli.options import RUN, SYSTEM, AugmentOption, numeric, option
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class TrainingOptions:
             panel=SYSTEM,
             help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, gaussian or exact.",
         ),
+        READS,
     ] = None
     augment: AugmentOption = None
     lambda_s: Annotated[
@@ -126,7 +128,9 @@ class ExecutionOptions:
     ] = 1
     device: Annotated[str, option("--device", panel=RUN, help="auto, cpu or gpu (auto).")] = "auto"
     checkpoint: Annotated[
-        Path | None, option("--checkpoint", panel=RUN, help="FILE.npz with the whole state, kept up to date.")
+        Path | None,
+        option("--checkpoint", panel=RUN, help="FILE.npz with the whole state, kept up to date."),
+        WRITES,
     ] = None
     checkpoint_every: Annotated[
         int, option("--checkpoint-every", panel=RUN, help="Steps between checkpoints (1000).")
