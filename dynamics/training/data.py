@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +14,16 @@ from dynamics.augment import Augmentation
 from dynamics.datasets import Dataset, load, standardised
 from dynamics.moments import Moments
 from dynamics.training.augmentations import augment
-from dynamics.training.generator import normal
+from dynamics.training.generator import new_key, normal
+from dynamics.training.modes import Spectrum, spectrum_of_moments, spectrum_of_views
 from dynamics.training.settings import DataSettings
 
 LARGEST_BYTES = 2 * 2**30
 """Samples are held in memory as float32; more than this is refused, and `limit` offered."""
+
+
+SPECTRUM_VIEWS, SPECTRUM_NUMBERS = 4096, 2**24
+"""Pairs of views from which the modes of loaded data are told: so many, or as many as have so many pixels."""
 
 
 class Samples(NamedTuple):
@@ -73,6 +79,17 @@ class TrainingData:
     def n1(self) -> int:
         """Dimension of a flattened sample."""
         return int(np.prod(self.shape))
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Modes of the views: exact where moments are given, else as sampled views tell them."""
+        if self.settings.from_moments and not self.settings.augmentations:
+            return spectrum_of_moments(_full(self.settings.sigma_s), _full(self.settings.sigma_d))
+        n = max(8, min(SPECTRUM_VIEWS, SPECTRUM_NUMBERS // self.n1))
+        key = new_key(np.asarray(self.settings.seed, np.uint32))
+        samples = jax.tree.map(lambda a: np.asarray(a, np.float32), self.samples)
+        views = draw_views(self.settings, self.settings.chain(), samples, key, n)
+        return spectrum_of_views(np.asarray(views).reshape(2, n, -1))
 
     def moments(self, **options: Any) -> Moments:
         """Moments Σs and Σd of the views that training draws; options of `Moments.from_data` where data are loaded.

@@ -15,6 +15,7 @@ from dynamics.states import MatrixState
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data
 from dynamics.training.loop import Arrays, TrainingState, program
+from dynamics.training.modes import Spectrum
 from dynamics.training.settings import SWEPT, TrainingSettings
 from dynamics.training.stacks import Stacks, on
 
@@ -38,6 +39,8 @@ class TrainingRun:
         Start and end of all runs, NumPy arrays with the run as first axis.
     failed_at
         Step whose loss was not finite, for each run (n_runs,); −1 where all were. Such a run is NaN from there.
+    spectrum
+        Modes of the data.
     seconds, steps_per_second
         Wall time after compilation, and steps of all runs together per second of it.
     device
@@ -53,6 +56,7 @@ class TrainingRun:
     start: TrainingState
     state: TrainingState
     failed_at: np.ndarray
+    spectrum: Spectrum
     seconds: float
     steps_per_second: float
     device: str
@@ -196,13 +200,13 @@ def _train(
         for name, value in settings.swept().items()
     }
     shared = program(_shared(settings), data.shape, n_classes)
-    runs = Stacks(shared, seeds, scalars, arrays, device)
+    runs = Stacks(shared, seeds, scalars, arrays, data.spectrum, device)
     if initial is not None:
         runs.start_from(_given(settings, runs.state(), initial, n_runs))
 
     start = runs.state()
     leaves, structure = jax.tree.flatten(start)
-    identity = checkpoints.fingerprint(seeds, (arrays, leaves[:0] if initial is None else list(initial)))
+    identity = checkpoints.fingerprint(seeds, (arrays[:-1], leaves[:0] if initial is None else list(initial)))
     stops = np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
     records: list[dict[str, np.ndarray]] = []
     done = 0
@@ -241,6 +245,7 @@ def _train(
         start=start,
         state=runs.state(),
         failed_at=failed_at,
+        spectrum=data.spectrum,
         seconds=seconds,
         steps_per_second=timed_steps / seconds if seconds else 0.0,
         device=device.device_kind,
@@ -294,7 +299,7 @@ def _arrays(data: TrainingData, dtype: str) -> tuple[Arrays, int]:
             held_out_images=real(probe.held_out_images),
             held_out_labels=np.searchsorted(classes, probe.held_out_labels).astype(np.int32),
         )
-    arrays = Arrays(real(data.samples), real(data.evaluation), probe)
+    arrays = Arrays(real(data.samples), real(data.evaluation), probe, real(data.spectrum.basis))
     return jax.device_put(arrays), n_classes
 
 
