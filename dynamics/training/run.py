@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,7 +23,35 @@ Progress = Callable[[int, int, Mapping[str, np.ndarray]], None]
 DEVICES = ("cpu", "gpu")
 
 
-@dataclass(frozen=True, eq=False)
+class Group(NamedTuple):
+    """Runs that differ in nothing but their seeds.
+
+    Parameters
+    ----------
+    values
+        What tells them from other groups: swept scalars by name, such as {"optimizer.learning_rate": 0.1}; empty
+        where nothing is swept.
+    runs
+        Their indices.
+    """
+
+    values: dict[str, float]
+    runs: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Values in words, such as "learning rate 0.1"."""
+        return ", ".join(f"{_short(name)} {value:g}" for name, value in self.values.items())
+
+
+def _short(name: str) -> str:
+    """Name of a swept scalar in words; that of its part where another part has the same."""
+    part, _, scalar = name.partition(".")
+    shared = sum(scalar in names for names in SWEPT.values()) > 1
+    return (f"{part} {scalar}" if shared else scalar).replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingRun:
     """What came of a run, or of several that share a compiled program.
 
@@ -66,6 +94,36 @@ class TrainingRun:
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.seeds)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"TrainingRun of {self.n_runs} runs, {self.steps[-1]} steps, on {self.device}",
+            f"  {self.settings.encoder.kind} encoder of {self.settings.encoder.features} features,"
+            f" {self.settings.predictor.kind} predictor, {self.settings.objective.kind},"
+            f" {self.settings.target.kind} target, {self.settings.optimizer.kind}, data {self.settings.data.source}",
+            f"  {self.message}",
+            f"  measured at {len(self.steps)} steps: {', '.join(sorted(self.metrics))}",
+        ]
+        if self.checkpoint is not None:
+            lines.append(f"  checkpoint {self.checkpoint}")
+        return "\n".join(lines)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Runs by the values of what is swept, in the order of the first run of each."""
+        swept = self.settings.swept().items()
+        varied = {
+            name: values for name, values in swept if isinstance(values, tuple) and len(set(values)) > 1
+        }
+        found: dict[tuple[float, ...], list[int]] = {}
+        for run in range(self.n_runs):
+            found.setdefault(tuple(values[run] for values in varied.values()), []).append(run)
+        # what follows another scalar, as the predictor's weight decay does, need not be said twice
+        names = {values: name for name, values in reversed(varied.items())}
+        kept = [list(varied).index(name) for name in varied if names[varied[name]] == name]
+        return [
+            Group({list(varied)[k]: values[k] for k in kept}, np.array(runs)) for values, runs in found.items()
+        ]
 
     @property
     def status(self) -> str:
