@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from dynamics.states import MatrixState
+from dynamics.storage import claimed
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data
 from dynamics.training.loop import Arrays, TrainingState, program
@@ -74,7 +75,7 @@ class TrainingRun:
     device
         What it ran on, such as "cpu" or "NVIDIA H100".
     checkpoint
-        The last checkpoint written, None where none was asked for.
+        The last checkpoint written, in which all runs are finite; None where there is none.
     """
 
     settings: TrainingSettings
@@ -140,7 +141,9 @@ class TrainingRun:
         swept = {name: v for name, v in self.settings.at(first).swept().items() if name in self._varied()}
         setting = ", ".join(f"{name} = {value:g}" for name, value in swept.items() if value is not None)
         where = f" with seed {self.seeds[first]}" + (f" and {setting}" if setting else "")
-        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
+        kept = ""
+        if self.checkpoint:
+            kept = f"; {self.checkpoint} is the last good checkpoint: resume it with a smaller rate"
         return (
             f"{len(failed)} of {self.n_runs} runs diverged: the loss was not finite at step"
             f" {self.failed_at[first]}{where}{kept}"
@@ -196,11 +199,12 @@ def train(
         Called as progress(step, steps, metrics) after each measurement, metrics being those of all runs (n_runs, …).
     checkpoint
         File that holds the whole state, replaced at the first measurement after every `checkpoint_every` steps and at
-        the end.
+        the end; once a run has diverged it is left as it is, so that it is always finite.
     checkpoint_every
         Steps between checkpoints, >= 1.
     resume
-        Go on from `checkpoint` if it exists; the numbers are those of a run that never stopped.
+        Go on from `checkpoint` if it exists; the numbers are those of a run that never stopped. `steps` may be larger
+        than they were, unless something follows a cosine over all of them, and the learning rate may be another.
     device
         ``cpu``, ``gpu``, or None for what JAX prefers.
 
@@ -236,7 +240,7 @@ def train(
         raise ValueError("`resume` must come with `checkpoint`, the file to go on from")
     chosen = _device(device)
     data = load_data(settings.data) if data is None else data
-    with on(chosen, settings.dtype):
+    with claimed(path), on(chosen, settings.dtype):
         return _train(settings, seeds_used, initial, data, progress, path, checkpoint_every, resume, chosen)
 
 
@@ -265,7 +269,7 @@ def _train(
     start = runs.state()
     leaves, structure = jax.tree.flatten(start)
     identity = checkpoints.fingerprint(seeds, (arrays[:-1], leaves[:0] if initial is None else list(initial)))
-    stops = np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
+    stops = checkpoints.measured_at(settings)
     records: list[dict[str, np.ndarray]] = []
     done = 0
     saved: Path | None = None
@@ -275,25 +279,26 @@ def _train(
         records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
         done, saved = found.step, path
     last_saved = done
-    seconds, timed_steps = 0.0, 0
     failed_at = runs.failed_at()
-    for call, stop in enumerate(stops[len(records) :]):
-        began = time.perf_counter()
+    if stops[-1] > done:
+        runs.advance(done, done)  # takes no step, and compiles
+    began, first = time.perf_counter(), done
+    for stop in stops[len(records) :]:
         records.append(runs.advance(done, int(stop)))
         failed_at = runs.failed_at()
-        if call:  # the first one compiles
-            seconds += time.perf_counter() - began
-            timed_steps += n_runs * (int(stop) - done)
         done = int(stop)
         if progress is not None:
             progress(done, settings.steps, records[-1])
         if np.all(failed_at >= 0):
             break
+        # once a run has failed, the file keeps the last state in which all of them are good
         if path is not None and (done - last_saved >= checkpoint_every or done == settings.steps):
-            steps, metrics = _stacked(stops, records)
             held = jax.tree.leaves(runs.state())
-            checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
-            last_saved, saved = done, path
+            if np.all(failed_at < 0) and all(np.all(np.isfinite(leaf)) for leaf in held):
+                steps, metrics = _stacked(stops, records)
+                checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
+                last_saved, saved = done, path
+    seconds = time.perf_counter() - began
     steps, metrics = _stacked(stops, records)
     return TrainingRun(
         settings=settings,
@@ -305,7 +310,7 @@ def _train(
         failed_at=failed_at,
         spectrum=data.spectrum,
         seconds=seconds,
-        steps_per_second=timed_steps / seconds if seconds else 0.0,
+        steps_per_second=n_runs * (done - first) / seconds if done > first else 0.0,
         device=device.device_kind,
         checkpoint=saved,
     )
