@@ -92,7 +92,7 @@ class SystemOptions:
         option(
             "--data",
             panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR or stl10:DIR.",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
         ),
         READS,
     ] = None

@@ -58,7 +58,8 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
     if execution.device not in ("auto", "cpu", "gpu"):
         raise ValueError(f"`device` must be auto, cpu or gpu, got {execution.device!r}")
     keep_compiled_programs()
-    data = load_data(settings.data)
+    with progress("reading", output) as bar:
+        data = load_data(settings.data, progress=bar)
     _check_dimension(settings, data)
     seeds = [output.seed + k for k in range(execution.seeds)] * settings.n_settings  # the same for each value
     settings = settings.repeated(execution.seeds)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from dynamics.states import MatrixState, random_state
 from dynamics.training import DataSettings, TrainingRun, TrainingSettings, diagnose, load_data, train
-from dynamics.training.diagnosis import feature_rank, prediction
+from dynamics.training.diagnosis import Diagnosis
 
 GAUSSIAN = {"source": "gaussian", "sigma_s": [1.0, 1.5, 2.0, 1.2], "sigma_d": [0.9, 0.7, 0.5, 0.1]}
 ONE_MODE: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -108,7 +109,12 @@ class TrainingData:
         )
 
 
-def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingData:
+def load_data(
+    settings: DataSettings,
+    *,
+    n_evaluation: int = 512,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingData:
     """Read or make the samples of a run.
 
     Parameters
@@ -117,6 +123,8 @@ def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingDat
         Where from; see `DataSettings`.
     n_evaluation
         Largest number of samples on which features are measured.
+    progress
+        Called as progress(done, total) while loaded samples are read.
 
     Raises
     ------
@@ -150,17 +158,17 @@ def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingDat
             raise ValueError(
                 f"`data.held_out` must leave at least two samples of {n} to train on, got {settings.held_out}"
             )
-        parts = (dataset.images[picked], dataset.images[held_out])
+        parts, rows = (dataset.images[picked], dataset.images[held_out]), np.concatenate([picked, held_out])
         classes = (None, None) if labels is None else (labels[picked], labels[held_out])
     else:
         some = rng.permutation(len(test.images))[: settings.limit]
-        parts = (dataset.images[picked], test.images[some])
+        parts, rows = (dataset.images[picked], test.images[some]), np.concatenate([picked, some])
         of_test = test.labels
         classes = (None, None) if labels is None or of_test is None else (labels[picked], of_test[some])
     size = sum(part.size for part in parts) * 4
     if size > LARGEST_BYTES:
         raise ValueError(f"{dataset.name} would take {size / 2**30:.1f} GB of memory: give `data.limit`")
-    batches = standardised(np.concatenate(parts))
+    batches = standardised(np.concatenate(parts), rows=rows, progress=progress)
     for augmentation in chain:
         augmentation.check(batches.shape)
     flat = np.concatenate([batch.astype(np.float32) for batch in batches.samples])

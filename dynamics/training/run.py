@@ -143,7 +143,7 @@ class TrainingRun:
         where = f" with seed {self.seeds[first]}" + (f" and {setting}" if setting else "")
         kept = ""
         if self.checkpoint:
-            kept = f"; {self.checkpoint} is the last good checkpoint: resume it with a smaller rate"
+            kept = f"; the last good checkpoint is {self.checkpoint}: resume it with a smaller learning rate"
         return (
             f"{len(failed)} of {self.n_runs} runs diverged: the loss was not finite at step"
             f" {self.failed_at[first]}{where}{kept}"
