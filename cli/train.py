@@ -160,7 +160,9 @@ def _report(run: TrainingRun) -> dict[str, Any]:
     if len(groups) == 1:
         together = {key: groups[0][key] for key in shared}
     else:
-        together = {key: {name: [group[key][name] for group in groups] for name in groups[0][key]} for key in shared}
+        together = {
+            key: {name: [group[key][name] for group in groups] for name in groups[0][key]} for key in shared
+        }
     scalars = {name: values for name, values in run.metrics.items() if values.ndim == 2}
     value_of = {index: group.values for group in run.groups for index in group.runs.tolist()}
     report = {
@@ -266,10 +268,8 @@ def _print(run: TrainingRun, report: dict[str, Any]) -> None:
         lines = [f"{_label(k, entry)}: {entry['diagnosis']}" for k, entry in enumerate(report["runs"])]
     if len(lines) > _SHOWN_RUNS:
         lines = [*lines[:_SHOWN_RUNS], f"and {len(lines) - _SHOWN_RUNS} more, all in --json"]
-    if 0 < report["n_diverged"] and run.n_runs > 1:
-        lines.append(
-            f"{report['n_diverged']} of {run.n_runs} runs diverged: means and ± are over the others"
-        )
+    if report["n_diverged"] > 0 and run.n_runs > 1:
+        lines.append(f"{report['n_diverged']} of {run.n_runs} runs diverged: means and ± are over the others")
     rate = f"{run.steps_per_second:,.0f} steps/s" if run.steps_per_second else "nothing left to do"
     cost = f"{report['steps']} steps · {'1 run' if run.n_runs == 1 else f'{run.n_runs} runs'} · {rate} · {run.device}"
     print_table(columns, rows, "\n".join([*lines, cost]))

@@ -49,7 +49,8 @@ class TrainingOptions:
         option(
             "--data",
             panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, stl10-unlabeled:DIR, gaussian or exact.",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, stl10-unlabeled:DIR, gaussian"
+            " or exact.",
         ),
         READS,
     ] = None

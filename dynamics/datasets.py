@@ -72,9 +72,9 @@ class Dataset:
 def check_channels(name: str, shape: tuple[int, ...]) -> None:
     """Refuse images whose channels come first, which would pass for images of a few rows.
 
-    >>> check_channels("photos.npy", (10, 3, 32, 32))
+    >>> check_channels("photos.npy", (10, 3, 32, 32))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: photos.npy must have its channels last, (N, h, w, c), got shape (10, 3, 32, 32), which looks like (N, c, h, w): store images.transpose(0, 2, 3, 1)
+    ValueError: photos.npy must have its channels last, (N, h, w, c), got shape (10, 3, 32, 32), which looks like...
     """
     if len(shape) == 4 and shape[1] <= MOST_CHANNELS < shape[3]:
         raise ValueError(

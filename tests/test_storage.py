@@ -272,7 +272,9 @@ WITHOUT_NAMELESS_FILES = "import os; del os.O_TMPFILE" + WRITER
 
 
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the test above is this one")
-def test_what_a_killed_process_leaves_is_removed_by_the_next_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+def test_what_a_killed_process_leaves_is_removed_by_the_next_and_what_is_in_use_is_not(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "run.txt"
     (tmp_path / ".run.txt.mine").touch()
     with writing(path, WITHOUT_NAMELESS_FILES) as process:
@@ -341,7 +343,9 @@ def test_two_names_of_one_file_are_one_file(tmp_path: Path) -> None:
     check_distinct({"--data": one}, {"--out": other, "--plot": tmp_path / "a.png"})
     check_distinct({"--data": one, "--moments": one}, {})
     for name in (one, soft, hard, tmp_path / "." / "one.npz"):
-        with pytest.raises(ValueError, match=f"^--out must be another file than --data, got {name} for both$"):
+        with pytest.raises(
+            ValueError, match=f"^--out must be another file than --data, got {name} for both$"
+        ):
             check_distinct({"--data": one}, {"--out": name})
         with pytest.raises(ValueError, match="^--checkpoint must be another file than --out, got "):
             check_distinct({}, {"--out": one, "--checkpoint": name})

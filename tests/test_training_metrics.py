@@ -96,7 +96,7 @@ def test_features_that_vanish_have_neither_alignment_nor_uniformity(n_zero: int)
     assert np.isnan(alignment(jnp.asarray(f), jnp.asarray(f)))
 
 
-@pytest.mark.parametrize("scale", [1e-36, 1e36])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_metrics_without_a_unit_do_not_depend_on_the_scale_of_features(scale: float) -> None:
     f = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     one, other = jnp.asarray(f), jnp.asarray(f * np.float32(scale))

@@ -215,7 +215,7 @@ def test_a_symmetric_predictor_follows_the_symmetric_part_of_its_gradient() -> N
 def test_a_predictor_starts_anew_every_so_many_steps() -> None:
     settings = gaussian(
         predictor={"kind": "linear", "start": "positive", "scale": 0.1, "reinitialise": 5},
-        optimizer={"kind": "momentum", "learning_rate": 0.1},
+        optimizer={"kind": "momentum", "learning_rate": 0.01},
         steps=10,
         metrics_every=1,
         dtype="float64",
@@ -331,7 +331,7 @@ def test_a_diverged_run_goes_on_at_a_smaller_rate_from_its_checkpoint(tmp_path: 
         metrics = [name for name in saved.files if name.startswith("metric ")]
         assert all(np.all(np.isfinite(saved[name])) for name in metrics)
     assert 0 < kept < run.failed_at[1]
-    slower = replace(rates, optimizer=replace(rates.optimizer, learning_rate=(0.05, 0.01)))
+    slower = replace(rates, optimizer=replace(rates.optimizer, learning_rate=(0.05, 1e-9)))
     again = train(slower, checkpoint=path, resume=True)
     assert (again.status, again.steps[-1]) == ("done", 400)
     assert_array_equal(again.metrics["loss"][:, : kept + 1], run.metrics["loss"][:, : kept + 1])
@@ -357,10 +357,14 @@ def test_one_interval_that_is_left_is_timed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [{"target": {"schedule": "cosine"}}, {"optimizer": {"schedule": "cosine"}}])
-def test_what_follows_a_cosine_over_all_steps_cannot_be_made_longer(tmp_path: Path, part: dict[str, Any]) -> None:
+def test_what_follows_a_cosine_over_all_steps_cannot_be_made_longer(
+    tmp_path: Path, part: dict[str, Any]
+) -> None:
     path = tmp_path / "run.npz"
     train(gaussian(**part), checkpoint=path)
-    with pytest.raises(ValueError, match=f"`steps` must be 20 as in .*, whose {next(iter(part))} follows a cosine"):
+    with pytest.raises(
+        ValueError, match=f"`steps` must be 20 as in .*, whose {next(iter(part))} follows a cosine"
+    ):
         train(gaussian(**part, steps=40), checkpoint=path, resume=True)
 
 

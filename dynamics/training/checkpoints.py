@@ -14,7 +14,6 @@ import numpy as np
 from dynamics.storage import read_npz, write_npz
 from dynamics.training.settings import TrainingSettings
 
-
 MAY_CHANGE = ("steps", "optimizer.learning_rate")
 """Settings that may differ when a run goes on: it may be made longer, or go on at another rate after it diverged."""
 
@@ -101,7 +100,7 @@ def restore(path: Path, settings: TrainingSettings, identity: str, leaves: Itera
     arrays = read_npz(path)
     try:
         found, digest = str(arrays["settings"]), str(arrays["identity"])
-        step, steps = int(arrays["step"]), arrays["steps"]
+        step, _ = int(arrays["step"]), arrays["steps"]
         stored = [arrays[f"leaf {index}"] for index, _ in enumerate(leaves)]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -117,7 +117,8 @@ def diagnose(run: TrainingRun, index: int = 0) -> Diagnosis:
     share, later = _shares(run, index, settings, n_modes)
     is_held = share >= HELD
     if _is_linear(settings):
-        collapsing = is_held & (share <= 1) & (later < HELD)
+        rests = settings.predictor.kind != "none" and settings.objective.stop_gradient
+        collapsing = is_held & ((share <= 1) | (not rests)) & (later < share / 2)
     else:
         collapsing = is_held & (share < NEAR) & (later < (1 - AT_REST) * share)
         collapsing &= np.sum(collapsing) >= n_modes / 2
@@ -132,7 +133,10 @@ def diagnose(run: TrainingRun, index: int = 0) -> Diagnosis:
     elif held == n_modes:
         verdict, text = LEARNED, f"learned: {held} of {n_modes} modes"
     elif np.any(growing):
-        verdict, text = UNDECIDED, f"undecided: {held} of {n_modes} modes learned, {np.sum(growing)} still grow"
+        verdict, text = (
+            UNDECIDED,
+            f"undecided: {held} of {n_modes} modes learned, {np.sum(growing)} still grow",
+        )
     elif held == 0:
         verdict, text = COLLAPSED, f"collapsed: none of {n_modes} modes held"
     else:
@@ -192,7 +196,9 @@ def _shares(
 def _repelled(run: TrainingRun, index: int, settings: TrainingSettings, n_modes: int) -> np.ndarray:
     """Modes that collapse repels, as slowly as it may be: those with 0 < w2 < r, without weight decay (R5)."""
     found = np.zeros(n_modes, bool)
-    applies = _is_linear(settings) and settings.predictor.kind == "linear" and settings.objective.kind == "byol"
+    applies = (
+        _is_linear(settings) and settings.predictor.kind == "linear" and settings.objective.kind == "byol"
+    )
     if applies and settings.objective.stop_gradient and _number(settings.optimizer.weight_decay) == 0:
         p, r = (run.metrics[f"mode_{name}"][index, -1] for name in ("predictors", "ratios"))
         found[: len(p)] = ((p > 0) & (p < r))[:n_modes]
@@ -292,7 +298,9 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
     if objective.kind == "raft" and not objective.normalize:
         return Prediction("RAFT without normalisation: modes with 2α(1 − r) < β run away (R26)")
     if _still(settings):
-        return Prediction("a target that never moves: its own features are learned (R13)", fewest=None if decays else 1)
+        return Prediction(
+            "a target that never moves: its own features are learned (R13)", fewest=None if decays else 1
+        )
     if predictor.kind == "none":
         return _without_predictor(run, settings)
     if predictor.kind == "linear" and _number(optimizer.predictor_rate) == 0:
@@ -309,7 +317,9 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
     least = (HELD * np.max(run.spectrum.ratios)) ** 2 / _number(optimizer.predictor_rate)
     stay = int(np.sum(np.linalg.eigvalsh(np.asarray(balance[index], np.float64)) > least))
     if stay == 0:
-        return Prediction("predictor and encoder learn together: modes may collapse where the encoder starts smaller (R6)")
+        return Prediction(
+            "predictor and encoder learn together: modes may collapse where the encoder starts smaller (R6)"
+        )
     return Prediction(
         f"at least {min(stay, n_modes)} of {n_modes} modes stay, the encoder starts larger (R6, R8)",
         fewest=min(stay, n_modes),
@@ -324,7 +334,9 @@ def _without_predictor(run: TrainingRun, settings: TrainingSettings) -> Predicti
         return Prediction()  # views of the target are predicted from themselves: every mode has ratio 1
     lasting = int(np.sum(run.spectrum.ratios > 1 - 1e-9))
     if lasting and not objective.normalize:
-        return Prediction(f"no predictor: only the modes with ratio 1 stay, at most {lasting} (R11)", most=lasting)
+        return Prediction(
+            f"no predictor: only the modes with ratio 1 stay, at most {lasting} (R11)", most=lasting
+        )
     return Prediction("no predictor and ratio < 1: collapse (R11)", most=0)
 
 

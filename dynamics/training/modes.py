@@ -86,7 +86,9 @@ def spectrum_of_views(views: np.ndarray) -> Spectrum:
     return Spectrum(basis, sigma_s, sigma_d, int(np.sum(variances > ZERO * variances[-1])))
 
 
-def mode_metrics(A: np.ndarray, spectrum: Spectrum, predictor: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def mode_metrics(
+    A: np.ndarray, spectrum: Spectrum, predictor: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Size of an encoder A = W B (…, n2, K) in each direction that it has, and what these directions are.
 
         A = Σ s_i v_i y_iᵀ,   r_i = y_iᵀ Σd y_i / y_iᵀ Σs y_i,   λ_i = y_iᵀ Σs y_i,   p_i = v_iᵀ P v_i

@@ -22,6 +22,8 @@ from dynamics.training.stacks import Stacks, on
 
 Progress = Callable[[int, int, Mapping[str, np.ndarray]], None]
 DEVICES = ("cpu", "gpu")
+EXPLODING = 10.0
+"""A run that diverged was past saving when its weights were so many times those of the start, or 1."""
 
 
 class Group(NamedTuple):
@@ -123,7 +125,8 @@ class TrainingRun:
         names = {values: name for name, values in reversed(varied.items())}
         kept = [list(varied).index(name) for name in varied if names[varied[name]] == name]
         return [
-            Group({list(varied)[k]: values[k] for k in kept}, np.array(runs)) for values, runs in found.items()
+            Group({list(varied)[k]: values[k] for k in kept}, np.array(runs))
+            for values, runs in found.items()
         ]
 
     @property
@@ -279,6 +282,7 @@ def _train(
         records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
         done, saved = found.step, path
     last_saved = done
+    calm: checkpoints.Checkpoint | None = None
     failed_at = runs.failed_at()
     if stops[-1] > done:
         runs.advance(done, done)  # takes no step, and compiles
@@ -289,15 +293,23 @@ def _train(
         done = int(stop)
         if progress is not None:
             progress(done, settings.steps, records[-1])
-        if np.all(failed_at >= 0):
-            break
         # once a run has failed, the file keeps the last state in which all of them are good
-        if path is not None and (done - last_saved >= checkpoint_every or done == settings.steps):
+        due = done - last_saved >= checkpoint_every or done == settings.steps or bool(np.any(failed_at >= 0))
+        if path is not None and due:
             held = jax.tree.leaves(runs.state())
             if np.all(failed_at < 0) and all(np.all(np.isfinite(leaf)) for leaf in held):
-                steps, metrics = _stacked(stops, records)
-                checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
+                checkpoint = checkpoints.Checkpoint(done, held, *_stacked(stops, records))
+                checkpoints.save(path, settings, identity, checkpoint)
                 last_saved, saved = done, path
+                if _largest(runs.state()) <= EXPLODING * max(1.0, _largest(start)):
+                    calm = checkpoint
+            elif (
+                calm is not None and calm.step < last_saved
+            ):  # what was saved since would diverge at any rate
+                checkpoints.save(path, settings, identity, calm)
+                last_saved = calm.step
+        if np.all(failed_at >= 0):
+            break
     seconds = time.perf_counter() - began
     steps, metrics = _stacked(stops, records)
     return TrainingRun(
@@ -321,6 +333,11 @@ def _stacked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     metrics = {name: np.stack([record[name] for record in records], axis=1) for name in records[0]}
     return stops[: len(records)], metrics
+
+
+def _largest(state: TrainingState) -> float:
+    """Largest weight of encoders and predictors."""
+    return max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves((state.online, state.predictor)))
 
 
 def _seeds(seeds: int | Sequence[int], n_settings: int) -> np.ndarray:

@@ -122,9 +122,7 @@ def _draw_ranks(ax: Axes, run: TrainingRun, groups: Groups) -> None:
     ax.set_ylim(0, 1.05 * run.settings.encoder.output)
 
 
-def _draw_features(
-    ax: Axes, run: TrainingRun, prediction: FlowPrediction | None, groups: Groups
-) -> None:
+def _draw_features(ax: Axes, run: TrainingRun, prediction: FlowPrediction | None, groups: Groups) -> None:
     eigenvalues = run.metrics["feature_eigenvalues"]
     ax.set_title(f"Features: eigenvalues of $F${_of_first(run)}")
     for group, colour in groups:
@@ -134,9 +132,7 @@ def _draw_features(
     scale_log(ax, eigenvalues[[group.runs[0] for group, _ in groups]], _DECADES)
 
 
-def _draw_predictor(
-    ax: Axes, run: TrainingRun, prediction: FlowPrediction | None, groups: Groups
-) -> None:
+def _draw_predictor(ax: Axes, run: TrainingRun, prediction: FlowPrediction | None, groups: Groups) -> None:
     eigenvalues = run.metrics["predictor_eigenvalues"]
     firsts = [group.runs[0] for group, _ in groups]
     real = " (real parts)" if np.any(np.nan_to_num(eigenvalues[firsts, ..., 1])) else ""
