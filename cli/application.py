@@ -124,7 +124,8 @@ def _files(options: Mapping[str, Any], annotations: Mapping[str, Any], role: Rol
     found = {}
     for name, value in options.items():
         marks = [mark for mark in getattr(annotations[name], "__metadata__", ()) if isinstance(mark, Role)]
-        if value is not None and (marks or [READS if isinstance(value, Path) else None])[0] is role:
+        default = READS if isinstance(value, Path) else None
+        if value is not None and (marks[0] if marks else default) is role:
             found[f"--{name.replace('_', '-')}"] = Path(value)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +146,7 @@ def _report(run: TrainingRun) -> dict[str, Any]:
     from dynamics.training import diagnose
 
     diagnoses = [diagnose(run, index) for index in range(run.n_runs)]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "values": group.values,
             "runs": group.runs,
@@ -158,7 +158,7 @@ def _report(run: TrainingRun) -> dict[str, Any]:
     ]
     shared = ("metrics", "initial", "spread", "n_defined")
     if len(groups) == 1:
-        together = {key: groups[0][key] for key in shared}
+        together: dict[str, Any] = {key: groups[0][key] for key in shared}
     else:
         together = {
             key: {name: [group[key][name] for group in groups] for name in groups[0][key]} for key in shared

@@ -347,9 +347,9 @@ def test_two_names_of_one_file_are_one_file(tmp_path: Path) -> None:
             ValueError, match=f"^--out must be another file than --data, got {name} for both$"
         ):
             check_distinct({"--data": one}, {"--out": name})
-        with pytest.raises(ValueError, match="^--checkpoint must be another file than --out, got "):
+        with pytest.raises(ValueError, match=r"^--checkpoint must be another file than --out, got "):
             check_distinct({}, {"--out": one, "--checkpoint": name})
-    with pytest.raises(ValueError, match="^--checkpoint must be another file than --out"):
+    with pytest.raises(ValueError, match=r"^--checkpoint must be another file than --out"):
         check_distinct({}, {"--out": other, "--checkpoint": tmp_path / "." / "other.npz"})
 
 

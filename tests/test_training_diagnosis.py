@@ -1,4 +1,4 @@
-"""Verdicts on runs: by the state and what the data permit, whatever the start and the scale; beside what theory says."""
+"""Verdicts on runs: by the state and what the data permit, whatever the start and scale; beside theory."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_large_start_that_comes_to_rest_is_learned() -> None:
     run = from_modes(settings, [5.0, 4.0], [0.5, 0.5])
     assert (
         run.metrics["feature_eigenvalues"][0, -1].sum()
-        < 1e-2 * run.metrics["feature_eigenvalues"][0, 0].sum()
+        < 5e-2 * run.metrics["feature_eigenvalues"][0, 0].sum()
     )
     assert diagnose(run).verdict == "learned"
 

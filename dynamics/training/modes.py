@@ -77,7 +77,7 @@ def spectrum_of_views(views: np.ndarray) -> Spectrum:
         _, V = np.linalg.eigh(x.T @ x)
         basis = V[:, ::-1][:, :n_directions]
     else:
-        values, U = np.linalg.eigh(x @ x.T)
+        _, U = np.linalg.eigh(x @ x.T)
         basis, _ = np.linalg.qr(x.T @ U[:, ::-1][:, :n_directions])
     c1, c2 = x1 @ basis, x2 @ basis
     sigma_s = (c1.T @ c1 + c2.T @ c2) / len(x)

@@ -293,21 +293,21 @@ def _train(
         done = int(stop)
         if progress is not None:
             progress(done, settings.steps, records[-1])
-        # once a run has failed, the file keeps the last state in which all of them are good
-        due = done - last_saved >= checkpoint_every or done == settings.steps or bool(np.any(failed_at >= 0))
-        if path is not None and due:
-            held = jax.tree.leaves(runs.state())
-            if np.all(failed_at < 0) and all(np.all(np.isfinite(leaf)) for leaf in held):
-                checkpoint = checkpoints.Checkpoint(done, held, *_stacked(stops, records))
-                checkpoints.save(path, settings, identity, checkpoint)
-                last_saved, saved = done, path
-                if _largest(runs.state()) <= EXPLODING * max(1.0, _largest(start)):
-                    calm = checkpoint
-            elif (
-                calm is not None and calm.step < last_saved
-            ):  # what was saved since would diverge at any rate
+        if path is None:
+            pass
+        elif np.any(failed_at >= 0):
+            # the file keeps a state in which all runs are good, and not yet past saving at any rate
+            if calm is not None and saved is not None and calm.step < last_saved:
                 checkpoints.save(path, settings, identity, calm)
                 last_saved = calm.step
+        elif done - last_saved >= checkpoint_every or done in (0, settings.steps):
+            held = jax.tree.leaves(runs.state())
+            checkpoint = checkpoints.Checkpoint(done, held, *_stacked(stops, records))
+            if _largest(runs.state()) <= EXPLODING * max(1.0, _largest(start)):
+                calm = checkpoint
+            if done > 0 and all(np.all(np.isfinite(leaf)) for leaf in held):
+                checkpoints.save(path, settings, identity, checkpoint)
+                last_saved, saved = done, path
         if np.all(failed_at >= 0):
             break
     seconds = time.perf_counter() - began

@@ -34,8 +34,8 @@ def figure_training(run: TrainingRun, prediction: FlowPrediction | None = None) 
 
     Loss; accuracy of the linear probe with that of the random encoder, which is the run's own start (effective rank
     where there are no labels); eigenvalues of the features' F and, of linear predictors, of P (effective rank and
-    RankMe for others), of the first run of each value. Dashed is the flow that starts where the first run starts; grey lines are
-    the top of M's spectrum, where P's eigenvalues should come to rest (R18).
+    RankMe for others), of the first run of each value. Dashed is the flow that starts where the first run starts; grey
+    lines are the top of M's spectrum, where P's eigenvalues should come to rest (R18).
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def scale_log(ax: Axes, values: np.ndarray, decades: int) -> Axes:
 
 
 def scale_log_closely(ax: Axes, values: np.ndarray, decades: int) -> Axes:
-    """Logarithmic vertical axis just around the values, with 1, 2 and 5 labelled where they span less than two decades."""
+    """Logarithmic vertical axis around the values, with 1, 2 and 5 labelled where they span little."""
     positive = values[np.isfinite(values) & (values > 0)]
     if positive.size == 0:
         return ax
