@@ -325,7 +325,7 @@ def test_an_interrupted_run_ends_with_130_and_keeps_its_rows(tmp_path: Path) -> 
         (("--set", "predictor.colour=1"), "must name average"),
         (("--set", "colour"), "--set must be PART.NAME=VALUE"),
         (("--set", "optimizer.learning_rate=[1,2]", "--set", "target.decay=[0,0,0]"), "must have one length"),
-        (("--lambda-s", "1", "--lambda-d", "1", "--out", "a.csv", "--checkpoint", "./a.csv"), "must be another file than"),
+        (("--out", "a.csv", "--checkpoint", "./a.csv"), "--out must be another file than --checkpoint"),
         (("--set", "data.source=out.npz", "--out", "out.npz"), "--out must be another file than --set data.source"),
         (("--augment", "blur:2"), "blur"),
         (("--resume",), "--resume must come with --checkpoint"),

@@ -168,7 +168,10 @@ def load_data(
     size = sum(part.size for part in parts) * 4
     if size > LARGEST_BYTES:
         raise ValueError(f"{dataset.name} would take {size / 2**30:.1f} GB of memory: give `data.limit`")
-    batches = standardised(np.concatenate(parts), rows=rows, progress=progress)
+    try:
+        batches = standardised(np.concatenate(parts), rows=rows, progress=progress)
+    except ValueError as error:
+        raise ValueError(f"`data.source` {settings.source}: {error}") from None
     for augmentation in chain:
         augmentation.check(batches.shape)
     flat = np.concatenate([batch.astype(np.float32) for batch in batches.samples])
