@@ -13,7 +13,7 @@ from cli.application import FAILED, WRITES, command
 from cli.compilation import keep_compiled_programs
 from cli.options import OUTPUT, OutputOptions, checked_outputs, option
 from cli.printing import note, print_json, print_table, progress
-from cli.training_options import ExecutionOptions, TrainingOptions, read_settings
+from cli.training_options import ExecutionOptions, TrainingOptions, in_terms_of_options, read_settings
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingData, TrainingRun, TrainingSettings
@@ -59,7 +59,10 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
         raise ValueError(f"`device` must be auto, cpu or gpu, got {execution.device!r}")
     keep_compiled_programs()
     with progress("reading", output) as bar:
-        data = load_data(settings.data, progress=bar)
+        try:
+            data = load_data(settings.data, progress=bar)
+        except ValueError as error:
+            raise ValueError(in_terms_of_options(str(error))) from None
     _check_dimension(settings, data)
     seeds = [output.seed + k for k in range(execution.seeds)] * settings.n_settings  # the same for each value
     settings = settings.repeated(execution.seeds)

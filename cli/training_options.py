@@ -206,7 +206,7 @@ def read_settings(options: TrainingOptions) -> TrainingSettings:
     try:
         return TrainingSettings.from_json(json.dumps(values, default=str))
     except ValueError as error:
-        raise ValueError(_in_terms_of_options(str(error))) from None
+        raise ValueError(in_terms_of_options(str(error))) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -316,7 +316,7 @@ def _data_over(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
     return {**before, **dropped, **change}
 
 
-def _in_terms_of_options(message: str) -> str:
+def in_terms_of_options(message: str) -> str:
     """Name settings as what sets them: `optimizer.learning_rate` becomes --learning-rate, others --set."""
     options = {place: f"--{name.replace('_', '-')}" for name, place in _PLACES.items()}
     return re.sub(r"`(\w+\.\w+)`", lambda match: options.get(match[1], f"--set {match[1]}"), message)
