@@ -149,6 +149,7 @@ def test_runs_that_diverged_are_told_so_beside_others() -> None:
         assert np.all(np.isfinite(values[0, -1])), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_networks_on_digits(seed: int) -> None:
     found = diagnose(train(preset("BYOL-LP"), seeds=seed))

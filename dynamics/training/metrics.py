@@ -98,8 +98,8 @@ def deviations(z: Any) -> Any:
 
     0 where the features have vanished.
 
-    >>> deviations(jnp.array([[1.0, 1.0], [1.0, -1.0]])).round(4).tolist()
-    [0.7071, 0.0]
+    >>> np.asarray(deviations(jnp.array([[1.0, 1.0], [1.0, -1.0]])), np.float64).round(3)
+    array([0.707, 0.   ])
     """
     largest = jnp.max(jnp.abs(z))
     z = z / jnp.where(largest == 0, 1, largest)
