@@ -10,10 +10,12 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import typer
@@ -110,6 +112,35 @@ def _in_terms_of_options(message: str) -> str:
     return " ".join(re.sub(r"`(\w+)`", replace, message).split())
 
 
+class Role:
+    """What a command does with the file that an option names; stands in the option's annotation."""
+
+
+READS, WRITES = Role(), Role()
+
+
+def _files(options: Mapping[str, Any], annotations: Mapping[str, Any], role: Role) -> dict[str, Path]:
+    """Files of a role, by option; a path without a role is read."""
+    found = {}
+    for name, value in options.items():
+        marks = [mark for mark in getattr(annotations[name], "__metadata__", ()) if isinstance(mark, Role)]
+        default = READS if isinstance(value, Path) else None
+        if value is not None and (marks[0] if marks else default) is role:
+            found[f"--{name.replace('_', '-')}"] = Path(value)
+    return found
+
+
+def _claim(files: Mapping[str, Path], claims: ExitStack) -> None:
+    """Keep other processes away from files that are about to be written."""
+    from dynamics.storage import claimed
+
+    for name, path in files.items():
+        try:
+            claims.enter_context(claimed(path))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
 _options: set[str] = set()  # of all commands, as parameters
 
 
@@ -163,9 +194,15 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
 
         @wraps(function)
         def run(**options: Any) -> int | None:
-            for group, kind in groups.items():
-                options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
-            return function(**options)
+            with ExitStack() as claims:
+                if written := _files(options, run.__annotations__, WRITES):
+                    from dynamics.storage import check_distinct
+
+                    check_distinct(_files(options, run.__annotations__, READS), written)
+                    _claim(written, claims)
+                for group, kind in groups.items():
+                    options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
+                return function(**options)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -49,13 +49,13 @@ def confirm(
     keep_compiled_programs()
     chosen = _chosen(experiments)
     found: list[Confirmation] = []
-    files: dict[str, str] = {}
+    pictures: dict[str, dict[str, str]] = {}
     with progress("confirming", output) as report_progress:
         for experiment in chosen:
             found.append(_confirmed(experiment, quick, output.seed, len(found), len(chosen), report_progress))
             if out is not None and found[-1].outcome.curves:
-                files[experiment.id] = str(_draw(found[-1], out / f"{experiment.id}.{picture_format}"))
-    return _print(found, files, output, markdown)
+                pictures[experiment.id] = _draw(found[-1], out / f"{experiment.id}.{picture_format}")
+    return _print(found, pictures, output, markdown)
 
 
 def _chosen(names: list[str] | None) -> list[Experiment]:
@@ -82,41 +82,44 @@ def _confirmed(
     return confirmation
 
 
-def _draw(confirmation: Confirmation, picture: Path) -> Path:
-    from dynamics.storage import replacing
+def _draw(confirmation: Confirmation, picture: Path) -> dict[str, str]:
+    """Draw the figure of an experiment, its caption within it; say where it is, and the caption."""
     from figures.pages.confirm import caption_confirmation, figure_confirmation
     from figures.style import save
 
     picture.parent.mkdir(parents=True, exist_ok=True)
-    save(figure_confirmation(confirmation), picture)
-    with replacing(picture.with_suffix(".txt")) as temporary:
-        temporary.write_text(caption_confirmation(confirmation) + "\n", encoding="utf-8")
-    return picture
+    caption = caption_confirmation(confirmation)
+    save(figure_confirmation(confirmation), picture, caption=caption)
+    return {"figure": str(picture), "caption": caption}
 
 
 def _cells(report: dict[str, Any], measurement: dict[str, Any]) -> list[str]:
-    """One row of the table: experiment, quantity, predicted, measured, tolerance, verdict."""
-    values = (measurement[name] for name in ("predicted", "measured", "tolerance"))
-    texts = (value if isinstance(value, str) else number_text(value) for value in values)
+    """One row of the table: experiment, quantity, what theory predicts, what was measured, verdict."""
+    measured = measurement["measured"]
+    text = measured if isinstance(measured, str) else number_text(measured)
     verdict = "holds" if measurement["holds"] else "VIOLATED"
-    return [report["id"], measurement["name"], *texts, verdict]
+    return [report["id"], measurement["name"], measurement["required"], text, verdict]
 
 
-def _print(found: list[Confirmation], files: dict[str, str], output: ReportOptions, markdown: bool) -> int:
+def _print(
+    found: list[Confirmation], pictures: dict[str, dict[str, str]], output: ReportOptions, markdown: bool
+) -> int:
     from analysis.confirm import Verdict
 
     n_failed = sum(item.outcome.verdict is Verdict.VIOLATED for item in found)
-    reports = [item.report() | {"figure": files.get(item.experiment.id)} for item in found]
+    none = {"figure": None, "caption": None}
+    reports = [item.report() | pictures.get(item.experiment.id, none) for item in found]
     pairs = [(report, measurement) for report in reports for measurement in report["measurements"]]
-    columns = ["", "quantity", "predicted", "measured", "tolerance", "verdict"]
+    columns = ["", "quantity", "predicted", "measured", "verdict"]
     if output.json:
         print_json({"experiments": reports, "n_failed": n_failed})
     elif markdown:
         rows = [[*_cells(*pair), pair[1]["note"]] for pair in pairs]
         print_markdown([*columns, "where the tolerance comes from"], rows)
     else:
+        drawn = [f"{report['figure']}: {report['caption']}" for report in reports if report["figure"]]
         reasons = [f"{report['id']}: {report['reason']}" for report in reports if report["reason"]]
         verdict = "all agree with theory" if n_failed == 0 else f"{n_failed} disagree with theory"
-        caption = "\n".join([*reasons, f"{len(found)} experiments, {verdict}"])
+        caption = "\n".join([*drawn, *reasons, f"{len(found)} experiments, {verdict}"])
         print_table(columns, [_cells(*pair) for pair in pairs], caption)
     return CHECK_FAILED if n_failed else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from cli.application import command, name_options
+from cli.application import WRITES, command, name_options
 from cli.options import OUTPUT, ReportOptions, number, option
 from cli.printing import print_json, print_table, progress
 
@@ -36,7 +36,7 @@ def figure(
     ] = None,
     everything: Annotated[bool, option("--all", panel=OUTPUT, help="Draw every figure.")] = False,
     plot: Annotated[
-        Path | None, option("--plot", panel=OUTPUT, help="Picture to write: .png, .svg or .pdf.")
+        Path | None, option("--plot", panel=OUTPUT, help="Picture to write: .png, .svg or .pdf."), WRITES
     ] = None,
     out: Annotated[
         Path | None, option("--out", panel=OUTPUT, help="Folder for pictures without --plot (out/figures).")
@@ -50,11 +50,11 @@ def figure(
     ] = None,
     theme: Annotated[str | None, option("--theme", panel=OUTPUT, help="light or dark (light).")] = None,
     data: Annotated[
-        Path | None, option("--data", panel=OUTPUT, help="FILE.npz for the numbers in the figure.")
+        Path | None, option("--data", panel=OUTPUT, help="FILE.npz for the numbers in the figure."), WRITES
     ] = None,
     show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.")] = False,
 ) -> None:
-    """Draw figures; a caption with every parameter is written beside each."""
+    """Draw figures; a caption with every parameter is printed, and kept in the metadata of the picture."""
     from dynamics.storage import checked_suffix, checked_target
     from figures.registry import PAGES, page
     from figures.style import PICTURES, look
@@ -106,22 +106,19 @@ def figure(
 def _draw(
     page: Page, arguments: Mapping[str, Any], picture: Path, size: str | None, data: Path | None
 ) -> dict[str, Any]:
-    """Compute, draw and save one figure with its caption."""
-    from dynamics.storage import replacing, write_npz
+    """Compute, draw and save one figure, its caption within it."""
+    from dynamics.storage import write_npz
     from figures.registry import flat_arrays
     from figures.style import look, save
 
     begin = perf_counter()
     result = page.compute(**arguments)
+    caption = page.caption(result)
     with look(size=page.size if size is None else size):
         drawn = page.draw(result)
         picture.parent.mkdir(parents=True, exist_ok=True)  # not before there is something to be put into it
-        save(drawn, picture)
-    caption = page.caption(result)
-    beside = picture.with_suffix(".txt")
-    with replacing(beside) as temporary:
-        temporary.write_text(caption + "\n", encoding="utf-8")
-    files = [picture, beside]
+        save(drawn, picture, caption=caption)
+    files = [picture]
     if data is not None:
         write_npz(data, flat_arrays(result))
         files.append(data)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.application import READS, WRITES
 from cli.printing import progress
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ class SystemOptions:
         option(
             "--data",
             panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR or stl10:DIR.",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
         ),
+        READS,
     ] = None
     augment: AugmentOption = None
     tau_online: Annotated[float, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = 1.0
@@ -171,10 +173,10 @@ class OutputOptions(ReportOptions):
     """How results are shown, and where they are saved."""
 
     out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc.")
+        Path | None, option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc."), WRITES
     ] = None
     plot: Annotated[
-        Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf.")
+        Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf."), WRITES
     ] = None
 
 

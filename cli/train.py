@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import FAILED, command
+from cli.application import FAILED, WRITES, command
 from cli.compilation import keep_compiled_programs
 from cli.options import OUTPUT, OutputOptions, checked_outputs, option
 from cli.printing import note, print_json, print_table, progress
-from cli.training_options import ExecutionOptions, TrainingOptions, read_settings
+from cli.training_options import ExecutionOptions, TrainingOptions, in_terms_of_options, read_settings
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingData, TrainingRun, TrainingSettings
     from dynamics.training.run import Progress
 
 _SHOWN_RUNS = 8  # whose diagnosis is printed
+_SWEEP_METRICS = ("loss", "alignment", "uniformity", "effective_rank", "probe_accuracy")  # of each value
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TrainingOutput(OutputOptions):
             panel=OUTPUT,
             help="Save the measurements: .csv, .jsonl or .parquet as they come; .npz, .json or .nc at the end.",
         ),
+        WRITES,
     ] = None
 
 
@@ -50,14 +52,20 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
 
     settings = read_settings(options)
     checked_outputs(output, STREAMED)
+    _check_source(settings, execution, output)
     if execution.checkpoint is not None:
         checked_target(execution.checkpoint)
     if execution.device not in ("auto", "cpu", "gpu"):
         raise ValueError(f"`device` must be auto, cpu or gpu, got {execution.device!r}")
     keep_compiled_programs()
-    data = load_data(settings.data)
+    with progress("reading", output) as bar:
+        try:
+            data = load_data(settings.data, progress=bar)
+        except ValueError as error:
+            raise ValueError(in_terms_of_options(str(error))) from None
     _check_dimension(settings, data)
-    seeds = [output.seed + k for k in range(execution.seeds)]
+    seeds = [output.seed + k for k in range(execution.seeds)] * settings.n_settings  # the same for each value
+    settings = settings.repeated(execution.seeds)
     if execution.resume and execution.checkpoint is not None and not execution.checkpoint.exists():
         note(f"{execution.checkpoint} does not exist yet: the run starts from the beginning", output)
     with _watching(settings, seeds, execution, output) as watch:
@@ -84,6 +92,17 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
         sys.stderr.write(f"dyn: diverged: {run.message}\n")
         return FAILED
     return None
+
+
+def _check_source(settings: TrainingSettings, execution: ExecutionOptions, output: TrainingOutput) -> None:
+    """The data may be named by --set or --config: they are not to be written over, either."""
+    from dynamics.storage import check_distinct
+
+    written = {"--out": output.out, "--plot": output.plot, "--checkpoint": execution.checkpoint}
+    check_distinct(
+        {"--set data.source": Path(settings.data.source).expanduser()},
+        {name: path for name, path in written.items() if path is not None},
+    )
 
 
 def _check_dimension(settings: TrainingSettings, data: TrainingData) -> None:
@@ -119,34 +138,56 @@ def _watching(
 
 
 def _report(run: TrainingRun) -> dict[str, Any]:
-    """What is printed as JSON: means over the runs at the end and at the start, and each run by itself."""
-    import json
+    """What is printed as JSON: what groups of runs have in common at the end and at the start, and each run by itself.
 
-    import numpy as np
+    Groups are the values of what is swept. With more than one of them, ``metrics``, ``initial``, ``spread`` and
+    ``n_defined`` hold a list for each name, with one entry for each group.
+    """
+    import json
 
     from analysis.simulation import plain
     from dynamics.training import diagnose
 
-    def at(time: int) -> dict[str, Any]:
-        return {name: np.mean(values[:, time], axis=0) for name, values in run.metrics.items()}
-
+    diagnoses = [diagnose(run, index) for index in range(run.n_runs)]
+    groups: list[dict[str, Any]] = [
+        {
+            "values": group.values,
+            "runs": group.runs,
+            "n_diverged": int((run.failed_at[group.runs] >= 0).sum()),
+            "verdicts": _counts([diagnoses[index].verdict for index in group.runs]),
+            **_over_seeds(run, group.runs),
+        }
+        for group in run.groups
+    ]
+    shared = ("metrics", "initial", "spread", "n_defined")
+    if len(groups) == 1:
+        together: dict[str, Any] = {key: groups[0][key] for key in shared}
+    else:
+        together = {
+            key: {name: [group[key][name] for group in groups] for name in groups[0][key]} for key in shared
+        }
     scalars = {name: values for name, values in run.metrics.items() if values.ndim == 2}
+    value_of = {index: group.values for group in run.groups for index in group.runs.tolist()}
     report = {
-        "metrics": at(-1),
-        "initial": at(0),
-        "spread": {name: np.std(values[:, -1], ddof=1) for name, values in scalars.items()}
-        if run.n_runs > 1
-        else {},
+        **together,
         "steps": int(run.steps[-1]),
         "steps_per_second": run.steps_per_second,
         "device": run.device,
         "status": run.status,
         "message": run.message,
         "seconds": run.seconds,
+        "n_diverged": int((run.failed_at >= 0).sum()),
+        "groups": groups,
         "runs": [
             {
                 "seed": int(run.seeds[index]),
-                "diagnosis": diagnose(run, index),
+                "values": value_of[index],
+                "diagnosis": diagnoses[index].text,
+                "verdict": diagnoses[index].verdict,
+                "held": diagnoses[index].held,
+                "n_modes": diagnoses[index].n_modes,
+                "predicted": diagnoses[index].prediction.text or None,
+                "agreement": diagnoses[index].agreement,
                 "failed_at": int(run.failed_at[index]) if run.failed_at[index] >= 0 else None,
                 "metrics": {name: values[index, -1] for name, values in scalars.items()},
             }
@@ -155,6 +196,33 @@ def _report(run: TrainingRun) -> dict[str, Any]:
         "settings": json.loads(run.settings.to_json()),
     }
     return plain(report)
+
+
+def _counts(words: Iterable[str]) -> dict[str, int]:
+    from collections import Counter
+
+    return dict(Counter(words).most_common())
+
+
+def _over_seeds(run: TrainingRun, runs: Any) -> dict[str, dict[str, Any]]:
+    """Means and deviations over those of some runs in which a metric is defined, and how many these are.
+
+    Runs that diverged have no metrics at the end, and are left out at the start too.
+    """
+    import numpy as np
+
+    there = runs[run.failed_at[runs] < 0]
+    found: dict[str, dict[str, Any]] = {"metrics": {}, "initial": {}, "spread": {}, "n_defined": {}}
+    for name, values in run.metrics.items():
+        end = values[there, -1].astype(float)
+        defined = np.all(np.isfinite(end), axis=tuple(range(1, end.ndim)))
+        undefined = np.full(values.shape[2:], np.nan).tolist()
+        found["n_defined"][name] = int(defined.sum())
+        found["metrics"][name] = np.mean(end[defined], axis=0) if defined.any() else undefined
+        found["initial"][name] = np.mean(values[there, 0].astype(float), axis=0) if len(there) else undefined
+        if values.ndim == 2 and len(runs) > 1:
+            found["spread"][name] = np.std(end[defined], ddof=1) if defined.sum() > 1 else np.nan
+    return found
 
 
 def _save(run: TrainingRun, report: dict[str, Any], path: Path) -> None:
@@ -194,21 +262,59 @@ def _plot(run: TrainingRun, data: TrainingData, path: Path, output: TrainingOutp
 
 
 def _print(run: TrainingRun, report: dict[str, Any]) -> None:
-    rows = []
-    for name, values in run.metrics.items():
-        if values.ndim > 2:
-            continue
-        spread = report["spread"].get(name)
-        end = _text(report["metrics"][name]) + ("" if spread is None else f" ± {spread:.1g}")
-        rows.append([name.replace("_", " "), _text(report["initial"][name]), end])
+    if len(report["groups"]) > 1:
+        columns, rows = _table_of_groups(report)
+    else:
+        columns, rows = _table_of_metrics(run, report)
     lines = [entry["diagnosis"] for entry in report["runs"]]
     if run.n_runs > 1:
-        lines = [f"run {k}, seed {run.seeds[k]}: {line}" for k, line in enumerate(lines)]
+        lines = [f"{_label(k, entry)}: {entry['diagnosis']}" for k, entry in enumerate(report["runs"])]
     if len(lines) > _SHOWN_RUNS:
         lines = [*lines[:_SHOWN_RUNS], f"and {len(lines) - _SHOWN_RUNS} more, all in --json"]
+    if report["n_diverged"] > 0 and run.n_runs > 1:
+        lines.append(f"{report['n_diverged']} of {run.n_runs} runs diverged: means and ± are over the others")
     rate = f"{run.steps_per_second:,.0f} steps/s" if run.steps_per_second else "nothing left to do"
     cost = f"{report['steps']} steps · {'1 run' if run.n_runs == 1 else f'{run.n_runs} runs'} · {rate} · {run.device}"
-    print_table(["metric", "start", "end"], rows, "\n".join([*lines, cost]))
+    print_table(columns, rows, "\n".join([*lines, cost]))
+
+
+def _label(index: int, entry: dict[str, Any]) -> str:
+    values = "".join(f", {name} = {value:g}" for name, value in entry["values"].items())
+    return f"run {index}, seed {entry['seed']}{values}"
+
+
+def _table_of_metrics(run: TrainingRun, report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """One setting: a row for each metric."""
+    rows = [
+        [
+            name.replace("_", " "),
+            _text(report["initial"][name]),
+            _mean_text(report, name, run.n_runs - report["n_diverged"]),
+        ]
+        for name, values in run.metrics.items()
+        if values.ndim == 2
+    ]
+    return ["metric", "start", "end"], rows
+
+
+def _table_of_groups(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A sweep: a row for each value of what is swept."""
+    shown = [name for name in _SWEEP_METRICS if name in report["groups"][0]["metrics"]]
+    swept = list(report["groups"][0]["values"])
+    rows = []
+    for group in report["groups"]:
+        n_left = len(group["runs"]) - group["n_diverged"]
+        cells = [_mean_text(group, name, n_left) for name in shown]
+        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in group["verdicts"].items())
+        rows.append([*(f"{value:g}" for value in group["values"].values()), *cells, verdicts])
+    return [*swept, *(name.replace("_", " ") for name in shown), "verdicts"], rows
+
+
+def _mean_text(entry: dict[str, Any], name: str, n_left: int) -> str:
+    """Mean at the end, its deviation over seeds, and over how many runs these are if not all that are left."""
+    spread, n = entry["spread"].get(name), entry["n_defined"][name]
+    text = _text(entry["metrics"][name]) + ("" if spread is None else f" ± {spread:.1g}")
+    return text + (f" ({n} of {n_left} runs)" if 0 < n < n_left else "")
 
 
 def _text(value: float | None) -> str:

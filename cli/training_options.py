@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from cli.application import READS, WRITES
 from cli.options import RUN, SYSTEM, AugmentOption, numeric, option
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class TrainingOptions:
         option(
             "--data",
             panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, gaussian or exact.",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, stl10-unlabeled:DIR, gaussian"
+            " or exact.",
         ),
+        READS,
     ] = None
     augment: AugmentOption = None
     lambda_s: Annotated[
@@ -126,7 +129,9 @@ class ExecutionOptions:
     ] = 1
     device: Annotated[str, option("--device", panel=RUN, help="auto, cpu or gpu (auto).")] = "auto"
     checkpoint: Annotated[
-        Path | None, option("--checkpoint", panel=RUN, help="FILE.npz with the whole state, kept up to date.")
+        Path | None,
+        option("--checkpoint", panel=RUN, help="FILE.npz with the whole state, kept up to date."),
+        WRITES,
     ] = None
     checkpoint_every: Annotated[
         int, option("--checkpoint-every", panel=RUN, help="Steps between checkpoints (1000).")
@@ -201,7 +206,7 @@ def read_settings(options: TrainingOptions) -> TrainingSettings:
     try:
         return TrainingSettings.from_json(json.dumps(values, default=str))
     except ValueError as error:
-        raise ValueError(_in_terms_of_options(str(error))) from None
+        raise ValueError(in_terms_of_options(str(error))) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -311,7 +316,7 @@ def _data_over(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
     return {**before, **dropped, **change}
 
 
-def _in_terms_of_options(message: str) -> str:
+def in_terms_of_options(message: str) -> str:
     """Name settings as what sets them: `optimizer.learning_rate` becomes --learning-rate, others --set."""
     options = {place: f"--{name.replace('_', '-')}" for name, place in _PLACES.items()}
     return re.sub(r"`(\w+\.\w+)`", lambda match: options.get(match[1], f"--set {match[1]}"), message)

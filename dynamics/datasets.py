@@ -16,7 +16,8 @@ import numpy as np
 
 from dynamics.storage import check_file, read_npz
 
-SOURCES = "digits, a .npy or .npz file, cifar10:DIR or stl10:DIR"
+SOURCES = "digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR"
+MOST_CHANNELS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class Dataset:
             raise ValueError(
                 f"{self.name} must have shape (N, d), (N, h, w) or (N, h, w, c), got {images.shape}"
             )
+        check_channels(self.name, images.shape)
         if images.size == 0 or len(images) < 2:
             raise ValueError(f"{self.name} must hold at least two samples, got shape {images.shape}")
         if images.ndim == 3:
@@ -67,6 +69,20 @@ class Dataset:
             )
 
 
+def check_channels(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse images whose channels come first, which would pass for images of a few rows.
+
+    >>> check_channels("photos.npy", (10, 3, 32, 32))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: photos.npy must have its channels last, (N, h, w, c), got shape (10, 3, 32, 32), which looks like...
+    """
+    if len(shape) == 4 and shape[1] <= MOST_CHANNELS < shape[3]:
+        raise ValueError(
+            f"{name} must have its channels last, (N, h, w, c), got shape {shape}, which looks like (N, c, h, w):"
+            " store images.transpose(0, 2, 3, 1)"
+        )
+
+
 def load(source: str, *, split: str = "train") -> Dataset:
     """Open a dataset by its source.
 
@@ -75,8 +91,8 @@ def load(source: str, *, split: str = "train") -> Dataset:
     source
         ``digits`` (the 1,797 images of 8 x 8 pixels that come with scikit-learn); the path of a ``.npy`` or
         ``.npz`` array (N, d), (N, h, w) or (N, h, w, c), in an ``.npz`` under ``images``, ``x`` or as the only
-        array, with classes under ``labels`` or ``y``; ``cifar10:DIR`` or ``stl10:DIR``, the published files
-        being in DIR or in the folder of their archive inside DIR.
+        array, with classes under ``labels`` or ``y``; ``cifar10:DIR``, ``stl10:DIR`` or ``stl10-unlabeled:DIR``, the
+        published files being in DIR or in the folder of their archive inside DIR.
     split
         ``train``; for CIFAR-10 also ``test``; for STL-10 also ``test`` and ``unlabeled``.
 
@@ -142,12 +158,29 @@ def real_numbers(name: str, value: Any) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def check_finite(name: str, array: np.ndarray, start: int = 0) -> None:
-    """Raise ValueError at the first entry that is NaN or infinite, with its index; rows count from `start`."""
+def check_finite(name: str, array: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Raise ValueError at the first entry that is NaN or infinite, with its index.
+
+    Parameters
+    ----------
+    name, array
+        What is checked.
+    rows
+        Numbers of the rows of `array` in the file that they come from, where they are others.
+
+    Examples
+    --------
+    >>> check_finite("images", np.array([[0.0], [np.nan]]), np.array([7, 3]))
+    Traceback (most recent call last):
+    ValueError: `images` must be finite, got nan at (3, 0)
+    """
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
+        if rows is not None:  # the first in the file
+            bad = bad[np.argsort(rows[bad[:, 0]], kind="stable")]
         row, *rest = (int(i) for i in bad[0])
-        raise ValueError(f"`{name}` must be finite, got {array[tuple(bad[0])]} at {(row + start, *rest)}")
+        place = (row if rows is None else int(rows[row]), *rest)
+        raise ValueError(f"`{name}` must be finite, got {array[tuple(bad[0])]} at {place}")
 
 
 class Batches(NamedTuple):
@@ -178,6 +211,7 @@ def standardised(
     scale: bool = True,
     batch_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    rows: np.ndarray | None = None,
 ) -> Batches:
     """Read samples in batches, x ↦ (x − mean)/deviation with one mean image and one deviation for all pixels.
 
@@ -194,6 +228,8 @@ def standardised(
         Images a batch, >= 1; left out, as many as make 32 MB.
     progress
         Called as progress(done, total) after each batch; every image is read twice, first for the mean.
+    rows
+        Numbers of the images in the file that they were picked from, (N,), for messages; left out, their order.
 
     Raises
     ------
@@ -216,6 +252,7 @@ def standardised(
         raise ValueError(f"images must have shape (N, d), (N, h, w) or (N, h, w, c), got {shape}")
     if shape[0] < 2 or 0 in shape:
         raise ValueError(f"images must be at least two and not empty, got shape {shape}")
+    check_channels("images", shape)
     n, d = shape[0], int(np.prod(shape[1:]))
     size = max(1, 2**22 // d) if batch_size is None else batch_size
     if not isinstance(size, (int, np.integer)) or size < 1:
@@ -223,7 +260,7 @@ def standardised(
 
     def batches(done: int) -> Iterator[np.ndarray]:
         for start in range(0, n, size):
-            yield _vectors(images, start, start + size)
+            yield _vectors(images, np.arange(n) if rows is None else rows, start, start + size)
             if progress is not None:
                 progress(done + min(start + size, n), 2 * n)
 
@@ -243,9 +280,9 @@ def standardised(
     return Batches(samples, n, (*shape[1:], 1) if len(shape) == 3 else shape[1:], tuple(notes))
 
 
-def _vectors(images: Any, start: int, stop: int) -> np.ndarray:
+def _vectors(images: Any, rows: np.ndarray, start: int, stop: int) -> np.ndarray:
     X = real_numbers("images", images[start:stop])
-    check_finite("images", X, start)
+    check_finite("images", X, rows[start:stop])
     return X.reshape(len(X), -1)
 
 
@@ -429,4 +466,5 @@ def _stl10(folder: Path, split: str) -> Dataset:
 _FOLDERS: dict[str, tuple[Callable[[Path, str], Dataset], tuple[str, ...]]] = {
     "cifar10": (_cifar10, ("train", "test")),
     "stl10": (_stl10, ("train", "test", "unlabeled")),
+    "stl10-unlabeled": (lambda folder, split: _stl10(folder, "unlabeled"), ("train",)),
 }

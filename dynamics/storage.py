@@ -5,18 +5,22 @@ The suffix picks the format: ``.npz`` (NumPy), ``.csv`` (one row a time), ``.jso
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
 from dynamics.states import MatrixState
 
 SUFFIXES = (".npz", ".csv", ".json", ".nc")
+_claims: set[str] = set()  # real paths that this process has claimed
+_PART = ".part"  # at the end of names of files that are not complete
 
 
 class Variable(NamedTuple):
@@ -36,30 +40,197 @@ class Variable(NamedTuple):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well, and is removed if not.
+    """Give a path to write to whose file takes the place of `path` when the block ends well, and is gone if not.
+
+    A symbolic link stays one: its target is replaced. A file that was there keeps its permissions. On Linux the new
+    file has no name until it is complete, so that a process that is killed leaves nothing behind; elsewhere, and for
+    the instant of the exchange, its name starts with a dot and the next write to `path` removes it.
 
     Raises
     ------
     ValueError
-        The folder does not exist or cannot be written to.
+        The folder does not exist or cannot be written to, or the file cannot be written, such as on a full disk.
     """
-    import tempfile  # here and below: these two take a tenth of the time in which a scalar run is over
-
-    checked_target(path)
+    given, path = path, Path(os.path.realpath(path))
+    checked_target(path, given)
+    _remove_leftovers(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        mode = 0o666 & ~umask
+    named = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{_PART}")
+    handle, temporary = _open_new(named, given)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # it is in use: `_remove_leftovers` of others leaves it alone
+        with _named_on_failure(given, temporary):
+            yield temporary
+            os.fchmod(handle, mode)
+            if temporary != named:
+                os.link(temporary, named, src_dir_fd=handle)  # given one, it follows the link to the file
+            named.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        named.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _open_new(named: Path, given: Path) -> tuple[int, Path]:
+    """Open a new file: without a name where the system has such files, else as `named`; and the path to write to."""
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            handle = os.open(named.parent, os.O_TMPFILE | os.O_RDWR, 0o600)
+        except OSError:  # some file systems have none
+            pass
+        else:
+            nameless = Path(f"/proc/self/fd/{handle}")
+            if nameless.exists():
+                return handle, nameless
+            os.close(handle)
+    try:
+        return os.open(named, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), named
+    except OSError as error:
+        raise ValueError(f"cannot write {given}: {error.strerror}") from None
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of writing to `path`: files that nobody has locked."""
+    for name in os.listdir(path.parent) if os.access(path.parent, os.R_OK) else ():
+        if not (name.startswith(f".{path.name}.") and name.endswith(_PART)):
+            continue
+        left = path.with_name(name)
+        with suppress(OSError), left.open("rb") as file:  # in use, or another process was faster
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named_on_failure(path: Path, *written: Path) -> Iterator[None]:
+    """Turn failures to write, such as on a full disk, into one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)) not in (path, *written):
+            raise
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def append(path: Path, text: str) -> None:
+    """Add text at the end of a file: all of it, or nothing.
+
+    Raises
+    ------
+    ValueError
+        It cannot be written, such as on a full disk; the file is then as it was.
+    """
+    with _named_on_failure(path), path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = memoryview(text.encode())
+        try:
+            # one call to the system writes it all, unless there is too little room: a kill falls between two texts
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+@contextmanager
+def claimed(path: Path | None) -> Iterator[None]:
+    """Keep other processes from writing to `path` within the block; None claims nothing.
+
+    The claim ends with the process, however that ends. It is a lock on a file in the system's folder for temporary
+    files, and holds among the processes of one user on one machine. Within a process claims may be nested.
+
+    Raises
+    ------
+    ValueError
+        Another process has claimed it: which one.
+
+    Examples
+    --------
+    >>> with claimed(Path("run.csv")), claimed(None):
+    ...     pass
+    """
+    real = None if path is None else os.path.realpath(path)
+    if path is None or real is None or real in _claims:
+        yield
+        return
+    import hashlib  # here: these two take a tenth of the time in which a scalar run is over
+    import tempfile
+
+    home = Path(tempfile.gettempdir()) / f"dyn-{os.getuid()}"
+    with _named_on_failure(path):
+        home.mkdir(mode=0o700, exist_ok=True)
+    lock = home / f"{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.lock"
+    with _lock_file(lock, path) as file:
+        file.write(f"{os.getpid()} {real}\n")
+        file.flush()
+        _claims.add(real)
+        try:
+            yield
+        finally:
+            _claims.remove(real)
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _lock_file(lock: Path, path: Path) -> Iterator[TextIO]:
+    while True:
+        with lock.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().partition(" ")[0]
+                raise ValueError(
+                    f"cannot write {path}: {f'process {holder}' if holder else 'another process'} is writing it;"
+                    " wait, end it, or name another file"
+                ) from None
+            try:
+                held = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+            except FileNotFoundError:
+                held = False
+            if held:  # else its holder has just removed it
+                file.truncate(0)
+                yield file
+                return
+
+
+def check_distinct(reads: Mapping[str, Path], writes: Mapping[str, Path]) -> None:
+    """Refuse to write over what is read, and to write two things to one place.
+
+    Parameters
+    ----------
+    reads, writes
+        Paths by the name of what gave them. Links are followed: two names of one file are one file.
+
+    Raises
+    ------
+    ValueError
+        Two of them are the same file, and at least one is written.
+
+    Examples
+    --------
+    >>> check_distinct({"--data": Path("digits.npz")}, {"--out": Path("./digits.npz")})
+    Traceback (most recent call last):
+    ValueError: --out must be another file than --data, got digits.npz for both
+    """
+    seen = dict(reads)
+    for name, path in writes.items():
+        for other, there in seen.items():
+            if _same_file(path, there):
+                raise ValueError(f"{name} must be another file than {other}, got {path} for both")
+        seen[name] = path
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other) and one.is_file()
+    except OSError:
+        return False
 
 
 def checked_suffix(path: str | Path, accepted: tuple[str, ...]) -> Path:
@@ -81,8 +252,8 @@ def checked_suffix(path: str | Path, accepted: tuple[str, ...]) -> Path:
     return path
 
 
-def checked_target(path: Path) -> Path:
-    """Return `path` if a file can be written there.
+def checked_target(path: Path, given: Path | None = None) -> Path:
+    """Return `path` if a file can be written there; messages call it `given`, where that is another name of it.
 
     Raises
     ------
@@ -95,12 +266,16 @@ def checked_target(path: Path) -> Path:
     Traceback (most recent call last):
     ValueError: cannot write no/such/folder/run.npz: the folder no/such/folder does not exist
     """
+    name, folder = path if given is None else given, Path(os.path.realpath(path)).parent
     if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"cannot write {path}: the folder {path.parent} is not writable")
+        raise ValueError(f"cannot write {name}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"cannot write {name}: it is no ordinary file")
+    if not folder.is_dir():
+        shown = path.parent if not path.is_symlink() else folder
+        raise ValueError(f"cannot write {name}: the folder {shown} does not exist")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"cannot write {name}: the folder {path.parent} is not writable")
     return path
 
 

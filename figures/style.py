@@ -105,7 +105,13 @@ THEMES = {
 
 _size: ContextVar[Size] = ContextVar("size", default=SIZES["double"])
 _theme: ContextVar[Theme] = ContextVar("theme", default=THEMES["light"])
-_NO_DATE: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_NO_DATE: dict[str, dict[str, str | None]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+_CAPTION = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}
+"""Where the metadata of a picture have its caption."""
 _Choice = TypeVar("_Choice")
 
 
@@ -188,7 +194,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path, *, caption: str = "") -> None:
     """Write a picture in the format of its suffix, whole or not at all; equal figures give equal bytes.
 
     Parameters
@@ -197,6 +203,8 @@ def save(figure: Figure, path: str | Path) -> None:
         Any figure; text stays text in .svg and .pdf.
     path
         Ends in .png, .svg or .pdf; replaced only when the new file is complete.
+    caption
+        Kept in the metadata of the picture: as Description of .png and .svg, as Subject of .pdf.
 
     Raises
     ------
@@ -212,5 +220,6 @@ def save(figure: Figure, path: str | Path) -> None:
     """
     path = checked_suffix(path, PICTURES)
     suffix = path.suffix.lower()
+    metadata = _NO_DATE[suffix] | ({_CAPTION[suffix]: caption} if caption else {})
     with replacing(path) as temporary, style():
-        figure.savefig(temporary, format=suffix.removeprefix("."), metadata=_NO_DATE[suffix])
+        figure.savefig(temporary, format=suffix.removeprefix("."), metadata=metadata)

@@ -37,24 +37,45 @@ def test_a_figure_is_drawn_with_its_caption_and_its_numbers(run_dyn: Run, tmp_pa
     done = run_dyn("figure", "tied", "--lambda-d", "7/10", "--extent=2", *files, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert json.loads(done.stdout)["files"] == ["a.svg", "a.txt", "a.npz"]
-    assert "λd = 0.7" in (tmp_path / "a.txt").read_text(encoding="utf-8")
+    assert json.loads(done.stdout)["files"] == ["a.svg", "a.npz"]
     svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "λd = 0.7" in svg
     assert f'width="{3.5 * 72:g}pt"' in svg
     assert "#16191d" in svg
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["parameters.lambda_d"] == 0.7
         np.testing.assert_allclose(arrays["portraits.0.points"], [[0.0, 0.0], [0.7, 0.7]], atol=1e-15)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.svg", "a.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "a.svg"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_caption_is_printed_and_in_the_picture_and_no_other_file_is_touched(
+    run_dyn: Run, tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "tied.txt").write_text("notes", encoding="utf-8")
+    done = run_dyn("figure", "tied", "--plot", f"tied.{suffix}", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "λd = 0.5" in done.stdout
+    assert (tmp_path / "tied.txt").read_text(encoding="utf-8") == "notes"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"tied.{suffix}", "tied.txt"])
+    written = (tmp_path / f"tied.{suffix}").read_bytes()
+    if suffix == "png":
+        from PIL import Image
+
+        with Image.open(tmp_path / "tied.png") as picture:
+            assert "λd = 0.5" in picture.info["Description"]
+    elif suffix == "svg":
+        assert "λd = 0.5" in written.decode()
+    else:
+        assert b"/Subject" in written
 
 
 def test_again_it_is_the_same_to_the_byte(run_dyn: Run, tmp_path: Path) -> None:
     for name in ("one", "two"):
         done = run_dyn("figure", "no-predictor", "--out", name, "--format", "pdf", "--quiet")
         assert done.returncode == 0, done.stderr
-    for suffix in ("pdf", "txt"):
-        one, two = ((tmp_path / name / f"no-predictor.{suffix}").read_bytes() for name in ("one", "two"))
-        assert one == two
+    one, two = ((tmp_path / name / "no-predictor.pdf").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:

@@ -46,7 +46,7 @@ def test_digits_from_nothing_end_above_the_random_encoder_with_a_picture(dyn: Dy
     assert report["steps_per_second"] > 0
     assert report["device"]
     assert [run["seed"] for run in report["runs"]] == list(range(8))
-    assert all(run["diagnosis"].startswith("learned: rank ") for run in report["runs"])
+    assert all(run["diagnosis"].startswith("learned: 6 of 6 modes") for run in report["runs"])
     assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -54,8 +54,8 @@ def test_collapse_is_diagnosed_in_a_line_with_its_theory(dyn: Dyn) -> None:
     code, out, _ = dyn(*SMALL[:-1], "2000", "--predictor", "none", "--decay", ".5", "--learning-rate", ".05")
     assert code == 0
     line = next(line for line in out.splitlines() if line.startswith("run 1, seed 1: "))
-    assert line.startswith("run 1, seed 1: collapsed: rank ")
-    assert line.endswith("predicted: no predictor and ratio < 1: collapse (R11)")
+    assert line.startswith("run 1, seed 1: collapsed: none of 2 modes held")
+    assert line.endswith("predicted: no predictor and ratio < 1: collapse (R11): agrees")
     assert "2000 steps · 2 runs" in out
 
 
@@ -82,12 +82,27 @@ def test_measurements_are_streamed_for_every_run(dyn: Dyn, tmp_path: Path) -> No
     report = report_of(dyn, *SMALL, *sweep, "--out", "run.jsonl", "--seed", "5")
     rows = rows_of(tmp_path / "run.jsonl")
     assert [(row["step"], row["run"]) for row in rows] == [
-        (k, run) for k in range(0, 50, 10) for run in (0, 1)
+        (k, run) for k in range(0, 50, 10) for run in range(4)
     ]
     assert {row["optimizer.learning_rate"] for row in rows} == {0.01, 0.02}
-    assert [row["seed"] for row in rows[:2]] == [5, 6]
-    ends = [row["loss"] for row in rows[-2:]]
+    assert [row["seed"] for row in rows[:4]] == [5, 6, 5, 6]
+    ends = [row["loss"] for row in rows[-4:]]
     assert np.float32(ends).tolist() == [run["metrics"]["loss"] for run in report["runs"]]
+
+
+def test_a_sweep_keeps_its_values_apart_from_its_seeds(dyn: Dyn) -> None:
+    sweep = ("--set", "optimizer.learning_rate=[0.01, 0.02, 50]", "--json")
+    code, out, _ = dyn(*SMALL, *sweep)
+    assert code == 3
+    report = json.loads(out)
+    assert [group["values"] for group in report["groups"]] == [
+        {"optimizer.learning_rate": rate} for rate in (0.01, 0.02, 50)
+    ]
+    assert [group["n_diverged"] for group in report["groups"]] == [0, 0, 2]
+    losses = [[report["runs"][run]["metrics"]["loss"] for run in (2 * k, 2 * k + 1)] for k in (0, 1)]
+    assert report["metrics"]["loss"] == pytest.approx([*np.mean(losses, axis=1), None])
+    assert report["spread"]["loss"] == pytest.approx([*np.std(losses, axis=1, ddof=1), None])
+    assert [run["seed"] for run in report["runs"]] == [0, 1] * 3
 
 
 @pytest.mark.parametrize("suffix", ["npz", "json", "nc"])
@@ -310,7 +325,8 @@ def test_an_interrupted_run_ends_with_130_and_keeps_its_rows(tmp_path: Path) -> 
         (("--set", "predictor.colour=1"), "must name average"),
         (("--set", "colour"), "--set must be PART.NAME=VALUE"),
         (("--set", "optimizer.learning_rate=[1,2]", "--set", "target.decay=[0,0,0]"), "must have one length"),
-        (("--set", "target.decay=[0.9,0.99]", "--seeds", "3"), "must be one, or one for each of 2 swept settings"),
+        (("--out", "a.csv", "--checkpoint", "./a.csv"), "--out must be another file than --checkpoint"),
+        (("--set", "data.source=out.npz", "--out", "out.npz"), "--out must be another file than --set data.source"),
         (("--augment", "blur:2"), "blur"),
         (("--resume",), "--resume must come with --checkpoint"),
         (("--checkpoint", "no/run.npz"), "the folder no does not exist"),

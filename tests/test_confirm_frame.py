@@ -116,7 +116,7 @@ def test_a_figure_draws_training_on_theory():
     points = first.containers[0]
     np.testing.assert_allclose(points.lines[0].get_ydata(), [1.1, 2.2, 4.4])
     assert drawn["slope 1"].get_color() == points.lines[0].get_color()
-    assert "slope: 1 predicted, 1.05 measured" in caption_confirmation(found)
+    assert "slope: predicted = 1 ± 0.1, measured 1.05" in caption_confirmation(found)
 
 
 def test_a_figure_without_curves_is_refused():
@@ -159,7 +159,7 @@ def test_the_table_gives_reasons(two_experiments, dyn):
     assert "2 experiments, 1 disagree with theory" in out
     code, out, _ = dyn("confirm", "C1", "C2", "--markdown")
     assert code == 1
-    assert "| C2 | agreement | 0.999 | 0.5 | 0 | VIOLATED | as asked |" in out
+    assert "| C2 | agreement | > 0.999 | 0.5 | VIOLATED | as asked |" in out
 
 
 def test_the_command_draws_a_figure_of_each_experiment_that_has_curves(two_experiments, dyn):
@@ -168,7 +168,38 @@ def test_the_command_draws_a_figure_of_each_experiment_that_has_curves(two_exper
     files = [item["figure"] for item in json.loads(out)["experiments"]]
     assert files == [str(Path("drawn/C1.svg")), None]
     assert Path("drawn/C1.svg").read_text(encoding="utf-8").startswith("<?xml")
-    assert "1.05 measured" in Path("drawn/C1.txt").read_text(encoding="utf-8")
+    assert "slope: predicted = 1 ± 0.1, measured 1.05" in Path("drawn/C1.svg").read_text(encoding="utf-8")
+    assert "slope: predicted = 1 ± 0.1, measured 1.05" in json.loads(out)["experiments"][0]["caption"]
+
+
+def test_drawing_writes_pictures_alone_and_prints_their_captions(two_experiments, dyn):
+    Path("drawn").mkdir()
+    Path("drawn/C1.txt").write_text("notes", encoding="utf-8")
+    code, out, _ = dyn("confirm", "C1", "C2", "--out", "drawn")
+    assert code == 1
+    assert "drawn/C1.png: prediction" in out or "drawn/C1.png: R1." in out
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["C1.png", "C1.txt"]
+    assert Path("drawn/C1.txt").read_text(encoding="utf-8") == "notes"
+
+
+@pytest.mark.parametrize(
+    ("measurement", "relation", "required"),
+    [
+        (compare("a", 1.0, 1.1, 0.25, ""), "eq", "= 1 ± 0.25"),
+        (at_least("a", 1e-3, 2.474, ""), "gt", "> 0.001"),
+        (at_least("a", 1.0, 0.9, "", slack=0.25), "gt", "> 0.75"),
+        (at_most("a", 1.0, 1.04, "", slack=0.25), "lt", "< 1.25"),
+        (Measurement("a", "falls", "0.5 to 0.1", None, True, "", "lt"), "lt", "falls"),
+    ],
+)
+def test_what_must_hold_is_said_as_it_is(measurement, relation, required):
+    report = measurement.report()
+    assert (report["relation"], report["required"]) == (relation, required)
+
+
+def test_a_relation_is_one_of_three():
+    with pytest.raises(ValueError, match="`relation` must be one of eq, lt, gt, got 'near'"):
+        Measurement("a", 1.0, 1.0, 0.0, True, "", "near")
 
 
 @pytest.mark.parametrize(

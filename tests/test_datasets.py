@@ -273,7 +273,10 @@ def test_damaged_stl10_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("mnist", "data must be digits, a .npy or .npz file, cifar10:DIR or stl10:DIR, got 'mnist'"),
+        (
+            "mnist",
+            "data must be digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR, got 'mnist'",
+        ),
         ("", "data must be digits, .*, got ''"),
         ("data.csv", "data must be digits, .*, got 'data.csv'"),
         ("cifar10", "`cifar10` must be given with the folder that holds it, cifar10:DIR"),

@@ -6,7 +6,10 @@ import csv
 import json
 import os
 import resource
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -21,7 +24,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dynamics.storage import SUFFIXES, Variable, checked_suffix, replacing, write_arrays
+from dynamics.storage import (
+    SUFFIXES,
+    Variable,
+    append,
+    check_distinct,
+    checked_suffix,
+    claimed,
+    replacing,
+    write_arrays,
+)
 
 META = {"variant": "full", "lambda_s": [1.0, 0.1 + 0.2], "note": "two\nlines, a comma and Σ"}
 Read = Callable[[Path], tuple[dict[str, np.ndarray], dict[str, Any]]]
@@ -165,7 +177,7 @@ def test_a_write_that_fails_half_way_leaves_everything_as_it_was(
     if before is not None:
         path.write_bytes(before)
     large = {"t": Variable(("t",), np.random.default_rng(0).standard_normal(20_000))}
-    with file_size_limit(60_000), pytest.raises(OSError, match="File too large"):
+    with file_size_limit(60_000), pytest.raises(ValueError, match=f"^cannot write {path}: File too large$"):
         write_arrays(path, large, {})
     assert os.listdir(tmp_path) == ([] if before is None else [path.name])
     assert before is None or path.read_bytes() == before
@@ -195,7 +207,7 @@ def test_the_old_file_is_there_until_the_new_one_is_complete(tmp_path: Path) -> 
     with replacing(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
-        assert temporary.parent == path.parent
+        assert os.listdir(tmp_path) == ["run.txt"] or not hasattr(os, "O_TMPFILE")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["run.txt"]
 
@@ -205,6 +217,140 @@ def test_an_interruption_removes_the_temporary_file(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert os.listdir(tmp_path) == []
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from dynamics.storage import (
+    SUFFIXES,
+    Variable,
+    append,
+    check_distinct,
+    checked_suffix,
+    claimed,
+    replacing,
+    write_arrays,
+)
+path = Path(sys.argv[1])
+with claimed(path), replacing(path) as temporary:
+    temporary.write_text("half")
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def writing(path: Path, code: str = WRITER) -> Iterator[subprocess.Popen[str]]:
+    """A process in the middle of writing a file."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = str(Path(__file__).parents[1])
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], cwd=root, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("before", [None, "what was there"])
+def test_a_killed_process_leaves_no_temporary_file(before: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "run.txt"
+    if before is not None:
+        path.write_text(before)
+    with writing(path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    left = os.listdir(tmp_path)
+    assert [name for name in left if name != "run.txt"] == [] or not hasattr(os, "O_TMPFILE")
+    with replacing(path) as temporary:  # what other systems leave is removed now
+        temporary.write_text("new")
+    assert os.listdir(tmp_path) == ["run.txt"]
+    assert path.read_text() == "new"
+
+
+WITHOUT_NAMELESS_FILES = "import os; del os.O_TMPFILE" + WRITER
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the test above is this one")
+def test_what_a_killed_process_leaves_is_removed_by_the_next_and_what_is_in_use_is_not(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run.txt"
+    (tmp_path / ".run.txt.mine").touch()
+    with writing(path, WITHOUT_NAMELESS_FILES) as process:
+        (part,) = tmp_path.glob(".run.txt.*.part")
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+        assert part.exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with replacing(path) as temporary:
+            temporary.write_text("newer")
+    assert sorted(os.listdir(tmp_path)) == [".run.txt.mine", "run.txt"]
+    assert path.read_text() == "newer"
+
+
+def test_a_claim_keeps_others_out_under_any_name_and_dies_with_its_process(tmp_path: Path) -> None:
+    path, link = tmp_path / "run.txt", tmp_path / "link.txt"
+    link.symlink_to(path)
+    with writing(path) as process:
+        for name in (path, link, tmp_path / "." / "run.txt"):
+            with (
+                pytest.raises(
+                    ValueError, match=f"^cannot write {name}: process {process.pid} is writing it; wait"
+                ),
+                claimed(name),
+            ):
+                pass
+        with claimed(tmp_path / "other.txt"):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with claimed(path):
+            pass
+
+
+def test_a_link_stays_one_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target, link, dangling = tmp_path / "real" / "a.json", tmp_path / "a.json", tmp_path / "b.json"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    dangling.symlink_to(Path("real") / "b.json")
+    for path in (link, dangling):
+        write_arrays(path, sample(), {})
+        assert path.is_symlink()
+        assert json.loads((tmp_path / "real" / path.name).read_text())["meta"] == {}
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["a.json", "b.json", "real"]
+
+
+def test_text_is_appended_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a\n")
+    append(path, "b\n")
+    assert path.read_text() == "a\nb\n"
+    with file_size_limit(10), pytest.raises(ValueError, match=f"^cannot write {path}: File too large$"):
+        append(path, "c" * 20 + "\n")
+    assert path.read_text() == "a\nb\n"
+
+
+def test_two_names_of_one_file_are_one_file(tmp_path: Path) -> None:
+    one, soft, hard, other = (tmp_path / name for name in ("one.npz", "soft.npz", "hard.npz", "other.npz"))
+    one.touch()
+    soft.symlink_to(one)
+    hard.hardlink_to(one)
+    check_distinct({"--data": one}, {"--out": other, "--plot": tmp_path / "a.png"})
+    check_distinct({"--data": one, "--moments": one}, {})
+    for name in (one, soft, hard, tmp_path / "." / "one.npz"):
+        with pytest.raises(
+            ValueError, match=f"^--out must be another file than --data, got {name} for both$"
+        ):
+            check_distinct({"--data": one}, {"--out": name})
+        with pytest.raises(ValueError, match=r"^--checkpoint must be another file than --out, got "):
+            check_distinct({}, {"--out": one, "--checkpoint": name})
+    with pytest.raises(ValueError, match=r"^--checkpoint must be another file than --out"):
+        check_distinct({}, {"--out": other, "--checkpoint": tmp_path / "." / "other.npz"})
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])

@@ -266,3 +266,15 @@ def test_normal_numbers_in_single_precision_are_normal() -> None:
         assert abs(np.mean(z**power) - moment) < 5 * spread
     beyond = np.sum(np.abs(z) > 5)  # 2.3 expected of 4 million
     assert 0 < beyond < 12
+
+
+@pytest.mark.parametrize("limit", [None, 60])
+def test_what_is_not_finite_is_named_by_its_row_in_the_file(tmp_path: Path, limit: int | None) -> None:
+    images = np.random.default_rng(0).random((80, 4, 3))
+    rows = np.random.default_rng(0).permutation(80)[:limit]  # those that are used, as `seed` 0 picks them
+    bad = sorted(rows[[7, 30]].tolist())
+    for row in bad:
+        images[row, 2, 1] = np.nan
+    np.save(tmp_path / "bad.npy", images)
+    with pytest.raises(ValueError, match=rf"`data.source` .*bad\.npy: .* got nan at \({bad[0]}, 2, 1, 0\)"):
+        load_data(DataSettings(source=str(tmp_path / "bad.npy"), limit=limit))

@@ -78,10 +78,45 @@ def test_predictor_metrics_are_those_of_the_flow() -> None:
     assert float(found["relative_commutator"]) == pytest.approx(relative, rel=1e-12)
 
 
-def test_a_predictor_of_zero_has_defined_metrics() -> None:
+def test_what_a_predictor_or_features_of_zero_leave_open_is_not_a_number() -> None:
     found = predictor_metrics(jnp.eye(3), jnp.zeros((3, 3)))
-    assert_allclose([found["predictor_symmetry"], found["relative_commutator"]], [1, 0])
-    assert_allclose(found["overlap"], 1)
+    assert np.all(np.isnan([found["predictor_symmetry"], found["relative_commutator"]]))
+    assert np.all(np.isnan(found["overlap"]))
+    found = predictor_metrics(jnp.zeros((3, 3)), jnp.eye(3))
+    assert np.isnan(found["relative_commutator"])
+    assert np.all(np.isnan(found["overlap"]))
+    assert float(found["predictor_symmetry"]) == 1
+
+
+@pytest.mark.parametrize("n_zero", [1, 40])
+def test_features_that_vanish_have_neither_alignment_nor_uniformity(n_zero: int) -> None:
+    f = np.random.default_rng(0).standard_normal((40, 4))
+    f[:n_zero] = 0
+    assert np.isnan(uniformity(jnp.asarray(f)))
+    assert np.isnan(alignment(jnp.asarray(f), jnp.asarray(f)))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_metrics_without_a_unit_do_not_depend_on_the_scale_of_features(scale: float) -> None:
+    f = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    one, other = jnp.asarray(f), jnp.asarray(f * np.float32(scale))
+    # each operation rounds to 6e-8, and there are some hundred of them in a row
+    assert_allclose(uniformity(other), uniformity(one), rtol=1e-5)
+    assert_allclose(alignment(other, other[::-1]), alignment(one, one[::-1]), rtol=1e-5)
+    for name in ("effective_rank", "rankme"):
+        assert_allclose(feature_metrics(other)[name], feature_metrics(one)[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_features_that_are_not_finite_have_no_rank_and_no_probe(bad: float) -> None:
+    f = jnp.asarray(np.random.default_rng(0).standard_normal((40, 4))).at[3, 1].set(bad)
+    labels = jnp.arange(40) % 2
+    found = feature_metrics(f)
+    assert np.isnan(found["effective_rank"])
+    assert np.isnan(found["rankme"])
+    assert np.isnan(uniformity(f))
+    assert np.isnan(probe_accuracy(f, labels, f[:9], labels[:9], 2))
+    assert np.isnan(probe_accuracy(f[10:], labels[10:], f[:9], labels[:9], 2))
 
 
 def test_eigenvalues_of_predictors_are_sorted_and_nan_where_they_are() -> None:

@@ -118,8 +118,10 @@ def test_the_page_holds_the_measurements_and_the_prediction(run: TrainingRun) ->
         assert_array_equal(np.transpose(drawn), np.hstack([measured, predicted]))
         assert all(line.is_dashed() for line in lines_of(figure, title)[2:])
     labels = [text.get_text() for text in figure.legends[0].texts]
-    assert labels == ["median of the runs", "spectrum of $M$", "flow, predicted"]
-    ends = sorted(diagnose(run, index).partition(":")[0] for index in range(2))
+    assert labels == [
+        "median of the runs", "each run", "eigenvalues of $P$", "spectrum of $M$", "flow, predicted",
+    ]  # fmt: skip
+    ends = sorted(diagnose(run, index).verdict for index in range(2))
     counted = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
     assert figure.get_suptitle() == f"2 runs: {counted}"
     assert clashes(figure) == []

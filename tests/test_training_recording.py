@@ -16,7 +16,7 @@ from dynamics.training import TrainingSettings
 from dynamics.training.checkpoints import Checkpoint, save
 from dynamics.training.recording import STREAMED, Recording
 
-SETTINGS = TrainingSettings()
+SETTINGS = TrainingSettings(metrics_every=10)
 SEEDS = [4, 7]
 
 

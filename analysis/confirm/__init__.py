@@ -89,7 +89,8 @@ class Confirmation:
     def report(self) -> dict[str, Any]:
         """Return the confirmation as a dictionary of plain values, as `dyn confirm --json` prints it.
 
-        ``predicted``, ``measured``, ``tolerance`` are those of the decisive measurement, named by ``quantity``.
+        ``predicted``, ``relation``, ``measured``, ``tolerance`` are those of the decisive measurement, named by
+        ``quantity``.
         """
         measurements = [m.report() for m in self.outcome.measurements]
         decisive = self.decisive.report() if self.decisive is not None else {}
@@ -99,6 +100,8 @@ class Confirmation:
             "prediction": self.experiment.prediction,
             "quantity": decisive.get("name"),
             "predicted": decisive.get("predicted"),
+            "relation": decisive.get("relation"),
+            "required": decisive.get("required"),
             "measured": decisive.get("measured"),
             "tolerance": decisive.get("tolerance"),
             "verdict": str(self.outcome.verdict),

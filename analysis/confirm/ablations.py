@@ -110,6 +110,7 @@ def judged(claim: str, measured: Measurement, a: np.ndarray, b: np.ndarray) -> M
         tolerance=measured.tolerance,
         holds=measured.holds,
         note=measured.note,
+        relation=measured.relation,
     )
 
 

@@ -143,6 +143,7 @@ def falls(name: str, relative: np.ndarray) -> Measurement:
         tolerance=float(measured.predicted),
         holds=measured.holds,
         note=f"no hypothesis of the theorem is met; {measured.note}",
+        relation=measured.relation,
     )
 
 

@@ -61,6 +61,7 @@ def as_good(name: str, found: Found, reference: np.ndarray) -> Measurement:
         tolerance=measured.tolerance,
         holds=measured.holds,
         note=measured.note,
+        relation=measured.relation,
     )
 
 

@@ -12,6 +12,7 @@ from analysis.results.registry import Verdict
 from analysis.simulation import plain
 
 KINDS = ("theory", "training")
+RELATIONS = ("eq", "lt", "gt")
 SEEDS = 2**20
 """Number of seeds to choose from: each is a start for the seeds of thousands of runs, which end at 2³²."""
 Number = float | np.floating[Any]
@@ -62,6 +63,9 @@ class Measurement:
         Whether the measurement agrees. `compare` and `at_least` derive it.
     note
         How the tolerance follows from seeds (standard errors) and step size.
+    relation
+        What must hold: ``eq``, measured = predicted ± tolerance; ``lt``, measured < predicted + tolerance; ``gt``,
+        measured > predicted − tolerance. Rounding does not tell < from ≤.
     """
 
     name: str
@@ -70,10 +74,31 @@ class Measurement:
     tolerance: float | None
     holds: bool
     note: str
+    relation: str
+
+    def __post_init__(self) -> None:
+        if self.relation not in RELATIONS:
+            raise ValueError(f"`relation` must be one of {', '.join(RELATIONS)}, got {self.relation!r}")
+
+    @property
+    def required(self) -> str:
+        """What must hold, as it is printed.
+
+        >>> compare("slope", 1.0, 0.98, 0.1, "").required, at_most("drift", 1e-3, 5e-4, "").required
+        ('= 1 ± 0.1', '< 0.001')
+        """
+        if isinstance(self.predicted, str):
+            return self.predicted
+        tolerance = self.tolerance or 0.0
+        if self.relation == "eq":
+            return f"= {self.predicted:.5g} ± {tolerance:.2g}"
+        if self.relation == "lt":
+            return f"< {self.predicted + tolerance:.5g}"
+        return f"> {self.predicted - tolerance:.5g}"
 
     def report(self) -> dict[str, Any]:
         """Return the measurement as a dictionary of plain values; None for what is not finite."""
-        report: dict[str, Any] = plain(asdict(self))
+        report: dict[str, Any] = plain(asdict(self)) | {"required": self.required}
         return report
 
 
@@ -84,7 +109,7 @@ def compare(name: str, predicted: Number, measured: Number, tolerance: Number, n
     True
     """
     holds = abs(float(measured) - float(predicted)) <= float(tolerance)  # False for NaN
-    return Measurement(name, float(predicted), float(measured), float(tolerance), holds, note)
+    return Measurement(name, float(predicted), float(measured), float(tolerance), holds, note, "eq")
 
 
 def at_least(name: str, bound: Number, measured: Number, note: str, *, slack: Number = 0.0) -> Measurement:
@@ -94,7 +119,7 @@ def at_least(name: str, bound: Number, measured: Number, note: str, *, slack: Nu
     False
     """
     holds = float(measured) >= float(bound) - float(slack)
-    return Measurement(name, float(bound), float(measured), float(slack), holds, note)
+    return Measurement(name, float(bound), float(measured), float(slack), holds, note, "gt")
 
 
 def at_most(name: str, bound: Number, measured: Number, note: str, *, slack: Number = 0.0) -> Measurement:
@@ -104,7 +129,7 @@ def at_most(name: str, bound: Number, measured: Number, note: str, *, slack: Num
     True
     """
     holds = float(measured) <= float(bound) + float(slack)
-    return Measurement(name, float(bound), float(measured), float(slack), holds, note)
+    return Measurement(name, float(bound), float(measured), float(slack), holds, note, "lt")
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,6 +136,7 @@ def beside_random(found: Found) -> Measurement:
         tolerance=float(measured.predicted),
         holds=measured.holds,
         note=measured.note + table,
+        relation=measured.relation,
     )
 
 

@@ -72,6 +72,7 @@ def _measured(
             None,
             bool(np.array_equal(order, expected)) and bool(np.all(np.isfinite(value))),
             "times of half the final predictor, sorted",
+            "eq",
         )
     ]
     for mode, at in enumerate(predicted):

@@ -14,6 +14,9 @@ import numpy as np
 from dynamics.storage import read_npz, write_npz
 from dynamics.training.settings import TrainingSettings
 
+MAY_CHANGE = ("steps", "optimizer.learning_rate")
+"""Settings that may differ when a run goes on: it may be made longer, or go on at another rate after it diverged."""
+
 
 class Checkpoint(NamedTuple):
     """What is needed to go on as if nothing had happened.
@@ -76,7 +79,7 @@ def save(path: Path, settings: TrainingSettings, identity: str, checkpoint: Chec
 
 
 def restore(path: Path, settings: TrainingSettings, identity: str, leaves: Iterable[Any]) -> Checkpoint:
-    """Read the checkpoint of this very run.
+    """Read the checkpoint of this very run, or of one that differs in `MAY_CHANGE` alone.
 
     Parameters
     ----------
@@ -97,14 +100,23 @@ def restore(path: Path, settings: TrainingSettings, identity: str, leaves: Itera
     arrays = read_npz(path)
     try:
         found, digest = str(arrays["settings"]), str(arrays["identity"])
-        step, steps = int(arrays["step"]), arrays["steps"]
+        step, _ = int(arrays["step"]), arrays["steps"]
         stored = [arrays[f"leaf {index}"] for index, _ in enumerate(leaves)]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} must be a checkpoint of `train`, but {error} is not as it should be"
         ) from None
-    if differing := _differences(json.loads(found), json.loads(settings.to_json())):
+    before, after = json.loads(found), json.loads(settings.to_json())
+    if differing := _differences(before, after):
         raise ValueError(f"{path} is the checkpoint of another run: {', '.join(differing)}")
+    if after["steps"] < step:
+        raise ValueError(f"`steps` must be at least {step}, where {path} stands, got {after['steps']}")
+    scheduled = [part for part in ("optimizer", "target") if after[part]["schedule"] == "cosine"]
+    if scheduled and before["steps"] != after["steps"]:
+        raise ValueError(
+            f"`steps` must be {before['steps']} as in {path}, whose {scheduled[0]} follows a cosine over all steps,"
+            f" got {after['steps']}"
+        )
     if digest != identity:
         raise ValueError(f"{path} is the checkpoint of another run: its seeds, data or given start differ")
     wanted = [(np.shape(leaf), leaf.dtype) for leaf in leaves]
@@ -112,13 +124,29 @@ def restore(path: Path, settings: TrainingSettings, identity: str, leaves: Itera
         raise ValueError(
             f"{path} must hold arrays like those of the run, got others: was it written by this version?"
         )
-    return Checkpoint(step, stored, steps, _metrics(arrays))
+    return Checkpoint(step, stored, *_measured(settings, arrays))
 
 
-def measurements(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Steps (T,) and metrics (n_runs, T, …) in a checkpoint that `restore` accepts."""
-    arrays = read_npz(path)
-    return arrays["steps"], _metrics(arrays)
+def measurements(path: Path, settings: TrainingSettings) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Steps (T,) and metrics (n_runs, T, …) in a checkpoint that `restore` accepts for these settings."""
+    return _measured(settings, read_npz(path))
+
+
+def measured_at(settings: TrainingSettings) -> np.ndarray:
+    """Steps at which a run is measured: every `metrics_every`, and at the end.
+
+    >>> measured_at(TrainingSettings(steps=25, metrics_every=10))
+    array([ 0, 10, 20, 25])
+    """
+    return np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
+
+
+def _measured(
+    settings: TrainingSettings, arrays: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What was measured at steps at which these settings measure: the end of a shorter run may be none of them."""
+    kept = np.isin(arrays["steps"], measured_at(settings))
+    return arrays["steps"][kept], {name: values[:, kept] for name, values in _metrics(arrays).items()}
 
 
 def _metrics(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -132,7 +160,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], path: str 
         a, b = found.get(name), wanted.get(name)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             differing += _differences(a, b, f"{path}{name}.")
-        elif a != b:
+        elif a != b and f"{path}{name}" not in MAY_CHANGE:
             differing.append(f"`{path}{name}` {_short(a)} there, {_short(b)} here")
     return differing
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -13,11 +15,16 @@ from dynamics.augment import Augmentation
 from dynamics.datasets import Dataset, load, standardised
 from dynamics.moments import Moments
 from dynamics.training.augmentations import augment
-from dynamics.training.generator import normal
+from dynamics.training.generator import new_key, normal
+from dynamics.training.modes import Spectrum, spectrum_of_moments, spectrum_of_views
 from dynamics.training.settings import DataSettings
 
 LARGEST_BYTES = 2 * 2**30
 """Samples are held in memory as float32; more than this is refused, and `limit` offered."""
+
+
+SPECTRUM_VIEWS, SPECTRUM_NUMBERS = 4096, 2**24
+"""Pairs of views from which the modes of loaded data are told: so many, or as many as have so many pixels."""
 
 
 class Samples(NamedTuple):
@@ -74,6 +81,17 @@ class TrainingData:
         """Dimension of a flattened sample."""
         return int(np.prod(self.shape))
 
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Modes of the views: exact where moments are given, else as sampled views tell them."""
+        if self.settings.from_moments and not self.settings.augmentations:
+            return spectrum_of_moments(_full(self.settings.sigma_s), _full(self.settings.sigma_d))
+        n = max(8, min(SPECTRUM_VIEWS, SPECTRUM_NUMBERS // self.n1))
+        key = new_key(np.asarray(self.settings.seed, np.uint32))
+        samples = jax.tree.map(lambda a: np.asarray(a, np.float32), self.samples)
+        views = draw_views(self.settings, self.settings.chain(), samples, key, n)
+        return spectrum_of_views(np.asarray(views).reshape(2, n, -1))
+
     def moments(self, **options: Any) -> Moments:
         """Moments Σs and Σd of the views that training draws; options of `Moments.from_data` where data are loaded.
 
@@ -91,7 +109,12 @@ class TrainingData:
         )
 
 
-def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingData:
+def load_data(
+    settings: DataSettings,
+    *,
+    n_evaluation: int = 512,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingData:
     """Read or make the samples of a run.
 
     Parameters
@@ -100,6 +123,8 @@ def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingDat
         Where from; see `DataSettings`.
     n_evaluation
         Largest number of samples on which features are measured.
+    progress
+        Called as progress(done, total) while loaded samples are read.
 
     Raises
     ------
@@ -133,17 +158,20 @@ def load_data(settings: DataSettings, *, n_evaluation: int = 512) -> TrainingDat
             raise ValueError(
                 f"`data.held_out` must leave at least two samples of {n} to train on, got {settings.held_out}"
             )
-        parts = (dataset.images[picked], dataset.images[held_out])
+        parts, rows = (dataset.images[picked], dataset.images[held_out]), np.concatenate([picked, held_out])
         classes = (None, None) if labels is None else (labels[picked], labels[held_out])
     else:
         some = rng.permutation(len(test.images))[: settings.limit]
-        parts = (dataset.images[picked], test.images[some])
+        parts, rows = (dataset.images[picked], test.images[some]), np.concatenate([picked, some])
         of_test = test.labels
         classes = (None, None) if labels is None or of_test is None else (labels[picked], of_test[some])
     size = sum(part.size for part in parts) * 4
     if size > LARGEST_BYTES:
         raise ValueError(f"{dataset.name} would take {size / 2**30:.1f} GB of memory: give `data.limit`")
-    batches = standardised(np.concatenate(parts))
+    try:
+        batches = standardised(np.concatenate(parts), rows=rows, progress=progress)
+    except ValueError as error:
+        raise ValueError(f"`data.source` {settings.source}: {error}") from None
     for augmentation in chain:
         augmentation.check(batches.shape)
     flat = np.concatenate([batch.astype(np.float32) for batch in batches.samples])

@@ -101,7 +101,8 @@ def _require_flow(settings: TrainingSettings) -> None:
     rate_p, decay_p = value["optimizer.predictor_rate"], value["optimizer.predictor_weight_decay"]
     one_decay = np.isclose(rate_p * decay_p, value["optimizer.weight_decay"], rtol=1e-12, atol=0)
     at_once = (value["predictor.average"], predictor.refresh) == (0, 1)
-    averaged = target.kind == "ema"
+    kept = value["target.decay"] if target.kind == "ema" else 0.0
+    averaged = target.kind == "ema" and 0 < kept < 1
     plain = predictor.kind == "linear" and not predictor.symmetric
     demands = {
         "encoder must be linear, without projector": encoder.kind == "linear" and not encoder.projector,
@@ -117,7 +118,8 @@ def _require_flow(settings: TrainingSettings) -> None:
         "optimizer.predictor_weight_decay must be weight_decay/predictor_rate, one η for both": one_decay
         or not predictor.trained,
         "target.schedule must be constant": target.schedule == "constant",
-        "target must be ema unless the predictor is linear and not symmetric": averaged or plain,
+        "target must be ema with a decay between 0 and 1 unless the predictor is linear and not symmetric": averaged
+        or plain,
         "objective must be byol with a linear predictor where no gradient is stopped": objective.stop_gradient
         or (objective.kind == "byol" and plain),
     }
@@ -138,7 +140,7 @@ def _field(settings: TrainingSettings) -> VectorField:
         return direct_field(**DIRECT_OPTIONS[predictor.option])
     if predictor.symmetric:
         return symmetric_predictor_field
-    if target.kind == "none":
+    if target.kind == "none" or (target.kind == "ema" and target.decay == 0):
         return no_ema_field
     if target.kind == "fixed" or target.decay == 1:
         return fixed_target_field

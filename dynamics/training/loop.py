@@ -14,6 +14,8 @@ from dynamics.training import networks, objectives, optimizers, predictors, targ
 from dynamics.training.data import Probe, Samples, draw_views, view_pair
 from dynamics.training.metrics import (
     alignment,
+    deviations,
+    directions,
     feature_metrics,
     predictor_metrics,
     probe_accuracy,
@@ -69,11 +71,20 @@ class TrainingState(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """Data that all runs share, on the device."""
+    """Data that all runs share, on the device.
+
+    Parameters
+    ----------
+    samples, evaluation, probe
+        As `TrainingData` has them.
+    basis
+        Directions (n1, K) of the data's modes, in which linear encoders are measured.
+    """
 
     samples: Samples
     evaluation: Any
     probe: Probe | None
+    basis: Any
 
 
 class Program:
@@ -217,6 +228,12 @@ class Program:
         }
         if predictor.trained:
             found["predictor_gradient_norm"] = tree_norm(g_predictor)
+        if self.linear:
+            found["encoder"] = state.online.encoder[0]["weight"] @ arrays.basis
+        else:
+            # a loss that divides features by their norm sees directions alone
+            seen = jnp.nan_to_num(directions(z[0])) if self.settings.objective.normalize else z[0]
+            found["deviations"] = deviations(seen)
         P = predictors.matrix(predictor, state.predictor, state.predictor_statistics)
         if P is not None:
             found |= predictor_metrics(z[0].T @ z[0] / len(z[0]), P)
@@ -255,7 +272,10 @@ class Program:
             batch_size=min(len(keys), max(1, PAIRS_AT_ONCE // len(arrays.evaluation) ** 2)),
         )
         failed = (states.failed_at < 0) & ~jnp.isfinite(measured["loss"])
-        return states._replace(failed_at=jnp.where(failed, stop, states.failed_at)), measured
+        failed_at = jnp.where(failed, stop, states.failed_at)
+        return states._replace(failed_at=failed_at), jax.tree.map(
+            lambda values: _undefined(failed_at >= 0, values), measured
+        )
 
     def _views(self, arrays: Arrays, key: Any, index: Any) -> Any:
         # key 0 started the network, so step k draws from key k + 1
@@ -324,7 +344,9 @@ class Program:
         if not self.linear or self.settings.predictor.kind != "linear":
             return ()
         W, P = state.online.encoder[0]["weight"], state.predictor["weight"]
-        return W @ W.T - P.T @ P / scalars["optimizer.predictor_rate"]
+        rate = scalars["optimizer.predictor_rate"]
+        # without the predictor's learning there is no law: NaN, not 0/0
+        return W @ W.T - jnp.where(rate > 0, P.T @ P / jnp.where(rate > 0, rate, 1), jnp.nan)
 
     def _reinitialised(
         self, state: TrainingState, index: Any, key: Any, scalars: Mapping[str, Any]
@@ -347,6 +369,13 @@ class Program:
             )
 
         return jax.lax.cond((index + 1) % every == 0, anew, lambda old: old, state)
+
+
+def _undefined(failed: Any, values: Any) -> Any:
+    """Measurements of all runs (n_runs, …), NaN for those that failed; counts stay."""
+    if not jnp.issubdtype(values.dtype, jnp.inexact):
+        return values
+    return jnp.where(failed.reshape(-1, *[1] * (values.ndim - 1)), jnp.nan, values)
 
 
 def _pick(views: Any, wanted: tuple[int, ...]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.storage import checked_suffix, checked_target, replacing
+from dynamics.storage import append, checked_suffix, checked_target, claimed, replacing
 from dynamics.training.checkpoints import measurements
 from dynamics.training.settings import TrainingSettings
 
@@ -72,14 +72,19 @@ class Recording:
         self._written, self._cost = 0.0, 0.0
 
     def __enter__(self) -> Recording:
+        self._claim = claimed(self.path)
+        self._claim.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._started:
-            if self._kind == ".parquet":
-                self._write_parquet()
-        elif kind is None:  # resumed at the very end: there was nothing left to measure
-            self._create(self._earlier())
+        try:
+            if self._started:
+                if self._kind == ".parquet":
+                    self._write_parquet()
+            elif kind is None:  # resumed at the very end: there was nothing left to measure
+                self._create(self._earlier())
+        finally:
+            self._claim.__exit__(None, None, None)
 
     def __call__(self, step: int, steps: int, metrics: Mapping[str, np.ndarray]) -> None:
         """Write the measurements of all runs at one step, (n_runs, …) each."""
@@ -110,7 +115,7 @@ class Recording:
     def _earlier(self) -> list[Row]:
         if self.resumed is None:
             return []
-        steps, metrics = measurements(self.resumed)
+        steps, metrics = measurements(self.resumed, self.settings)
         return [
             row
             for k, step in enumerate(steps)
@@ -139,9 +144,7 @@ class Recording:
             if time.monotonic() - self._written > self._cost / PARQUET_SHARE:
                 self._write_parquet()
             return
-        # one call to the system for all rows: a kill falls between measurements
-        with self.path.open("ab", buffering=0) as file:
-            file.write(self._lines(rows).encode())
+        append(self.path, self._lines(rows))
 
     def _lines(self, rows: list[Row]) -> str:
         if self._kind == ".csv":

@@ -6,23 +6,55 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from dynamics.states import MatrixState
+from dynamics.storage import claimed
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data
 from dynamics.training.loop import Arrays, TrainingState, program
+from dynamics.training.modes import Spectrum
 from dynamics.training.settings import SWEPT, TrainingSettings
 from dynamics.training.stacks import Stacks, on
 
 Progress = Callable[[int, int, Mapping[str, np.ndarray]], None]
 DEVICES = ("cpu", "gpu")
+EXPLODING = 10.0
+"""A run that diverged was past saving when its weights were so many times those of the start, or 1."""
 
 
-@dataclass(frozen=True, eq=False)
+class Group(NamedTuple):
+    """Runs that differ in nothing but their seeds.
+
+    Parameters
+    ----------
+    values
+        What tells them from other groups: swept scalars by name, such as {"optimizer.learning_rate": 0.1}; empty
+        where nothing is swept.
+    runs
+        Their indices.
+    """
+
+    values: dict[str, float]
+    runs: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Values in words, such as "learning rate 0.1"."""
+        return ", ".join(f"{_short(name)} {value:g}" for name, value in self.values.items())
+
+
+def _short(name: str) -> str:
+    """Name of a swept scalar in words; that of its part where another part has the same."""
+    part, _, scalar = name.partition(".")
+    shared = sum(scalar in names for names in SWEPT.values()) > 1
+    return (f"{part} {scalar}" if shared else scalar).replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingRun:
     """What came of a run, or of several that share a compiled program.
 
@@ -38,12 +70,14 @@ class TrainingRun:
         Start and end of all runs, NumPy arrays with the run as first axis.
     failed_at
         Step whose loss was not finite, for each run (n_runs,); −1 where all were. Such a run is NaN from there.
+    spectrum
+        Modes of the data.
     seconds, steps_per_second
         Wall time after compilation, and steps of all runs together per second of it.
     device
         What it ran on, such as "cpu" or "NVIDIA H100".
     checkpoint
-        The last checkpoint written, None where none was asked for.
+        The last checkpoint written, in which all runs are finite; None where there is none.
     """
 
     settings: TrainingSettings
@@ -53,6 +87,7 @@ class TrainingRun:
     start: TrainingState
     state: TrainingState
     failed_at: np.ndarray
+    spectrum: Spectrum
     seconds: float
     steps_per_second: float
     device: str
@@ -62,6 +97,37 @@ class TrainingRun:
     def n_runs(self) -> int:
         """Number of runs."""
         return len(self.seeds)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"TrainingRun of {self.n_runs} runs, {self.steps[-1]} steps, on {self.device}",
+            f"  {self.settings.encoder.kind} encoder of {self.settings.encoder.features} features,"
+            f" {self.settings.predictor.kind} predictor, {self.settings.objective.kind},"
+            f" {self.settings.target.kind} target, {self.settings.optimizer.kind}, data {self.settings.data.source}",
+            f"  {self.message}",
+            f"  measured at {len(self.steps)} steps: {', '.join(sorted(self.metrics))}",
+        ]
+        if self.checkpoint is not None:
+            lines.append(f"  checkpoint {self.checkpoint}")
+        return "\n".join(lines)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Runs by the values of what is swept, in the order of the first run of each."""
+        swept = self.settings.swept().items()
+        varied = {
+            name: values for name, values in swept if isinstance(values, tuple) and len(set(values)) > 1
+        }
+        found: dict[tuple[float, ...], list[int]] = {}
+        for run in range(self.n_runs):
+            found.setdefault(tuple(values[run] for values in varied.values()), []).append(run)
+        # what follows another scalar, as the predictor's weight decay does, need not be said twice
+        names = {values: name for name, values in reversed(varied.items())}
+        kept = [list(varied).index(name) for name in varied if names[varied[name]] == name]
+        return [
+            Group({list(varied)[k]: values[k] for k in kept}, np.array(runs))
+            for values, runs in found.items()
+        ]
 
     @property
     def status(self) -> str:
@@ -78,7 +144,9 @@ class TrainingRun:
         swept = {name: v for name, v in self.settings.at(first).swept().items() if name in self._varied()}
         setting = ", ".join(f"{name} = {value:g}" for name, value in swept.items() if value is not None)
         where = f" with seed {self.seeds[first]}" + (f" and {setting}" if setting else "")
-        kept = f"; the last good checkpoint is {self.checkpoint}" if self.checkpoint else ""
+        kept = ""
+        if self.checkpoint:
+            kept = f"; the last good checkpoint is {self.checkpoint}: resume it with a smaller learning rate"
         return (
             f"{len(failed)} of {self.n_runs} runs diverged: the loss was not finite at step"
             f" {self.failed_at[first]}{where}{kept}"
@@ -134,11 +202,12 @@ def train(
         Called as progress(step, steps, metrics) after each measurement, metrics being those of all runs (n_runs, …).
     checkpoint
         File that holds the whole state, replaced at the first measurement after every `checkpoint_every` steps and at
-        the end.
+        the end; once a run has diverged it is left as it is, so that it is always finite.
     checkpoint_every
         Steps between checkpoints, >= 1.
     resume
-        Go on from `checkpoint` if it exists; the numbers are those of a run that never stopped.
+        Go on from `checkpoint` if it exists; the numbers are those of a run that never stopped. `steps` may be larger
+        than they were, unless something follows a cosine over all of them, and the learning rate may be another.
     device
         ``cpu``, ``gpu``, or None for what JAX prefers.
 
@@ -174,7 +243,7 @@ def train(
         raise ValueError("`resume` must come with `checkpoint`, the file to go on from")
     chosen = _device(device)
     data = load_data(settings.data) if data is None else data
-    with on(chosen, settings.dtype):
+    with claimed(path), on(chosen, settings.dtype):
         return _train(settings, seeds_used, initial, data, progress, path, checkpoint_every, resume, chosen)
 
 
@@ -196,14 +265,14 @@ def _train(
         for name, value in settings.swept().items()
     }
     shared = program(_shared(settings), data.shape, n_classes)
-    runs = Stacks(shared, seeds, scalars, arrays, device)
+    runs = Stacks(shared, seeds, scalars, arrays, data.spectrum, device)
     if initial is not None:
         runs.start_from(_given(settings, runs.state(), initial, n_runs))
 
     start = runs.state()
     leaves, structure = jax.tree.flatten(start)
-    identity = checkpoints.fingerprint(seeds, (arrays, leaves[:0] if initial is None else list(initial)))
-    stops = np.unique([*range(0, settings.steps, settings.metrics_every), settings.steps])
+    identity = checkpoints.fingerprint(seeds, (arrays[:-1], leaves[:0] if initial is None else list(initial)))
+    stops = checkpoints.measured_at(settings)
     records: list[dict[str, np.ndarray]] = []
     done = 0
     saved: Path | None = None
@@ -213,25 +282,35 @@ def _train(
         records = [{name: a[:, k] for name, a in found.metrics.items()} for k in range(len(found.steps))]
         done, saved = found.step, path
     last_saved = done
-    seconds, timed_steps = 0.0, 0
+    calm: checkpoints.Checkpoint | None = None
     failed_at = runs.failed_at()
-    for call, stop in enumerate(stops[len(records) :]):
-        began = time.perf_counter()
+    if stops[-1] > done:
+        runs.advance(done, done)  # takes no step, and compiles
+    began, first = time.perf_counter(), done
+    for stop in stops[len(records) :]:
         records.append(runs.advance(done, int(stop)))
         failed_at = runs.failed_at()
-        if call:  # the first one compiles
-            seconds += time.perf_counter() - began
-            timed_steps += n_runs * (int(stop) - done)
         done = int(stop)
         if progress is not None:
             progress(done, settings.steps, records[-1])
+        if path is None:
+            pass
+        elif np.any(failed_at >= 0):
+            # the file keeps a state in which all runs are good, and not yet past saving at any rate
+            if calm is not None and saved is not None and calm.step < last_saved:
+                checkpoints.save(path, settings, identity, calm)
+                last_saved = calm.step
+        elif done - last_saved >= checkpoint_every or done in (0, settings.steps):
+            held = jax.tree.leaves(runs.state())
+            checkpoint = checkpoints.Checkpoint(done, held, *_stacked(stops, records))
+            if _largest(runs.state()) <= EXPLODING * max(1.0, _largest(start)):
+                calm = checkpoint
+            if done > 0 and all(np.all(np.isfinite(leaf)) for leaf in held):
+                checkpoints.save(path, settings, identity, checkpoint)
+                last_saved, saved = done, path
         if np.all(failed_at >= 0):
             break
-        if path is not None and (done - last_saved >= checkpoint_every or done == settings.steps):
-            steps, metrics = _stacked(stops, records)
-            held = jax.tree.leaves(runs.state())
-            checkpoints.save(path, settings, identity, checkpoints.Checkpoint(done, held, steps, metrics))
-            last_saved, saved = done, path
+    seconds = time.perf_counter() - began
     steps, metrics = _stacked(stops, records)
     return TrainingRun(
         settings=settings,
@@ -241,8 +320,9 @@ def _train(
         start=start,
         state=runs.state(),
         failed_at=failed_at,
+        spectrum=data.spectrum,
         seconds=seconds,
-        steps_per_second=timed_steps / seconds if seconds else 0.0,
+        steps_per_second=n_runs * (done - first) / seconds if done > first else 0.0,
         device=device.device_kind,
         checkpoint=saved,
     )
@@ -253,6 +333,11 @@ def _stacked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     metrics = {name: np.stack([record[name] for record in records], axis=1) for name in records[0]}
     return stops[: len(records)], metrics
+
+
+def _largest(state: TrainingState) -> float:
+    """Largest weight of encoders and predictors."""
+    return max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves((state.online, state.predictor)))
 
 
 def _seeds(seeds: int | Sequence[int], n_settings: int) -> np.ndarray:
@@ -294,7 +379,7 @@ def _arrays(data: TrainingData, dtype: str) -> tuple[Arrays, int]:
             held_out_images=real(probe.held_out_images),
             held_out_labels=np.searchsorted(classes, probe.held_out_labels).astype(np.int32),
         )
-    arrays = Arrays(real(data.samples), real(data.evaluation), probe)
+    arrays = Arrays(real(data.samples), real(data.evaluation), probe, real(data.spectrum.basis))
     return jax.device_put(arrays), n_classes
 
 

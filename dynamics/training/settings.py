@@ -545,6 +545,25 @@ class TrainingSettings:
             for name in names
         }
 
+    def repeated(self, n: int) -> TrainingSettings:
+        """Return the settings with each swept value n times in a row, for n seeds of each.
+
+        >>> TrainingSettings(optimizer={"learning_rate": [0.1, 0.2]}).repeated(2).optimizer.learning_rate
+        (0.1, 0.1, 0.2, 0.2)
+        """
+        parts = {
+            part: replace(
+                getattr(self, part),
+                **{
+                    name: tuple(item for item in value for _ in range(n))
+                    for name in names
+                    if isinstance(value := getattr(getattr(self, part), name), tuple)
+                },
+            )
+            for part, names in SWEPT.items()
+        }
+        return replace(self, **parts)
+
     def at(self, index: int) -> TrainingSettings:
         """Return the settings of one run of a sweep.
 

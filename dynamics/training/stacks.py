@@ -14,6 +14,7 @@ from dynamics.cores import available_cores
 from dynamics.training.generator import new_key
 from dynamics.training.loop import Arrays, Program, TrainingState
 from dynamics.training.metrics import on_host
+from dynamics.training.modes import Spectrum
 
 LARGEST_STACK, SMALLEST_STACK = 2**20, 2**16
 """Bytes of the views that the runs of a stack see in a step, all together: few enough to stay in the cache of a core,
@@ -44,16 +45,23 @@ class Stacks:
         One a run, (n_runs,).
     scalars
         Swept scalars, (n_runs,) each.
-    arrays
-        Data on the device.
+    arrays, spectrum
+        Data on the device, and the modes of the data.
     device
         A device of JAX.
     """
 
     def __init__(
-        self, program: Program, seeds: np.ndarray, scalars: Mapping[str, Any], arrays: Arrays, device: Any
+        self,
+        program: Program,
+        seeds: np.ndarray,
+        scalars: Mapping[str, Any],
+        arrays: Arrays,
+        spectrum: Spectrum,
+        device: Any,
     ) -> None:
         self._program, self._arrays, self._device = program, arrays, device
+        self._spectrum = spectrum
         self._n_runs = len(seeds)
         n_stacks = 1
         if device.platform == "cpu":
@@ -102,7 +110,7 @@ class Stacks:
 
         measured = self._each(one, compiled=self._compiled)
         self._compiled = True
-        return on_host(self._joined(measured))
+        return on_host(self._joined(measured), self._spectrum)
 
     def failed_at(self) -> np.ndarray:
         """Step whose loss was not finite, −1 where all were, (n_runs,)."""

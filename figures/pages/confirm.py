@@ -52,7 +52,7 @@ def figure_confirmation(confirmation: Confirmation) -> Figure:
 def caption_confirmation(confirmation: Confirmation) -> str:
     """Say what theory predicts, what was measured, and what follows."""
     measured = "; ".join(
-        f"{m['name']}: {_text(m['predicted'])} predicted, {_text(m['measured'])} measured"
+        f"{m['name']}: predicted {m['required']}, measured {_text(m['measured'])}"
         for m in confirmation.report()["measurements"]
     )
     reason = confirmation.outcome.reason

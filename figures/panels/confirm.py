@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.confirm.experiment import Curve
 from figures.panels.palette import shades
+from figures.panels.scales import label_between
 from figures.style import DASHED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
 _MANY = 200  # points, above which they are drawn as dust
 _LABELS = 0.36  # inches that labels take below a panel
-_NARROW = 100  # ratio of the limits of a logarithmic axis
 _SHORT = 14  # letters of a label
 _LEGEND = 8  # entries that a panel has room for
 
@@ -51,7 +50,7 @@ def draw_curves(ax: Axes, curves: Sequence[Curve]) -> Axes:
     ax.set_yscale("log" if first.log_y else "linear")
     for axis, is_log in ((ax.xaxis, first.log_x), (ax.yaxis, first.log_y)):
         if is_log:
-            _label(axis)
+            label_between(axis)
     if legend_rows(curves):  # below, where it hides nothing
         figure: Any = ax.figure
         below = ax.transAxes + ScaledTranslation(0, -_LABELS, figure.dpi_scale_trans)
@@ -66,14 +65,3 @@ def legend_rows(curves: Sequence[Curve]) -> int:
         return 0
     short = len(curves) > 2 and max(len(curve.label) for curve in curves) <= _SHORT
     return -(-len(curves) // 2) if short else len(curves)
-
-
-def _label(axis: Axis) -> None:
-    """Label 1, 2 and 5 on a logarithmic axis of less than two decades, where powers of ten are too few."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    if high < _NARROW * low:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())

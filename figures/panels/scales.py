@@ -8,9 +8,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _LONG = 100  # natural times that a linear axis shows well; beyond, it would hide the start
 _SMOOTH = 0.9 / np.log(10)  # length of the linear part in decades, with which a symlog axis has no kink
+_NARROW = 100  # ratio of the limits of a logarithmic axis
 _DECADES = 4  # of which all have a label; axes that span more label some
 
 
@@ -45,3 +47,27 @@ def scale_log(ax: Axes, values: np.ndarray, decades: int) -> Axes:
     ax.set_ylim(10.0**bottom, 10.0 ** max(top, bottom + 1))
     ax.yaxis.set_minor_formatter(NullFormatter())
     return ax
+
+
+def scale_log_closely(ax: Axes, values: np.ndarray, decades: int) -> Axes:
+    """Logarithmic vertical axis around the values, with 1, 2 and 5 labelled where they span little."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if positive.size == 0:
+        return ax
+    largest = float(np.max(positive))
+    smallest = max(float(np.min(positive)), largest / 10.0**decades)
+    ax.set_yscale("log")
+    ax.set_ylim(smallest / 1.3, largest * 1.3)
+    label_between(ax.yaxis)
+    return ax
+
+
+def label_between(axis: Axis) -> None:
+    """Label 1, 2 and 5 on a logarithmic axis of less than two decades, where powers of ten are too few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < _NARROW * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 
 def draw_runs(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str) -> Axes:
-    """Measurements of all runs, shape (n_runs, T), thin, and their median."""
-    if len(values) > 1:
-        ax.plot(steps, values.T, color=colour, linewidth=0.5, alpha=0.4, zorder=1.8)
-    ax.plot(steps, np.median(values, axis=0), color=colour, zorder=2.0)
+    """Measurements of all runs, shape (n_runs, T), thin, and the median of those that are defined to the end."""
+    if len(values) == 1:
+        ax.plot(steps, values[0], color=colour, zorder=2.0)
+        return ax
+    ax.plot(steps, values.T, color=colour, linewidth=0.5, alpha=0.4, zorder=1.8)
+    lasting = values[np.isfinite(values[:, -1])]
+    if len(lasting):
+        ax.plot(steps, np.median(lasting, axis=0), color=colour, zorder=2.0)
     return ax
 
 
