@@ -141,15 +141,21 @@ def check_tolerances(rtol: float, atol: float, max_steps: int) -> None:
 def natural_time(system: System) -> float:
     """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest mode.
 
-    For matrices λs is the largest entry of Σs.
+    For matrices the slowest mode is that of the least eigenvalue of Σs that is not rounding of the largest; where
+    Σs = 0 nothing but θ moves.
 
     >>> from dynamics.system import ModeSystem
     >>> natural_time(ModeSystem([1.0, 0.5], [0.5, 0.2]))
     3.0
     """
-    size = np.max(np.abs(system.sigma_s)) if isinstance(system, MatrixSystem) else np.abs(system.lambda_s)
+    if isinstance(system, MatrixSystem):
+        sigma = system.sigma_s
+        size = np.abs(sigma if sigma.ndim == 1 else np.linalg.eigvalsh(sigma))
+        size = size[size > len(size) * np.finfo(float).eps * np.max(size)]
+    else:
+        size = np.abs(system.lambda_s)
     slowest = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
-    return float(np.max(slowest + system.tau_target))
+    return float(np.max(slowest + system.tau_target, initial=float(np.max(system.tau_target))))
 
 
 def checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:
