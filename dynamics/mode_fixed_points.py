@@ -18,7 +18,6 @@ from dynamics.quadratic import product, quadratic_roots
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
-
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
 

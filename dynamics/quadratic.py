@@ -33,7 +33,7 @@ class QuadraticRoots(NamedTuple):
 
 
 def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """a b as the sum of its rounding and the rest (Dekker), for factors of modulus between 2^-500 and 2^500."""
+    """Return a b as the sum of its rounding and the rest (Dekker), for factors of modulus between 2^-500 and 2^500."""
     high = a * b
     a_high, b_high = _SPLIT * a, _SPLIT * b
     a_high, b_high = a_high - (a_high - a), b_high - (b_high - b)
@@ -46,7 +46,7 @@ def product(*factors: Any, over: tuple[Any, ...] = ()) -> np.ndarray:
 
     Examples
     --------
-    >>> float(product(2.0**900, 2.0**900, over=(2.0**1799,)))
+    >>> float(product(2.0**600, 2.0**600, over=(2.0**999, 2.0**200)))
     2.0
     """
     mantissa, exponent = np.asarray(1.0), np.asarray(0)
@@ -78,10 +78,10 @@ def quadratic_roots(A: Any, B: Any, *C: Any) -> QuadraticRoots:
 
     Examples
     --------
-    >>> [float(x) for x in quadratic_roots(1.0, 0.5, 0.06)[:2]]
-    [0.2, 0.3]
-    >>> [float(x) for x in quadratic_roots(1e-200, 1e-100, 1e-320)[:2]]
-    [1e-220, 1e+100]
+    >>> [float(x) for x in quadratic_roots(1.0, 3.0, 2.0)[:2]]
+    [1.0, 2.0]
+    >>> [float(x) for x in quadratic_roots(1.0, 1e200, 1.0)[:2]]
+    [1e-200, 1e+200]
     """
     A, B, *factors = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (A, B, *C)))
     a, e_a = np.frexp(A)
