@@ -136,4 +136,4 @@ def quadratic_root(A: Any, B: Any, C: Any, sign: int, root: Callable[[Any], Any]
     spread = root(B**2 - 4 * A * C)
     if A != 0 and not (isinstance(B, Fraction) and sign * B < 0):
         return (B + sign * spread) / (2 * A)
-    return 2 * C / (B - sign * spread)
+    return C * (2 / (B + -sign * spread))
