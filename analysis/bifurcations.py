@@ -13,20 +13,18 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from analysis.numbers import as_float, context, simplest_fraction
+from analysis.numbers import Verdict, as_complex, as_float, context, eigenvalues, simplest_fraction, verdict
 from analysis.special_points import (
     Family,
     Flight,
     Happening,
     Kind,
     Numbers,
-    Sample,
     Stretch,
     happenings,
     stretches,
     vanishes,
 )
-from analysis.stability import Verdict
 from dynamics.system import ModeSystem
 
 Objective = Literal["byol", "byol-prime", "raft"]
@@ -337,43 +335,14 @@ def _branches(family: Family, parameter: str, part: Stretch) -> list[Branch]:
 
     value = column(f"`{parameter.replace('-', '_')}`", [sample.value for sample in part.samples])
     w1, w2 = (column(name, [getattr(sample, name) for sample in part.samples]) for name in ("w1", "w2"))
-    pairs = [_eigenvalues(sample) for sample in part.samples]
-    eigenvalues = np.array(
-        [
-            [complex(as_float(s.real, _RATE), as_float(s.imag, _RATE)) for s in pair]
-            for pair in pairs
-        ]
-    )  # fmt: skip
-    verdicts = tuple(verdict(sample) for sample in part.samples)
+    blocks = [(sample.trace, sample.gamma / sample.tt) for sample in part.samples]
+    rates = np.array([[as_complex(s, "an eigenvalue of the flow") for s in eigenvalues(*x)] for x in blocks])
+    verdicts = tuple(verdict(*block) for block in blocks)
     status: Status = "escaped" if part.escaped else "complete"
-    branch = Branch(part.name, value, w1, w2, w1.copy(), eigenvalues, verdicts, status)
+    branch = Branch(part.name, value, w1, w2, w1.copy(), rates, verdicts, status)
     if not _mirrored(family, part.name):
         return [branch]
     return [branch, replace(branch, name=f"{part.name}-mirror", online=0.0 - w1, target=0.0 - w1)]
-
-
-_RATE = "an eigenvalue of the flow"
-
-
-def _eigenvalues(sample: Sample) -> list[Any]:
-    """Roots of s² − trace s + γ/τt, the larger real part first."""
-    b, product = -sample.trace, sample.gamma / sample.tt
-    square = b**2 - 4 * product
-    if square < 0:
-        turn = context.sqrt(-square) / 2
-        return [context.mpc(-b / 2, turn), context.mpc(-b / 2, -turn)]
-    s = -(b + (1 if b >= 0 else -1) * context.sqrt(square)) / 2
-    other = product / s if s else context.mpf(0)
-    return [context.mpc(x) for x in sorted((s, other), reverse=True)]
-
-
-def verdict(sample: Sample) -> Verdict:
-    """Stability from the signs of determinant and trace, both exact to sixty digits."""
-    if sample.gamma < 0:
-        return "saddle"
-    if sample.gamma == 0:
-        return "unstable" if sample.trace > 0 else "degenerate"
-    return "stable" if sample.trace < 0 else "unstable" if sample.trace > 0 else "degenerate"
 
 
 def _points(family: Family, parameter: str, item: Happening) -> list[SpecialPoint]:

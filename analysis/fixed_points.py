@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
-from math import inf, isfinite, sqrt
+from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.stability import classify
+from analysis.numbers import as_complex, as_float, context, eigenvalues, simplest_fraction, verdict_of
+from analysis.numbers import root as sqrt
 from dynamics.fields import VectorField
 from dynamics.mode_fields import MODE_FIELDS
-from dynamics.mode_fixed_points import leaf_eigenvalues
+from dynamics.quadratic import quadratic_root
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -34,9 +35,6 @@ _ACROSS: dict[str, LineStability] = {
     "unstable": "repelling",
     "degenerate": "degenerate",
 }
-
-
-_SMALLEST, _LARGEST = 1e-30, 1e30  # so that products of nine numbers are still floating-point numbers
 
 
 class _Letters(NamedTuple):
@@ -64,13 +62,7 @@ class _Letters(NamedTuple):
 
 _Triple = tuple[Any, Any, Any]  # w1, w2, θ
 _At = Callable[..., _Triple]  # of the letters, and for lines of a place on them
-_Pair = Callable[[Any, Any], list[complex]]  # β and γ of `leaf_eigenvalues` -> eigenvalues on the leaf
-
-
-def _fraction(value: float) -> Fraction:
-    """Simplest fraction that rounds to a float, else the one that its digits say."""
-    simple = Fraction(value).limit_denominator(1_000_000)
-    return simple if float(simple) == value else Fraction(repr(value))
+_Pair = Callable[[Any, Any], list[Any]]  # β and γ of `leaf_eigenvalues` -> eigenvalues on the leaf
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,7 +158,7 @@ class FixedPointLine(_Solution):
     def at(self, place: float) -> tuple[float, float, float]:
         """Return w1, w2, θ at a value of the parameter."""
         w1, w2, th = self._at(self._letters, place)
-        return float(w1), float(w2), float(th)
+        return _floats((w1, w2, th), f"the line {self.name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,11 +204,18 @@ class FixedPoints:
 # --- one mode, variant by variant ---------------------------------------------------------------------------
 
 
+def _floats(triple: _Triple, what: str) -> tuple[float, float, float]:
+    w1, w2, th = (
+        as_float(x, f"{part} of {what}") for x, part in zip(triple, ("w1", "w2", "θ"), strict=True)
+    )
+    return w1, w2, th
+
+
 def _point(
     q: _Letters,
     name: str,
     at: _At,
-    eigenvalues: Sequence[Any],
+    values: Sequence[Any],
     *,
     across: Sequence[float] = (),
     sheet: str = "",
@@ -224,16 +223,16 @@ def _point(
     half_stable: bool = False,
 ) -> FixedPoint:
     """Make a point from the eigenvalues that decide on it, and those of 0 `across` its leaf."""
-    w1, w2, th = at(q)
-    decisive = np.array(eigenvalues, dtype=complex)
+    online, predictor, target = _floats(at(q), f"the point {name}")
+    rates = np.array([as_complex(s, f"an eigenvalue of the point {name}") for s in values])
     return FixedPoint(
         name=name,
-        online=float(w1),
-        predictor=float(w2),
-        target=float(th),
-        eigenvalues=np.append(across, decisive),
-        leaf_eigenvalues=decisive,
-        stability="half-stable" if half_stable else classify(decisive, 0.0),
+        online=online,
+        predictor=predictor,
+        target=target,
+        eigenvalues=np.append(across, rates),
+        leaf_eigenvalues=rates,
+        stability="half-stable" if half_stable else verdict_of(values),
         sheet=sheet,
         note=note,
         _at=at,
@@ -248,7 +247,7 @@ def _both(point: FixedPoint, *signs: int) -> list[FixedPoint]:
         w1, w2, th = point._at(q)
         return signs[0] * w1, signs[1] * w2, signs[2] * th
 
-    online, predictor, target = (float(x) for x in mirrored(point._letters))
+    online, predictor, target = _floats(mirrored(point._letters), f"the point {point.name}")
     turned = point.sheet and signs[int(point.sheet[1]) - 1] < 0
     image = replace(
         point,
@@ -272,18 +271,19 @@ def _line(
     broken: bool = False,
 ) -> FixedPointLine:
     """Make a line from the eigenvalues across it, which change sign at `breaks`: no points if `broken`."""
-    cuts = sorted({float(cut) for cut in breaks})
-    outer = 2 + 2 * max(map(abs, cuts), default=0.0)
+    exact = {as_float(cut, f"an end of a segment of the line {name}"): context.convert(cut) for cut in breaks}
+    cuts = sorted(exact)
+    outer = 2 + 2 * max(map(abs, exact.values()), default=context.mpf(0))
     segments = []
     for lo, hi in pairwise([-inf, *cuts, inf]):
-        inside = (max(lo, -outer) + min(hi, outer)) / 2
-        verdict = classify(np.array(across(inside), dtype=complex), 0.0)
-        segments.append(Segment(lo, hi, _ACROSS[verdict]))
+        inside = (exact.get(lo, -outer) + exact.get(hi, outer)) / 2
+        segments.append(Segment(lo, hi, _ACROSS[verdict_of(across(inside))]))
         if hi < inf and not broken:
             segments.append(Segment(hi, hi, "degenerate"))
     direction = None
     if name != "hyperbola":
-        direction = tuple(float(b - a) for a, b in zip(at(q, 0), at(q, 1), strict=True))
+        steps = (b - a for a, b in zip(at(q, 0), at(q, 1), strict=True))
+        direction = tuple(as_float(step, f"the direction of the line {name}") for step in steps)
     return FixedPointLine(
         name=name,
         parameter="p" if name == "collapsed" else "a",
@@ -309,15 +309,8 @@ def _collapsed_line(q: _Letters, p: Any) -> _Triple:
     return 0 * p, p, 0 * p
 
 
-def _quadratic(A: Any, B: Any, C: Any, sign: int, root: Callable[[Any], Any]) -> Any:
-    """Root (B + sign √(B² − 4AC))/(2A) of A x² − B x + C; with Fractions so that nothing cancels."""
-    if A != 0 and not (isinstance(B, Fraction) and sign * B < 0):
-        return (B + sign * root(B**2 - 4 * A * C)) / (2 * A)
-    return 2 * C / (B - sign * root(B**2 - 4 * A * C))
-
-
 def _signs(A: Any, B: Any, C: Any) -> list[int]:
-    """Signs with which `_quadratic` is real, one for a double root."""
+    """Signs with which `quadratic_root` is real, one for a double root."""
     discriminant = B**2 - 4 * A * C
     if discriminant == 0:
         return [1] if A != 0 else []
@@ -358,7 +351,7 @@ def _levels(
             elif name == "saddle-node":
                 p = q.r / 2
             else:
-                p = _quadratic(q.ls, q.ld, q.eta * q.to, sign, q.root)
+                p = quadratic_root(q.ls, q.ld, q.eta * q.to, sign, q.root)
             return online(q, p), p, online(q, p)
 
         p = at(q)[1]
@@ -507,7 +500,7 @@ def _no_stop_gradient(q: _Letters) -> _Rest:
     """Where dw1/dt = −(λs w2² − 2λd w2 + λs + η τo) w1/τo and dw2/dt vanish (R12)."""
 
     def level(q: _Letters, sign: int) -> Any:
-        return _quadratic(q.ls, 2 * q.ld, q.ls + q.eta * q.to, sign, q.root)
+        return quadratic_root(q.ls, 2 * q.ld, q.ls + q.eta * q.to, sign, q.root)
 
     signs = _signs(q.ls, 2 * q.ld, q.ls + q.eta * q.to)
     if q.eta == 0:
@@ -590,13 +583,15 @@ def _rest(variant: str, q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
             return _fast_predictor(q)
         case "directset":  # p = s
             return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
-    # directpred: p = √s + s/10
-    return _direct(
-        q,
-        pair,
-        lambda q, p: _quadratic(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
-        lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
-    )
+        case "directpred":  # p = √s + s/10
+            return _direct(
+                q,
+                pair,
+                lambda q, p: quadratic_root(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
+                lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
+            )
+        case _:
+            raise ValueError(f"`variant` must be one whose fixed points are known, got {variant}")
 
 
 def fixed_points(
@@ -652,18 +647,36 @@ def fixed_points(
     names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
     numbers = {option: float(np.squeeze(getattr(system, option))) for option in names}
     numbers |= {"invariant": float(invariant or 0.0), "target": float(target or 0.0)}
-    for option, number in numbers.items():
-        if number and not _SMALLEST <= abs(number) <= _LARGEST:
-            raise ValueError(f"`{option}` must be 0 or of a size from 1e-30 to 1e30, got {number}")
-    letters: list[Any] = [_fraction(number) for number in numbers.values()]
+    letters = [simplest_fraction(number) for number in numbers.values()]
+    return solve(name, letters, on_leaf=invariant is not None)
+
+
+def solve(variant: str, letters: Sequence[Fraction], *, on_leaf: bool) -> FixedPoints:
+    """All fixed points of a variant, for exact letters.
+
+    Parameters
+    ----------
+    variant
+        Name of a one-mode variant.
+    letters
+        λs, λd, τo, τp, τt, η, c and θ; the last two count only where the variant has them.
+    on_leaf
+        Whether to stay on the leaf of c.
+
+    Examples
+    --------
+    >>> letters = [Fraction(x) for x in (1, "1/2", 1, 1, 1, 0, "-9/100", 0)]
+    >>> [point.name for point in solve("full", letters, on_leaf=True).points][:2]
+    ['learned', 'learned-mirror']
+    """
     q = _Letters(*letters)
 
-    def pair(beta: Any, gamma: Any) -> list[complex]:
-        return list(np.ravel(leaf_eigenvalues(float(beta), float(gamma), system)))
+    def pair(beta: Any, gamma: Any) -> list[Any]:
+        return eigenvalues(-(beta + gamma + 1 / q.tt), context.convert(gamma) / q.tt)
 
-    rest = _rest(name, q, pair, invariant is not None)
+    rest = _rest(variant, q, pair, on_leaf)
     points = tuple(item for item in rest if isinstance(item, FixedPoint))
-    return FixedPoints(name, points, tuple(item for item in rest if isinstance(item, FixedPointLine)))
+    return FixedPoints(variant, points, tuple(item for item in rest if isinstance(item, FixedPointLine)))
 
 
 def _check_options(system: ModeSystem, variant: str, invariant: float | None, target: float | None) -> None:

@@ -110,6 +110,10 @@ class Family:
         """Letters at a value of the parameter."""
         return Numbers(*(context.convert(polynomial.polyval(value, x)) for x in self.letters))
 
+    def exactly(self, value: float) -> Numbers:
+        """Letters as fractions at a float."""
+        return Numbers(*(Fraction(polynomial.polyval(Fraction(value), x)) for x in self.letters))
+
     # --- roots in the range ---------------------------------------------------------------------------------
 
     def snapped(self, value: Any) -> Any | None:
@@ -351,6 +355,8 @@ def stretches(family: Family, special: Iterable[Happening], flights: Iterable[Fl
         places = {"origin": _origin, "learned": _learned(family)}
         if vanishes(family.letters.ld):
             del places["learned"]
+    elif vanishes(family.fork):  # w1 = 0 at the learned points: they are the collapsed one throughout
+        places = {"collapsed-positive": _collapsed(family, 1), "collapsed-negative": _collapsed(family, -1)}
     else:
         places = {
             "learned": _learned(family),
