@@ -136,7 +136,9 @@ def _count(found: Bifurcation, family: Family, value: float) -> None:
     for branch in found.branches:
         for i, (a, b) in enumerate(pairwise(branch.value)):
             if a <= value < b:
-                drawn[branch.stability[i] if branch.stability[i] != "degenerate" else branch.stability[i + 1]] += 1
+                drawn[
+                    branch.stability[i] if branch.stability[i] != "degenerate" else branch.stability[i + 1]
+                ] += 1
     if expected != drawn:
         raise _fault(
             f"at {found.parameter} = {value:.17g} there are {_words(expected)}, the branches have {_words(drawn)}"

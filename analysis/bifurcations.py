@@ -305,7 +305,9 @@ def _family(
     lo, hi = (simplest_fraction(float(end)) for end in interval)
     family = Family(Numbers(ls, ld, to, tp, tt, eta, c), lo, hi, decays)
     if vanishes(ls) and vanishes(ld):
-        raise ValueError("`lambda_s` must not be 0 together with λd: every state would be at rest, got 0 and 0")
+        raise ValueError(
+            "`lambda_s` must not be 0 together with λd: every state would be at rest, got 0 and 0"
+        )
     if not decays or parameter == "weight-decay":
         for value, _ in _both_vanish(family):
             raise ValueError(
@@ -360,7 +362,9 @@ def _points(family: Family, parameter: str, item: Happening) -> list[SpecialPoin
 
 
 def _escape(parameter: str, flight: Flight) -> Escape:
-    return Escape(parameter, as_float(flight.value, f"`{parameter.replace('-', '_')}` of the escape"), flight.names)
+    return Escape(
+        parameter, as_float(flight.value, f"`{parameter.replace('-', '_')}` of the escape"), flight.names
+    )
 
 
 def _notes(family: Family) -> list[str]:
@@ -371,7 +375,9 @@ def _notes(family: Family) -> list[str]:
     if not family.balanced and vanishes(family.letters.c):
         notes.append("c = 0: the origin is degenerate at every value (R7)")
     elif not family.balanced and vanishes(family.fork) and not vanishes(family.letters.ld):
-        notes.append("c = −τp r² at every value: a pitchfork throughout, the collapsed point w2 = r is degenerate")
+        notes.append(
+            "c = −τp r² at every value: a pitchfork throughout, the collapsed point w2 = r is degenerate"
+        )
     if not family.balanced and not vanishes(family.letters.c) and vanishes(family.centre):
         notes.append("the trace of the collapsed points is 0 at every value")
     return notes

@@ -205,9 +205,7 @@ class FixedPoints:
 
 
 def _floats(triple: _Triple, what: str) -> tuple[float, float, float]:
-    w1, w2, th = (
-        as_float(x, f"{part} of {what}") for x, part in zip(triple, ("w1", "w2", "θ"), strict=True)
-    )
+    w1, w2, th = (as_float(x, f"{part} of {what}") for x, part in zip(triple, ("w1", "w2", "θ"), strict=True))
     return w1, w2, th
 
 

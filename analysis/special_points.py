@@ -143,7 +143,7 @@ class Family:
 
     @property
     def fold(self) -> np.ndarray:
-        """λd² − 4 η τo λs."""
+        """Vanishes at the saddle-node: λd² − 4 η τo λs."""
         q = self.letters
         return polynomial.polysub(
             polynomial.polymul(q.ld, q.ld),
@@ -152,14 +152,14 @@ class Family:
 
     @property
     def fork(self) -> np.ndarray:
-        """c λs² + τp λd²."""
+        """Vanishes at the pitchfork: c λs² + τp λd²."""
         q = self.letters
         square_s, square_d = polynomial.polymul(q.ls, q.ls), polynomial.polymul(q.ld, q.ld)
         return polynomial.polyadd(polynomial.polymul(q.c, square_s), polynomial.polymul(q.tp, square_d))
 
     @property
     def centre(self) -> np.ndarray:
-        """c λs τt − τo τp: the trace of the collapsed points, times −τo τp τt."""
+        """Vanishes at the Hopf point: c λs τt − τo τp, the trace of the collapsed points times −τo τp τt."""
         q = self.letters
         return polynomial.polysub(
             polynomial.polymul(polynomial.polymul(q.c, q.ls), q.tt), polynomial.polymul(q.to, q.tp)
@@ -203,9 +203,7 @@ def _balanced(family: Family) -> tuple[list[Happening], list[Flight]]:
     flights = []
     for value, _ in family.roots(_infinite(family)):
         names = tuple(
-            name
-            for name in ("lower", "upper")
-            if any(_is_far(family, name, value, side) for side in (-1, 1))
+            name for name in ("lower", "upper") if any(_is_far(family, name, value, side) for side in (-1, 1))
         )
         if names:
             flights.append(Flight(value, (*names, *(f"{name}-mirror" for name in names))))
@@ -414,7 +412,9 @@ def _runs(
     for run in runs:
         values = [node.value for node in run.nodes]
         extra = [x for x in mine if values[0] < x.value < values[-1] and x.value not in values]
-        nodes = sorted([*run.nodes, *(_special_sample(family, name, x) for x in extra)], key=lambda s: s.value)
+        nodes = sorted(
+            [*run.nodes, *(_special_sample(family, name, x) for x in extra)], key=lambda s: s.value
+        )
         out.append(run._replace(nodes=nodes))
     return out
 
