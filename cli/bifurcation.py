@@ -110,7 +110,7 @@ def bifurcation(
     _check_weights(mode, parameter)
     with _named_as_typed():
         found = theory(
-            _system(mode, parameter, shown),
+            _system(mode, parameter),
             parameter,
             (begin, end),
             invariant=invariant,
@@ -118,6 +118,9 @@ def bifurcation(
             alpha=1.0 if mode.alpha is None else mode.alpha,
             beta=1.0 if mode.beta is None else mode.beta,
         )
+    unused = {"lambda-s": mode.lambda_s, "lambda-d": mode.lambda_d}.get(parameter)
+    if unused:
+        note(f"--{parameter} {unused[0]:g} is not used: it moves from --from to --to", shown)
     report = found.report()
     if output.out is not None:
         _save(found, output.out)
@@ -168,7 +171,7 @@ def _check_weights(mode: OneMode, parameter: str) -> None:
             raise ValueError(f"{option_name} must go with --objective byol-prime or raft, got byol")
 
 
-def _system(mode: OneMode, parameter: str, output: OutputOptions) -> ModeSystem:
+def _system(mode: OneMode, parameter: str) -> ModeSystem:
     """The mode, with any number in the place of what moves."""
     from dynamics.moments import Moments, load_moments
     from dynamics.system import ModeSystem
@@ -193,8 +196,6 @@ def _system(mode: OneMode, parameter: str, output: OutputOptions) -> ModeSystem:
             raise ValueError(f"--{name} must be given once, for one mode, got {len(values)} times")
         if values is None and name != parameter:
             raise ValueError(f"--{name} must be given, or --moments, got neither")
-        if values is not None and name == parameter:
-            note(f"--{name} {values[0]:g} is not used: it moves from --from to --to", output)
     fixed = [values[0] for name, values in lambdas.items() if values is not None and name != parameter]
     if len(fixed) == 2:
         Moments.from_eigenvalues(*([value] for value in fixed))  # refuses λs and λd that no views have
