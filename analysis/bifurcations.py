@@ -20,6 +20,7 @@ from analysis.special_points import (
     Happening,
     Kind,
     Numbers,
+    Root,
     Stretch,
     happenings,
     stretches,
@@ -309,7 +310,7 @@ def _family(
             "`lambda_s` must not be 0 together with λd: every state would be at rest, got 0 and 0"
         )
     if not decays or parameter == "weight-decay":
-        for value, _ in _both_vanish(family):
+        for value, _, _ in _both_vanish(family):
             raise ValueError(
                 f"`interval` must leave out {parameter} = {context.nstr(value, 8)}, where λs and λd of the flow are"
                 f" both 0 and every state is at rest, got {' and '.join(map(str, interval))}"
@@ -317,11 +318,12 @@ def _family(
     return family
 
 
-def _both_vanish(family: Family) -> list[tuple[Any, int]]:
+def _both_vanish(family: Family) -> list[Root]:
     q = family.letters
     if vanishes(q.ls) or vanishes(q.ld):
         return family.roots(q.ld if vanishes(q.ls) else q.ls)
-    return [item for item in family.roots(q.ls) if any(item[0] == other for other, _ in family.roots(q.ld))]
+    values = {item.exact for item in family.roots(q.ld)}
+    return [item for item in family.roots(q.ls) if item.exact in values]
 
 
 # --- results in floats --------------------------------------------------------------------------------------

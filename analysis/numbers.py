@@ -97,6 +97,8 @@ def as_complex(value: Any, what: str) -> complex:
 def verdict(trace: Any, determinant: Any) -> Verdict:
     """Stability of a 2×2 Jacobian from the signs of its determinant and trace (R5, R9, R15).
 
+    "degenerate" where the determinant is 0, or the trace is and the determinant is positive: at bifurcations.
+
     Examples
     --------
     >>> verdict(-1, 1), verdict(1, -1), verdict(-1, 0)
@@ -104,9 +106,9 @@ def verdict(trace: Any, determinant: Any) -> Verdict:
     """
     if determinant < 0:
         return "saddle"
-    if determinant == 0:
-        return "unstable" if trace > 0 else "degenerate"
-    return "stable" if trace < 0 else "unstable" if trace > 0 else "degenerate"
+    if determinant == 0 or trace == 0:
+        return "degenerate"
+    return "stable" if trace < 0 else "unstable"
 
 
 def verdict_of(values: Iterable[Any]) -> Verdict:

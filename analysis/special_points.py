@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
+from math import asinh, sinh
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -36,7 +38,7 @@ DECAY_PITCHFORK = "pitchfork"
 SNAP = 4 * 2.0**-52
 """Special values this close to an end of the range, relative to it, lie on it: inputs are known no better."""
 
-LONGEST_STEP = 1 / 60
+LONGEST_STEP = 1 / 120
 """Of arclength, in units of the whole picture."""
 
 ESCAPE = 1e-3
@@ -53,6 +55,14 @@ class Numbers(NamedTuple):
     tt: Any
     eta: Any
     c: Any
+
+
+class Root(NamedTuple):
+    """A root of a polynomial: its value, moved to an end of the range if it lies on it, as it is, and how often."""
+
+    value: Any
+    exact: Any
+    times: int
 
 
 class Happening(NamedTuple):
@@ -108,7 +118,12 @@ class Family:
 
     def at(self, value: Any) -> Numbers:
         """Letters at a value of the parameter."""
-        return Numbers(*(context.convert(polynomial.polyval(value, x)) for x in self.letters))
+        return Numbers(*(horner(value, x) for x in self._coefficients))
+
+    @cached_property
+    def _coefficients(self) -> tuple[tuple[Any, ...], ...]:
+        """Of the letters, highest power first, in numbers of many digits."""
+        return tuple(tuple(map(context.convert, polynomial.polytrim(x)[::-1])) for x in self.letters)
 
     def exactly(self, value: float) -> Numbers:
         """Letters as fractions at a float."""
@@ -124,7 +139,7 @@ class Family:
                 return end
         return value if lo < value < hi else None
 
-    def roots(self, coefficients: np.ndarray) -> list[tuple[Any, int]]:
+    def roots(self, coefficients: np.ndarray) -> list[Root]:
         """Roots in the range with their multiplicities, ascending; none of what is 0 throughout."""
         p = [Fraction(x) for x in polynomial.polytrim(coefficients)]
         found: list[tuple[Any, int]] = []
@@ -136,8 +151,8 @@ class Family:
                 found = [(-p[1] / (2 * p[2]), 2)]
             elif discriminant > 0:
                 found = [(quadratic_root(p[2], -p[1], p[0], sign, root), 1) for sign in (-1, 1)]
-        inside = [(self.snapped(value), times) for value, times in found]
-        return sorted((value, times) for value, times in inside if value is not None)
+        inside = [Root(self.snapped(value), context.convert(value), times) for value, times in found]
+        return sorted(item for item in inside if item.value is not None)
 
     # --- polynomials that vanish at special points -----------------------------------------------------------
 
@@ -166,6 +181,14 @@ class Family:
         )
 
 
+def horner(value: Any, coefficients: tuple[Any, ...]) -> Any:
+    """Value of a polynomial, highest power first."""
+    total = coefficients[0]
+    for coefficient in coefficients[1:]:
+        total = total * value + coefficient
+    return total
+
+
 def vanishes(coefficients: np.ndarray) -> bool:
     """Whether a polynomial is 0 throughout."""
     return not np.any(coefficients)
@@ -186,22 +209,22 @@ def happenings(family: Family) -> tuple[list[Happening], list[Flight]]:
 
 def _balanced(family: Family) -> tuple[list[Happening], list[Flight]]:
     found: list[Happening] = []
-    for value, times in family.roots(family.fold):
-        q = family.at(value)
-        if q.eta == 0 or _is_root(family, family.letters.ls, value):
+    for value, exact, times in family.roots(family.fold):
+        q = family.at(exact)
+        if q.eta == 0 or q.ld == 0:
             continue
-        w2 = q.ld / (2 * q.ls)
+        w2 = 2 * q.eta * q.to / q.ld  # r/2, also where λs is all but 0
         kind: Kind = "saddle-node" if times == 1 else "branch-point"
         found.append(
             Happening(kind, value, root(q.tp / q.to) * w2, w2, "" if times == 1 else "transcritical")
         )
     zero = context.mpf(0)
     if not is_constant(family.letters.eta):
-        for value, _ in family.roots(family.letters.eta):
+        for value, _, _ in family.roots(family.letters.eta):
             note = DECAY_PITCHFORK if family.at(value).ld == 0 else ORIGIN
             found.append(Happening("branch-point", value, zero, zero, note))
     flights = []
-    for value, _ in family.roots(_infinite(family)):
+    for value, _, _ in family.roots(_infinite(family)):
         names = tuple(
             name for name in ("lower", "upper") if any(_is_far(family, name, value, side) for side in (-1, 1))
         )
@@ -216,7 +239,7 @@ def _infinite(family: Family) -> np.ndarray:
 
 
 def _is_root(family: Family, coefficients: np.ndarray, value: Any) -> bool:
-    return any(value == other for other, _ in family.roots(coefficients))
+    return any(value == other for other, _, _ in family.roots(coefficients))
 
 
 def _is_far(family: Family, name: str, value: Any, side: int) -> bool:
@@ -235,28 +258,29 @@ def _on_leaf(family: Family) -> tuple[list[Happening], list[Flight]]:
     if vanishes(letters.c):
         if not is_constant(letters.ld):
             found = [
-                Happening("branch-point", value, zero, zero, ORIGIN) for value, _ in family.roots(letters.ld)
+                Happening("branch-point", value, zero, zero, ORIGIN)
+                for value, _, _ in family.roots(letters.ld)
             ]
     else:
-        for value, _ in family.roots(family.fork):
-            q = family.at(value)
+        for value, exact, _ in family.roots(family.fork):
+            q = family.at(exact)
             if q.c < 0 and q.ls:
                 found.append(Happening("branch-point", value, zero, q.ld / q.ls, PITCHFORK))
-        for value, _ in family.roots(letters.c) if not is_constant(letters.c) else []:
+        for value, _, _ in family.roots(letters.c) if not is_constant(letters.c) else []:
             upright = vanishes(letters.ld) and not vanishes(letters.ls)
             found.append(
                 Happening("branch-point", value, zero, zero, UPRIGHT)
                 if upright
                 else Happening("saddle-node", value, zero, zero, CONE)
             )
-        for value, _ in family.roots(family.centre):
-            q = family.at(value)
+        for value, exact, _ in family.roots(family.centre):
+            q = family.at(exact)
             for sign in (1, -1) if q.c < 0 else ():
                 p = sign * root(-q.c / q.tp)
                 if p * (q.ls * p - q.ld) > 0 and not _is_root(family, family.fork, value):
                     found.append(Happening("hopf", value, zero, p, "of the collapsed point"))
     flights = [] if vanishes(letters.ls) else [
-        Flight(value, ("learned", "learned-mirror")) for value, _ in family.roots(letters.ls)
+        Flight(value, ("learned", "learned-mirror")) for value, _, _ in family.roots(letters.ls)
     ]  # fmt: skip
     return found, flights
 
@@ -268,7 +292,7 @@ def _cuts(family: Family) -> list[Any]:
     """Ends of the range and values at which a branch may end, ascending."""
     q = family.letters
     polynomials = [family.fold if family.balanced else family.fork, q.ls, q.ld, q.c, q.eta]
-    roots = [value for p in polynomials if not vanishes(p) for value, _ in family.roots(p)]
+    roots = [value for p in polynomials if not vanishes(p) for value, _, _ in family.roots(p)]
     return sorted({context.convert(family.lo), context.convert(family.hi), *roots})
 
 
@@ -399,7 +423,8 @@ def _runs(
         for end, other in ((a, b), (b, a)):
             at = end
             if end in infinite:
-                far = [abs(x - end) for x in cuts if x != end] + ([abs(end)] if end else [])
+                others = [*cuts, *(item.value for item in special), context.mpf(0)]
+                far = [abs(x - end) for x in others if x != end]
                 at, escaped = end + context.sign(other - end) * ESCAPE * min(far), True
             sample = next((_special_sample(family, name, x) for x in mine if x.value == at), None)
             nodes.append(sample or _sample(family, name, place, at))
@@ -467,36 +492,47 @@ def _between(a: Any, b: Any) -> Any:
     return context.sign(a) * root(a * b) if a * b > 0 else (a + b) / 2
 
 
-def _scale(family: Family, runs: list[_Run], special: list[Happening]) -> list[tuple[Any, Any]]:
+def _scale(family: Family, runs: list[_Run], special: list[Happening]) -> list[tuple[Any, float]]:
     """For value, w1 and w2, a unit below which the picture is linear and above which logarithmic, and its width."""
     nodes = [(s.value, s.w1, s.w2) for run in runs for s in run.nodes]
     scale = []
     for column in zip(*nodes, strict=True) if nodes else ():
         sizes = [abs(x) for x in column if x]
         unit = min(sizes, default=context.mpf(1))
-        places = [context.asinh(x / unit) for x in column]
-        scale.append((unit, (max(places) - min(places)) or context.mpf(1)))
+        places = [_place(x / unit) for x in column]
+        scale.append((unit, (max(places) - min(places)) or 1.0))
     return scale
 
 
-def _sampled(family: Family, run: _Run, scale: list[tuple[Any, Any]]) -> Stretch:
+def _ratio(place: float) -> Any:
+    """The hyperbolic sine."""
+    return sinh(place) if abs(place) < 700 else context.sinh(place)
+
+
+def _place(ratio: Any) -> float:
+    """The inverse hyperbolic sine, of numbers beyond all floats too."""
+    return asinh(ratio) if abs(ratio) < 1e300 else float(context.sign(ratio) * context.log(2 * abs(ratio)))
+
+
+def _sampled(family: Family, run: _Run, scale: list[tuple[Any, float]]) -> Stretch:
     """Points along a branch, neighbours at most `LONGEST_STEP` apart in the scaled picture."""
 
-    def coordinates(sample: Sample) -> list[Any]:
+    def coordinates(sample: Sample) -> list[float]:
         values = (sample.value, sample.w1, sample.w2)
-        return [context.asinh(x / unit) / width for x, (unit, width) in zip(values, scale, strict=True)]
+        return [_place(x / unit) / width for x, (unit, width) in zip(values, scale, strict=True)]
 
     unit, width = scale[0]
     samples = [run.nodes[0]]
     for end in run.nodes[1:]:
         stack = [(end, coordinates(end))]
-        here = coordinates(samples[-1])
+        here, first = coordinates(samples[-1]), True  # between two special points there is another one
         while stack:
             sample, there = stack[-1]
             step = max(abs(x - y) for x, y in zip(here, there, strict=True))
             # a number that floats tell from its neighbours
-            middle = context.mpf(float(unit * context.sinh((here[0] + there[0]) * width / 2)))
-            if step > LONGEST_STEP and samples[-1].value < middle < sample.value:
+            middle = context.mpf(float(unit * _ratio((here[0] + there[0]) * width / 2)))
+            if (first or step > LONGEST_STEP) and samples[-1].value < middle < sample.value:
+                first = False
                 new = _sample(family, run.name, run.place, middle)
                 stack.append((new, coordinates(new)))
             else:

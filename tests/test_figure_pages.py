@@ -241,7 +241,7 @@ def test_the_bifurcation_page_names_its_points() -> None:
     titles = [ax.get_title(loc="left") for ax in page("bifurcation").draw(result("bifurcation")).axes]
     assert titles == [
         r"Saddle-node at $\eta$ = 0.0625",
-        "Collapsed pitchfork at $c$ = −0.25",
+        "Collapsed state forks at $c$ = −0.25",
         "Sheets meet at $c$ = 0",
     ]
     narrow = page("bifurcation").compute(weight_decay_end=0.01, invariant_end=0.01)

@@ -79,7 +79,7 @@ def figure_bifurcation(result: Bifurcations) -> Figure:
         )
         diagrams: tuple[tuple[Bifurcation, str, int | None, str, str], ...] = (
             (result.decay, "predictor", None, r"Saddle-node at $\eta$ = ", "saddle-node"),
-            (result.leaf, "online", 1, "Collapsed pitchfork at $c$ = ", "branch-point"),
+            (result.leaf, "online", 1, "Collapsed state forks at $c$ = ", "branch-point"),
             (result.leaf, "predictor", None, "Sheets meet at $c$ = ", "saddle-node"),
         )
         for ax, (found, weight, sheet, title, kind) in zip(axes, diagrams, strict=True):

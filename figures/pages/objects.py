@@ -114,6 +114,8 @@ def figure_diagram(found: Bifurcation) -> Figure:
         for ax, (weight, sheet, title) in zip(axes, shown, strict=True):
             draw_bifurcation(ax, found, weight, sheet)
             ax.set_title(title)
+        if two_sheets(found):  # a sheet that only holds w1 = 0 has no scale of its own
+            axes[1].set_ylim(axes[0].get_ylim())
         kinds = dict.fromkeys(kind for branch in found.branches for kind in branch.stability)
         handles = [
             Line2D([], [], **stroke(kind), label=f"{kind} branch") for kind in kinds if kind != "degenerate"

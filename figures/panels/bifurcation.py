@@ -36,7 +36,8 @@ def draw_bifurcation(ax: Axes, found: Bifurcation, weight: str = "online", sheet
 
     Where two branches have the same weight the stable one lies above. The collapsed points of both sheets of a leaf
     have w1 = 0: sheet 1 or −1 keeps those with w2 >= 0 or w2 <= 0, so that neither hides the other. Axes are
-    logarithmic where the range lies on one side of 0 and spans two decades or more.
+    logarithmic where the range lies on one side of 0 and spans two decades or more, and weights beyond their median
+    where branches run to infinity.
     """
     for branch in sorted(found.branches, key=lambda branch: "stable" in branch.stability):
         on = np.ones(branch.value.size, dtype=bool) if sheet is None else sheet * branch.predictor >= 0
@@ -53,6 +54,9 @@ def draw_bifurcation(ax: Axes, found: Bifurcation, weight: str = "online", sheet
     for point in found.points:
         if sheet is None or sheet * point.predictor >= 0:
             draw_fixed_points(ax, np.array([[point.value, getattr(point, weight)]]), ["degenerate"])
+    sizes = np.abs(np.concatenate([getattr(branch, weight) for branch in found.branches] or [np.zeros(0)]))
+    if found.escapes and np.any(sizes):
+        ax.set_yscale("symlog", linthresh=float(np.median(sizes[sizes > 0])))
     for escape in found.escapes:
         ax.axvline(escape.value, **stroke("degenerate"), zorder=2)
     return ax
