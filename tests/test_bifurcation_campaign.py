@@ -84,6 +84,15 @@ def where_lambda_s_is(problem: Problem, x: dict[str, Any], level: Any, slope: An
     return []
 
 
+def pair(square: Any, half: Any, constant: Any) -> list[Any]:
+    """Roots of square x² − 2 half x + constant, the smaller one from their product."""
+    spread = half**2 - square * constant
+    if spread <= 0:
+        return []
+    q = half + (1 if half >= 0 else -1) * mpmath.sqrt(spread)
+    return [q / square, constant / q]
+
+
 def folds(problem: Problem, x: dict[str, Any]) -> list[Any]:
     """R15: λd² = 4 η τo λs."""
     g = 4 * x["weight-decay"] * x["tau-online"]
@@ -106,14 +115,10 @@ def folds(problem: Problem, x: dict[str, Any]) -> list[Any]:
             return [(b**2 * L**2 / g - sigma * b * L) / (2 * (L - D))]
         case "lambda-d":
             return [L - (b**2 * L**2 / g - sigma * b * L) / (2 * a)]
-        case "lambda-s":
-            half, square = g * (2 * a + sigma * b) / 2, g * 2 * a * D * b**2
-            return [(half + s * mpmath.sqrt(half**2 - square)) / b**2 for s in (1, -1) if half**2 > square]
-        case "beta":
-            half, square = g * sigma * L / 2, g * 2 * a * (L - D) * L**2
-            return [
-                (half + s * mpmath.sqrt(half**2 + square)) / L**2 for s in (1, -1) if half**2 + square > 0
-            ]
+        case "lambda-s":  # b² λs² − 2 half λs + square = 0
+            return pair(b**2, g * (2 * a + sigma * b) / 2, g * 2 * a * D)
+        case "beta":  # λs² b² − 2 half b − square = 0
+            return pair(L**2, g * sigma * L / 2, -g * 2 * a * (L - D))
     raise AssertionError(problem.parameter)
 
 
