@@ -82,7 +82,7 @@ def special_residual(point: SpecialPoint, family: Family) -> float:
     else:
         sums = [[*_times(w1, ld), *_times(-w1 * w2, ls)], [q.to * w1**2, -q.tp * w2**2, -q.c]]
         if point.type == "hopf":
-            sums += [[*_times(w2**2 / q.to, ls), 1 / q.tt]]
+            sums += [[*_times(w2**2 / q.to, ls), Fraction(1) / q.tt]]
         elif point.note != CONE:
             sums += [[*_times(w2**2, ls), *_times(-w2, ld)]]
     return max(_relative(terms) for terms in sums)
@@ -98,8 +98,8 @@ def _times(factor: Fraction, terms: list[Fraction]) -> list[Fraction]:
 
 
 def _relative(terms: list[Fraction]) -> float:
-    size = sum(abs(term) for term in terms)
-    return float(abs(sum(terms)) / size) if size else 0.0
+    size = sum(map(abs, terms), Fraction(0))
+    return float(abs(sum(terms, Fraction(0))) / size) if size else 0.0
 
 
 def unexplained(branch: Branch, found: Bifurcation) -> list[int]:
@@ -131,7 +131,9 @@ def _count(found: Bifurcation, family: Family, value: float) -> None:
     """Compare the fixed points at one value with the branches there, by number and stability."""
     letters = [*family.exactly(value), Fraction(0)]
     points = solve("full", letters, on_leaf=not family.balanced).points
-    expected = Counter("degenerate" if p.stability == "half-stable" else p.stability for p in points)
+    expected: Counter[str] = Counter(
+        "degenerate" if p.stability == "half-stable" else p.stability for p in points
+    )
     drawn: Counter[str] = Counter()
     for branch in found.branches:
         for i, (a, b) in enumerate(pairwise(branch.value)):

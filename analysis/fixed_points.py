@@ -667,7 +667,8 @@ def solve(variant: str, letters: Sequence[Fraction], *, on_leaf: bool) -> FixedP
     >>> [point.name for point in solve("full", letters, on_leaf=True).points][:2]
     ['learned', 'learned-mirror']
     """
-    q = _Letters(*letters)
+    ls, ld, to, tp, tt, eta, c, th = letters
+    q = _Letters(ls, ld, to, tp, tt, eta, c, th)
 
     def pair(beta: Any, gamma: Any) -> list[Any]:
         return eigenvalues(-(beta + gamma + 1 / q.tt), context.convert(gamma) / q.tt)

@@ -255,8 +255,8 @@ def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
     at_origin = np.stack([-eta, -eta, -1 / np.broadcast_to(system.tau_target, eta.shape)], axis=-1)
     spectra = [at_origin + 0j]
     for level, sign in ((lower, -1), (upper, 1)):
-        rates = (product(level, x, over=(system.tau_online,)) for x in (lambda_d, sign * root))
-        pair = leaf_eigenvalues(*rates, system)
+        beta, gamma = (product(level, x, over=(system.tau_online,)) for x in (lambda_d, sign * root))
+        pair = leaf_eigenvalues(beta, gamma, system)
         across = np.where(np.isnan(level), np.nan, -2 * eta)
         spectra += 2 * [np.concatenate([across[:, None], pair], axis=-1)]
     return WeightDecayFixedPoints(
