@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from analysis.branches import Stretch, stretches
 from analysis.numbers import Verdict, as_complex, as_float, context, eigenvalues, simplest_fraction, verdict
 from analysis.special_points import (
     Family,
@@ -21,9 +22,7 @@ from analysis.special_points import (
     Kind,
     Numbers,
     Root,
-    Stretch,
     happenings,
-    stretches,
     vanishes,
 )
 from dynamics.system import ModeSystem

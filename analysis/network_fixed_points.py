@@ -27,6 +27,11 @@ class CanonicalFixedPoint(NamedTuple):
     levels: tuple[str, ...]
     state: MatrixState
 
+    def __repr__(self) -> str:
+        """One line, without the matrices."""
+        n2, n1 = self.state.online.shape
+        return f"CanonicalFixedPoint(modes={self.modes}, levels={self.levels}, n1={n1}, n2={n2})"
+
 
 def canonical_fixed_points(
     system: MatrixSystem,
@@ -149,6 +154,13 @@ class Polished(NamedTuple):
     residual_after: float
     displacement: float
     n_steps: int
+
+    def __repr__(self) -> str:
+        """One line, without the matrices."""
+        residuals = f"residual {self.residual_before:.3g} -> {self.residual_after:.3g}"
+        return (
+            f"Polished({self.status}, {residuals}, moved by {self.displacement:.3g} in {self.n_steps} steps)"
+        )
 
 
 def polish(

@@ -38,6 +38,12 @@ class WeightDecayFixedPoints(NamedTuple):
     points: ModeState
     eigenvalues: np.ndarray
 
+    def __repr__(self) -> str:
+        """One line: how many of the modes have each point."""
+        there = [int(np.sum(np.isfinite(row))) for row in np.asarray(self.points.predictor)]
+        counts = ", ".join(f"{name} {n}" for name, n in zip(self.names, there, strict=True))
+        return f"WeightDecayFixedPoints(modes with each point: {counts})"
+
 
 def refuse_weight_decay(system: ModeSystem) -> None:
     """Raise ValueError where η ≠ 0: the closed form at hand has no such term."""
