@@ -77,7 +77,9 @@ def canonical_fixed_points(
     """
     basis = joint_eigenbasis(system)
     if n2 < 1 or not (rank is None or 0 <= rank <= n2):
-        raise ValueError(f"`n2` must be >= 1 and `rank` from 0 to n2, got {n2} and {rank}")
+        raise ValueError(
+            f"`n2` must be >= 1 and `rank` from 0 to n2, got {n2} and {'any' if rank is None else rank}"
+        )
     if amplitude is not None and not (system.weight_decay == 0 and 0 < amplitude < inf):
         raise ValueError(f"`amplitude` must be > 0, finite, and without weight decay, got {amplitude}")
     rates = {

@@ -126,7 +126,16 @@ def _network_report(
         raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
     full = matrix_system(system, moments)
     points = []
-    for point in canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS):
+    try:
+        listed = canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS)
+    except ValueError as error:
+        message = (
+            str(error)
+            .replace("`n2`", "--dim")
+            .replace("`limit`", f"the {MOST_POINTS} points that are listed")
+        )
+        raise ValueError(message) from None
+    for point in listed:
         result = stability(point.state, full)
         counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
         points.append(
