@@ -129,11 +129,10 @@ def _network_report(
     try:
         listed = canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS)
     except ValueError as error:
-        message = (
-            str(error)
-            .replace("`n2`", "--dim")
-            .replace("`limit`", f"the {MOST_POINTS} points that are listed")
-        )
+        message = str(error).replace("`n2`", "--dim")
+        if "`limit`" in message:
+            there = message.split("at least the ")[1].split(" fixed points")[0]
+            message = f"--rank must be given, or less: at most {MOST_POINTS} fixed points are listed, there are {there}"
         raise ValueError(message) from None
     for point in listed:
         result = stability(point.state, full)
