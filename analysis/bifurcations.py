@@ -336,7 +336,7 @@ def _branches(family: Family, parameter: str, part: Stretch) -> list[Branch]:
     def column(what: str, values: list[Any]) -> np.ndarray:
         return np.array([as_float(x, f"{what} of the branch {part.name}") for x in values])
 
-    value = column(f"`{parameter.replace('-', '_')}`", [sample.value for sample in part.samples])
+    value = column(f"the value of {parameter}", [sample.value for sample in part.samples])
     w1, w2 = (column(name, [getattr(sample, name) for sample in part.samples]) for name in ("w1", "w2"))
     blocks = [(sample.trace, sample.gamma / sample.tt) for sample in part.samples]
     rates = np.array([[as_complex(s, "an eigenvalue of the flow") for s in eigenvalues(*x)] for x in blocks])
@@ -353,7 +353,7 @@ def _points(family: Family, parameter: str, item: Happening) -> list[SpecialPoin
     value, w1, w2 = (
         as_float(x, f"{name} {where}")
         for x, name in (
-            (item.value, f"`{parameter.replace('-', '_')}`"),
+            (item.value, f"the value of {parameter}"),
             (item.w1, "w1"),
             (item.w2, "w2"),
         )
@@ -363,9 +363,7 @@ def _points(family: Family, parameter: str, item: Happening) -> list[SpecialPoin
 
 
 def _escape(parameter: str, flight: Flight) -> Escape:
-    return Escape(
-        parameter, as_float(flight.value, f"`{parameter.replace('-', '_')}` of the escape"), flight.names
-    )
+    return Escape(parameter, as_float(flight.value, f"the value of {parameter} at the escape"), flight.names)
 
 
 def _notes(family: Family) -> list[str]:
