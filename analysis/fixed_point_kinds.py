@@ -37,6 +37,7 @@ class Letters(NamedTuple):
 
     @property
     def r(self) -> Any:
+        """Ratio λd/λs."""
         return self.ld / self.ls
 
     @property
