@@ -1,181 +1,65 @@
 """Where one mode can rest: all fixed points of every variant, exact.
 
-Each one-mode variant is solved by hand. Its formulas are written once and read twice: with Fractions, which
-decide exactly what exists and give the numbers, and with SymPy, which shows them.
+Each one-mode variant is solved by hand (`analysis.variant_fixed_points`). Its formulas are written once and read
+twice: with Fractions, which decide exactly what exists and give the numbers, and with SymPy, which shows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
-from math import inf, isfinite, sqrt
-from typing import Any, Literal, NamedTuple
+from math import isfinite
+from typing import Any
 
 import numpy as np
 
-from analysis.stability import classify
+from analysis.fixed_point_kinds import (
+    FixedPoint,
+    FixedPointLine,
+    Letters,
+    LineStability,
+    PointStability,
+    Segment,
+)
+from analysis.numbers import context, eigenvalues, simplest_fraction
+from analysis.variant_fixed_points import rest_of
 from dynamics.fields import VectorField
 from dynamics.mode_fields import MODE_FIELDS
-from dynamics.mode_fixed_points import leaf_eigenvalues
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
-PointStability = Literal["stable", "saddle", "unstable", "half-stable", "degenerate"]
-LineStability = Literal["attracting", "saddle", "repelling", "degenerate"]
+__all__ = [
+    "LEAVES",
+    "FixedPoint",
+    "FixedPointLine",
+    "FixedPoints",
+    "LineStability",
+    "PointStability",
+    "Segment",
+    "fixed_points",
+    "solve",
+]
 
 LEAVES = ("full", "symmetric-predictor", "no-ema", "fixed-target")
 """Variants that keep c = τo w1² − τp w2² and rest along lines at η = 0: an invariant isolates points."""
 
-_ACROSS: dict[str, LineStability] = {
-    "stable": "attracting",
-    "saddle": "saddle",
-    "unstable": "repelling",
-    "degenerate": "degenerate",
-}
 
-
-_SMALLEST, _LARGEST = 1e-30, 1e30  # so that products of nine numbers are still floating-point numbers
-
-
-class _Letters(NamedTuple):
-    """The paper's letters, c the invariant among them: Fractions, SymPy numbers or SymPy symbols."""
-
-    ls: Any
-    ld: Any
-    to: Any
-    tp: Any
-    tt: Any
-    eta: Any
-    c: Any
-    th: Any
-    root: Callable[[Any], Any] = sqrt
-
-    @property
-    def r(self) -> Any:
-        return self.ld / self.ls
-
-    @property
-    def balance(self) -> Any:
-        """|w1/w2| where c = 0."""
-        return self.root(self.tp / self.to)
-
-
-_Triple = tuple[Any, Any, Any]  # w1, w2, θ
-_At = Callable[..., _Triple]  # of the letters, and for lines of a place on them
-_Pair = Callable[[Any, Any], list[complex]]  # β and γ of `leaf_eigenvalues` -> eigenvalues on the leaf
-
-
-def _fraction(value: float) -> Fraction:
-    """Simplest fraction that rounds to a float, else the one that its digits say."""
-    simple = Fraction(value).limit_denominator(1_000_000)
-    return simple if float(simple) == value else Fraction(repr(value))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Solution:
-    name: str
-    parameter: str = ""
-    _at: _At = field(repr=False)
-    _letters: _Letters = field(repr=False)
-
-    def exact(self, *, symbolic: bool = False) -> dict[str, str]:
-        """Write w1, w2 and θ exactly, as text that SymPy reads.
-
-        Parameters
-        ----------
-        symbolic
-            In symbols named as the parameters; else for the simplest fractions that round to their values.
-        """
-        import sympy
-
-        letters: list[Any] = [sympy.Rational(x.numerator, x.denominator) for x in list(self._letters)[:-1]]
-        if symbolic:
-            times = sympy.symbols("tau_online tau_predictor tau_target", positive=True)
-            others = sympy.symbols("lambda_s lambda_d weight_decay invariant target", real=True)
-            letters = [*others[:2], *times, *others[2:]]
-        place = [sympy.Symbol(self.parameter)] if self.parameter else []
-        triple = self._at(_Letters(*[*letters, sympy.sqrt]), *place)
-        texts = (str(sympy.sqrtdenest(sympy.sympify(part))) for part in triple)
-        return dict(zip(ModeState._fields, texts, strict=True))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FixedPoint(_Solution):
-    """An isolated fixed point of one mode, or of one mode on a leaf of constant c.
-
-    Parameters
-    ----------
-    name
-        "origin"; "learned" (w1 ≠ 0), under weight decay "lower" and "upper" (w2 = p−, p+);
-        "collapsed-positive" and "-negative" (w1 = 0, the sign of w2); "pitchfork" and "saddle-node" where
-        points meet; "-mirror" for the other sign of w1.
-    online, predictor, target
-        w1, w2, θ.
-    eigenvalues
-        Of the Jacobian over the parts that the variant moves, complex.
-    leaf_eigenvalues
-        Those on the leaf, without the zero across it; all of them where no invariant was given.
-    stability
-        By the leaf eigenvalues; "half-stable" by the centre manifold.
-    sheet
-        Sheet of the leaf, by the weight that keeps its sign there, such as "w2 > 0"; else empty.
-    note
-        What happens where the eigenvalues do not tell.
-    """
-
-    online: float
-    predictor: float
-    target: float
-    eigenvalues: np.ndarray
-    leaf_eigenvalues: np.ndarray
-    stability: PointStability
-    sheet: str
-    note: str
-
-
-class Segment(NamedTuple):
-    """The part lo < parameter < hi of a line of fixed points, or its point lo = hi; stability across it."""
-
-    lo: float
-    hi: float
-    stability: LineStability
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FixedPointLine(_Solution):
-    """A line or curve of fixed points of one mode.
-
-    Parameters
-    ----------
-    name
-        "learned" (w1 ≠ 0), "collapsed" (w1 = 0) or "hyperbola" (w1 w2 = θ r).
-    parameter
-        "a" for w1 or "p" for w2.
-    direction
-        Of the line in (w1, w2, θ); None for a curve.
-    segments
-        In order. A point between two open segments that is not listed is no fixed point. "repelling": every
-        direction across the line leaves it.
-    """
-
-    direction: tuple[float, ...] | None
-    segments: tuple[Segment, ...]
-
-    def at(self, place: float) -> tuple[float, float, float]:
-        """Return w1, w2, θ at a value of the parameter."""
-        w1, w2, th = self._at(self._letters, place)
-        return float(w1), float(w2), float(th)
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FixedPoints:
     """All fixed points of a variant: isolated `points` and `lines`."""
 
     variant: str
     points: tuple[FixedPoint, ...]
     lines: tuple[FixedPointLine, ...]
+
+    def __repr__(self) -> str:
+        """One line: the variant, and each point and line with its stability."""
+        items = [f"{point.name} {point.stability}" for point in self.points]
+        items += [
+            f"line {line.name} {'/'.join(part.stability for part in line.segments)}" for line in self.lines
+        ]
+        return f"FixedPoints({self.variant!r}: {', '.join(items) or 'none'})"
 
     def __getitem__(self, name: str) -> FixedPoint:
         """Return the point of this name."""
@@ -207,396 +91,6 @@ class FixedPoints:
             for line in self.lines
         ]
         return {"variant": self.variant, "fixed_points": points, "lines": lines}
-
-
-# --- one mode, variant by variant ---------------------------------------------------------------------------
-
-
-def _point(
-    q: _Letters,
-    name: str,
-    at: _At,
-    eigenvalues: Sequence[Any],
-    *,
-    across: Sequence[float] = (),
-    sheet: str = "",
-    note: str = "",
-    half_stable: bool = False,
-) -> FixedPoint:
-    """Make a point from the eigenvalues that decide on it, and those of 0 `across` its leaf."""
-    w1, w2, th = at(q)
-    decisive = np.array(eigenvalues, dtype=complex)
-    return FixedPoint(
-        name=name,
-        online=float(w1),
-        predictor=float(w2),
-        target=float(th),
-        eigenvalues=np.append(across, decisive),
-        leaf_eigenvalues=decisive,
-        stability="half-stable" if half_stable else classify(decisive, 0.0),
-        sheet=sheet,
-        note=note,
-        _at=at,
-        _letters=q,
-    )
-
-
-def _both(point: FixedPoint, *signs: int) -> list[FixedPoint]:
-    """Add the mirror image of a point, w1, w2, θ times the signs."""
-
-    def mirrored(q: _Letters) -> _Triple:
-        w1, w2, th = point._at(q)
-        return signs[0] * w1, signs[1] * w2, signs[2] * th
-
-    online, predictor, target = (float(x) for x in mirrored(point._letters))
-    turned = point.sheet and signs[int(point.sheet[1]) - 1] < 0
-    image = replace(
-        point,
-        name=f"{point.name}-mirror",
-        online=online,
-        predictor=predictor,
-        target=target,
-        sheet=point.sheet.replace(">", "<") if turned else point.sheet,
-        _at=mirrored,
-    )
-    return [point, image]
-
-
-def _line(
-    q: _Letters,
-    name: str,
-    at: _At,
-    across: Callable[[Any], Sequence[Any]],
-    breaks: Sequence[Any] = (),
-    *,
-    broken: bool = False,
-) -> FixedPointLine:
-    """Make a line from the eigenvalues across it, which change sign at `breaks`: no points if `broken`."""
-    cuts = sorted({float(cut) for cut in breaks})
-    outer = 2 + 2 * max(map(abs, cuts), default=0.0)
-    segments = []
-    for lo, hi in pairwise([-inf, *cuts, inf]):
-        inside = (max(lo, -outer) + min(hi, outer)) / 2
-        verdict = classify(np.array(across(inside), dtype=complex), 0.0)
-        segments.append(Segment(lo, hi, _ACROSS[verdict]))
-        if hi < inf and not broken:
-            segments.append(Segment(hi, hi, "degenerate"))
-    direction = None
-    if name != "hyperbola":
-        direction = tuple(float(b - a) for a, b in zip(at(q, 0), at(q, 1), strict=True))
-    return FixedPointLine(
-        name=name,
-        parameter="p" if name == "collapsed" else "a",
-        direction=direction,
-        segments=tuple(segments),
-        _at=at,
-        _letters=q,
-    )
-
-
-_Rest = list[FixedPoint | FixedPointLine]
-
-
-def _origin(q: _Letters) -> _Triple:
-    return 0 * q.ls, 0 * q.ls, 0 * q.ls
-
-
-def _learned_line(q: _Letters, a: Any) -> _Triple:
-    return a, q.r, a
-
-
-def _collapsed_line(q: _Letters, p: Any) -> _Triple:
-    return 0 * p, p, 0 * p
-
-
-def _quadratic(A: Any, B: Any, C: Any, sign: int, root: Callable[[Any], Any]) -> Any:
-    """Root (B + sign √(B² − 4AC))/(2A) of A x² − B x + C; with Fractions so that nothing cancels."""
-    if A != 0 and not (isinstance(B, Fraction) and sign * B < 0):
-        return (B + sign * root(B**2 - 4 * A * C)) / (2 * A)
-    return 2 * C / (B - sign * root(B**2 - 4 * A * C))
-
-
-def _signs(A: Any, B: Any, C: Any) -> list[int]:
-    """Signs with which `_quadratic` is real, one for a double root."""
-    discriminant = B**2 - 4 * A * C
-    if discriminant == 0:
-        return [1] if A != 0 else []
-    return [sign for sign in (-1, 1) if discriminant > 0 and (A != 0 or sign * B < 0)]
-
-
-def _algebraic(attraction: Any) -> str:
-    return f"{'attracts' if attraction > 0 else 'repels'} algebraically on the centre manifold"
-
-
-def _balanced_origin(q: _Letters, pair: _Pair, across: Sequence[float] = ()) -> FixedPoint:
-    """Origin of the leaf c = 0 at η = 0: dw2/dt ~ λd w2²/√(τo τp) − λs w2³/τo, slowed by the target (R7)."""
-    note = _algebraic(q.ls)
-    if q.ld:
-        side, other = ("> 0", "< 0") if q.ld > 0 else ("< 0", "> 0")
-        note = f"attracts from w2 {other} and repels to w2 {side}, algebraically"
-    return _point(q, "origin", _origin, pair(0, 0), across=across, note=note, half_stable=q.ld != 0)
-
-
-def _levels(
-    q: _Letters,
-    pair: _Pair,
-    online: Callable[[_Letters, Any], Any],
-    elasticity: Callable[[Any], Any] = lambda p: 1,
-    across: Sequence[Any] = (),
-) -> list[FixedPoint]:
-    """Points with λd p − λs p² = η τo, p ≠ 0, on w1 = θ = online(p) (R15); elasticity is d ln p/d ln w1."""
-    points = []
-    for sign in _signs(q.ls, q.ld, q.eta * q.to):
-        gap = sign * sqrt(q.ld**2 - 4 * q.eta * q.to * q.ls)  # 2λs p − λd
-        if q.eta == 0 and gap * q.ld <= 0:
-            continue  # p = 0
-        name = "learned" if q.eta == 0 else "saddle-node" if gap == 0 else "upper" if sign > 0 else "lower"
-
-        def at(q: _Letters, name: str = name, sign: int = sign) -> _Triple:
-            if name == "learned":
-                p = q.r
-            elif name == "saddle-node":
-                p = q.r / 2
-            else:
-                p = _quadratic(q.ls, q.ld, q.eta * q.to, sign, q.root)
-            return online(q, p), p, online(q, p)
-
-        p = at(q)[1]
-        eigenvalues = [*across, *pair(p * q.ld / q.to, elasticity(p) * p * gap / q.to)]
-        note = "" if gap else "p− and p+ meet: half-stable on the centre manifold"
-        points.append(_point(q, name, at, eigenvalues, note=note))
-    return points
-
-
-def _gradient_flow(q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
-    """Full flow: lines at η = 0 (R5), points on a leaf of it (R6), points at η > 0 (R15)."""
-    if on_leaf:
-        return [*_on_leaf(q, pair)]
-    if q.eta:
-        points = [_point(q, "origin", _origin, [-q.eta, *pair(0, q.eta)])]
-        for point in _levels(q, pair, lambda q, p: q.balance * p, across=[-2 * q.eta]):
-            points += _both(point, -1, 1, -1)
-        return [*points]
-
-    def across_collapsed(p: Any) -> list[complex]:
-        return pair(p * q.ld / q.to, p * (q.ls * p - q.ld) / q.to)
-
-    if q.ls == 0:
-        return [_line(q, "collapsed", _collapsed_line, across_collapsed, [0])]
-    breaks = [0, q.r]
-    if q.ls < 0 and q.r**2 * q.tt * -q.ls > q.to and len(pair(0, 0)) == 2:
-        breaks.append((1 if q.r > 0 else -1) * sqrt(-q.to / (q.tt * q.ls)))  # the trace is 0: Hopf
-    return [
-        _line(q, "learned", _learned_line, lambda a: pair(q.r * q.ld / q.to, q.ls * a**2 / q.tp), [0]),
-        _line(q, "collapsed", _collapsed_line, across_collapsed, breaks),
-    ]
-
-
-def _on_leaf(q: _Letters, pair: _Pair) -> list[FixedPoint]:
-    points = []
-    r = q.r if q.ls else Fraction(0)
-    excess = q.c + q.tp * r**2
-    if q.ls and excess > 0:
-
-        def learned(q: _Letters) -> _Triple:
-            w1 = q.root((q.c + q.tp * q.r**2) / q.to)
-            return w1, q.r, w1
-
-        sheet = "w1 > 0" if q.c > 0 else "w2 > 0" if r > 0 else "w2 < 0"
-        eigenvalues = pair(r * q.ld / q.to, q.ls * excess / (q.to * q.tp))
-        points += _both(_point(q, "learned", learned, eigenvalues, across=[0.0], sheet=sheet), -1, 1, -1)
-    if q.c == 0:
-        points.append(_balanced_origin(q, pair, [0.0]))
-    for sign, side in ((1, "positive"), (-1, "negative")) if q.c < 0 else ():
-
-        def collapsed(q: _Letters, sign: int = sign) -> _Triple:
-            return 0 * q.ls, sign * q.root(-q.c / q.tp), 0 * q.ls
-
-        p = collapsed(q)[1]
-        # λs p − λd, to relative accuracy where p is close to r
-        gap = -q.ls * excess / (q.tp * (p + r)) if sign * r > 0 else q.ls * p - q.ld
-        name, note = f"collapsed-{side}", ""
-        if gap == 0:
-            name, note = "pitchfork", f"the learned pair ends here: {_algebraic(q.ls)}"
-        eigenvalues = pair(p * q.ld / q.to, p * gap / q.to)
-        sheet = "w2 > 0" if sign > 0 else "w2 < 0"
-        points.append(_point(q, name, collapsed, eigenvalues, across=[0.0], sheet=sheet, note=note))
-    return points
-
-
-def _tied(q: _Letters, pair: _Pair) -> _Rest:
-    """The leaf c = 0, w1 = w2, of the full flow (R7): w = −r is no fixed point, for there w2 ≠ r."""
-    origin = _point(q, "origin", _origin, pair(0, q.eta)) if q.eta else _balanced_origin(q, pair)
-    return [origin, *_levels(q, pair, lambda q, p: p)]
-
-
-def _fixed_target(q: _Letters, on_leaf: bool) -> _Rest:
-    """The planar flow with θ constant (R13); at η > 0, e = ±η √(τo τp) away from the origin."""
-
-    def origin(q: _Letters) -> _Triple:
-        return 0 * q.ls, 0 * q.ls, q.th
-
-    def across(w1: Any, w2: Any) -> list[Any]:
-        return [-q.ls * (w2**2 / q.to + w1**2 / q.tp)]
-
-    pull, k = abs(q.th * q.ld), sqrt(q.to * q.tp)
-    excess = pull**2 - q.eta**2 * q.to * q.tp
-    growth = excess / (k * (pull + q.eta * k)) if excess else 0  # |θ λd|/√(τo τp) − η, of the right sign
-    note = "" if excess else _algebraic(q.ls)
-    at_origin = _point(q, "origin", origin, [growth, -q.eta - pull / k], note=note)
-    points = []
-    if q.eta:
-        for sign in (1, -1):
-            towards = sign * q.th * q.ld > 0
-
-            def decayed(q: _Letters, sign: int = sign) -> _Triple:
-                w2 = q.root((sign * q.th * q.ld - q.eta * q.root(q.to * q.tp)) / (q.ls * q.balance))
-                return sign * q.balance * w2, w2, q.th
-
-            if q.ls * (excess if towards else -1) > 0:
-                eigenvalues = [-2 * q.eta, -2 * q.ls * decayed(q)[1] ** 2 / q.to]
-                points += _both(
-                    _point(q, "learned" if towards else "opposed", decayed, eigenvalues), -1, -1, 1
-                )
-            if q.ls == 0 and excess == 0 and towards:
-
-                def line(q: _Letters, a: Any, sign: int = sign) -> _Triple:
-                    return a, sign * a / q.balance, q.th
-
-                return [_line(q, "learned", line, lambda a: [-2 * q.eta])]
-        return [at_origin, *points]
-    if on_leaf:
-        if q.ls and (q.c or pull):
-
-            def learned(q: _Letters, wide: bool = q.c >= 0) -> _Triple:
-                spread = q.root(q.c**2 + 4 * q.to * q.tp * (q.th * q.r) ** 2)
-                large = q.root((spread + (q.c if wide else -q.c)) / (2 * (q.to if wide else q.tp)))
-                return (large, q.th * q.r / large, q.th) if wide else (q.th * q.r / large, large, q.th)
-
-            w1, w2, _ = learned(q)
-            name, sheet = "learned" if w1 else "collapsed", "w1 > 0" if q.c >= 0 else "w2 > 0"
-            points = _both(_point(q, name, learned, across(w1, w2), across=[0.0], sheet=sheet), -1, -1, 1)
-        return [*([at_origin] if q.c == 0 else []), *points]
-    if pull == 0:
-        return [
-            _line(q, "learned", lambda q, a: (a, 0 * a, q.th), lambda a: across(a, 0), [0]),
-            _line(q, "collapsed", lambda q, p: (0 * p, p, q.th), lambda p: across(0, p), [0]),
-        ]
-    if q.ls == 0:
-        return [at_origin]
-
-    def hyperbola(q: _Letters, a: Any) -> _Triple:
-        return a, q.th * q.r / a, q.th
-
-    return [
-        at_origin,
-        _line(q, "hyperbola", hyperbola, lambda a: across(*hyperbola(q, a)[:2]), [0], broken=True),
-    ]
-
-
-def _no_predictor(q: _Letters, pair: _Pair) -> _Rest:
-    """Only the origin, or where λd = λs + η τo the line w1 = θ (R11)."""
-    gap = (q.ls - q.ld) / q.to + q.eta
-    if gap == 0:
-        trace = -(q.ld / q.to + 1 / q.tt)
-        return [_line(q, "learned", lambda q, a: (a, 1 + 0 * a, a), lambda a: [trace])]
-    return [_point(q, "origin", lambda q: (0 * q.ls, 1 + 0 * q.ls, 0 * q.ls), pair(q.ld / q.to, gap))]
-
-
-def _no_stop_gradient(q: _Letters) -> _Rest:
-    """Where dw1/dt = −(λs w2² − 2λd w2 + λs + η τo) w1/τo and dw2/dt vanish (R12)."""
-
-    def level(q: _Letters, sign: int) -> Any:
-        return _quadratic(q.ls, 2 * q.ld, q.ls + q.eta * q.to, sign, q.root)
-
-    signs = _signs(q.ls, 2 * q.ld, q.ls + q.eta * q.to)
-    if q.eta == 0:
-        collapsed = _line(
-            q,
-            "collapsed",
-            _collapsed_line,
-            lambda p: [-(q.ls * p**2 - 2 * q.ld * p + q.ls) / q.to],
-            [level(q, sign) for sign in signs],
-        )
-        if abs(q.ld) != abs(q.ls):
-            return [collapsed]
-        return [_line(q, "learned", _learned_line, lambda a: [-q.ls * a**2 / q.tp], [0]), collapsed]
-    if q.ld == 0 and q.ls == -q.eta * q.to:
-        return [
-            _line(
-                q, "learned", _learned_line, lambda a: [-q.ls * a**2 / q.tp - q.eta], [-q.balance, q.balance]
-            )
-        ]
-    points = [_point(q, "origin", _origin, [-q.ls / q.to - q.eta, -q.eta])]
-    for sign in signs:
-
-        def at(q: _Letters, sign: int = sign) -> _Triple:
-            w2 = level(q, sign)
-            w1 = q.root(q.eta * q.tp * w2 / (q.ld - q.ls * w2))
-            return w1, w2, w1
-
-        gap = -sign * sqrt(q.ld**2 - q.ls * (q.ls + q.eta * q.to))  # λd − λs w2
-        if level(q, sign) * gap > 0:
-            w1 = at(q)[0]
-            trace = -q.ls * w1**2 / q.tp - q.eta
-            root = sqrt(trace**2 + 16 * (w1 * gap) ** 2 / (q.to * q.tp))
-            point = _point(q, "lower" if sign < 0 else "upper", at, [(trace + root) / 2, (trace - root) / 2])
-            points += _both(point, -1, 1, -1)
-    return [*points]
-
-
-def _fast_predictor(q: _Letters) -> _Rest:
-    """Every w1 at η = 0, where e = 0 (R21); w2 = θ r/w1 is taken as 0 at w1 = 0."""
-    if q.eta:
-        return [_point(q, "origin", _origin, [-q.eta, -1 / q.tt])]
-    if q.r == 0:
-        return [_line(q, "learned", _learned_line, lambda a: [-1 / q.tt])]
-    note = "belongs to the learned line: the predictor is taken as 0 at w1 = 0"
-    return [
-        _line(q, "learned", _learned_line, lambda a: [-1 / q.tt], [0], broken=True),
-        _point(q, "origin", _origin, [0, -1 / q.tt], note=note),
-    ]
-
-
-def _direct(
-    q: _Letters, pair: _Pair, sqrt_s: Callable[[_Letters, Any], Any], elasticity: Callable[[Any], Any]
-) -> _Rest:
-    """The planar flow with w2 = p(s), s = λs w1², given √s as a function of p (R22)."""
-    if q.eta == 0 and q.ls <= 0:
-        return [_line(q, "learned", lambda q, a: (a, 0 * a, a), lambda a: [-1 / q.tt])]
-    note = "" if q.eta else _algebraic(1 if q.ld <= 0 else -1)
-    points = [_point(q, "origin", _origin, pair(0, q.eta), note=note)]
-    if q.ls > 0 and q.ld > 0:
-        for point in _levels(q, pair, lambda q, p: sqrt_s(q, p) / q.root(q.ls), elasticity):
-            points += _both(point, -1, 1, -1)
-    return [*points]
-
-
-def _rest(variant: str, q: _Letters, pair: _Pair, on_leaf: bool) -> _Rest:
-    match variant:
-        case "full" | "symmetric-predictor":
-            return _gradient_flow(q, pair, on_leaf)
-        case "no-ema":  # the limit τt → 0, in which −γ is left of the pair
-            return _gradient_flow(q, lambda beta, gamma: [-gamma], on_leaf)
-        case "tied":
-            return _tied(q, pair)
-        case "fixed-target":
-            return _fixed_target(q, on_leaf)
-        case "no-predictor":
-            return _no_predictor(q, pair)
-        case "no-stop-gradient":
-            return _no_stop_gradient(q)
-        case "fast-predictor":
-            return _fast_predictor(q)
-        case "directset":  # p = s
-            return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
-    # directpred: p = √s + s/10
-    return _direct(
-        q,
-        pair,
-        lambda q, p: _quadratic(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
-        lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
-    )
 
 
 def fixed_points(
@@ -652,18 +146,37 @@ def fixed_points(
     names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
     numbers = {option: float(np.squeeze(getattr(system, option))) for option in names}
     numbers |= {"invariant": float(invariant or 0.0), "target": float(target or 0.0)}
-    for option, number in numbers.items():
-        if number and not _SMALLEST <= abs(number) <= _LARGEST:
-            raise ValueError(f"`{option}` must be 0 or of a size from 1e-30 to 1e30, got {number}")
-    letters: list[Any] = [_fraction(number) for number in numbers.values()]
-    q = _Letters(*letters)
+    letters = [simplest_fraction(number) for number in numbers.values()]
+    return solve(name, letters, on_leaf=invariant is not None)
 
-    def pair(beta: Any, gamma: Any) -> list[complex]:
-        return list(np.ravel(leaf_eigenvalues(float(beta), float(gamma), system)))
 
-    rest = _rest(name, q, pair, invariant is not None)
+def solve(variant: str, letters: Sequence[Fraction], *, on_leaf: bool) -> FixedPoints:
+    """All fixed points of a variant, for exact letters.
+
+    Parameters
+    ----------
+    variant
+        Name of a one-mode variant.
+    letters
+        λs, λd, τo, τp, τt, η, c and θ; the last two count only where the variant has them.
+    on_leaf
+        Whether to stay on the leaf of c.
+
+    Examples
+    --------
+    >>> letters = [Fraction(x) for x in (1, "1/2", 1, 1, 1, 0, "-9/100", 0)]
+    >>> [point.name for point in solve("full", letters, on_leaf=True).points][:2]
+    ['learned', 'learned-mirror']
+    """
+    ls, ld, to, tp, tt, eta, c, th = letters
+    q = Letters(ls, ld, to, tp, tt, eta, c, th)
+
+    def pair(beta: Any, gamma: Any) -> list[Any]:
+        return eigenvalues(-(beta + gamma + 1 / q.tt), context.convert(gamma) / q.tt)
+
+    rest = rest_of(variant, q, pair, on_leaf)
     points = tuple(item for item in rest if isinstance(item, FixedPoint))
-    return FixedPoints(name, points, tuple(item for item in rest if isinstance(item, FixedPointLine)))
+    return FixedPoints(variant, points, tuple(item for item in rest if isinstance(item, FixedPointLine)))
 
 
 def _check_options(system: ModeSystem, variant: str, invariant: float | None, target: float | None) -> None:

@@ -27,6 +27,11 @@ class CanonicalFixedPoint(NamedTuple):
     levels: tuple[str, ...]
     state: MatrixState
 
+    def __repr__(self) -> str:
+        """One line, without the matrices."""
+        n2, n1 = self.state.online.shape
+        return f"CanonicalFixedPoint(modes={self.modes}, levels={self.levels}, n1={n1}, n2={n2})"
+
 
 def canonical_fixed_points(
     system: MatrixSystem,
@@ -72,7 +77,9 @@ def canonical_fixed_points(
     """
     basis = joint_eigenbasis(system)
     if n2 < 1 or not (rank is None or 0 <= rank <= n2):
-        raise ValueError(f"`n2` must be >= 1 and `rank` from 0 to n2, got {n2} and {rank}")
+        raise ValueError(
+            f"`n2` must be >= 1 and `rank` from 0 to n2, got {n2} and {'any' if rank is None else rank}"
+        )
     if amplitude is not None and not (system.weight_decay == 0 and 0 < amplitude < inf):
         raise ValueError(f"`amplitude` must be > 0, finite, and without weight decay, got {amplitude}")
     rates = {
@@ -149,6 +156,13 @@ class Polished(NamedTuple):
     residual_after: float
     displacement: float
     n_steps: int
+
+    def __repr__(self) -> str:
+        """One line, without the matrices."""
+        residuals = f"residual {self.residual_before:.3g} -> {self.residual_after:.3g}"
+        return (
+            f"Polished({self.status}, {residuals}, moved by {self.displacement:.3g} in {self.n_steps} steps)"
+        )
 
 
 def polish(

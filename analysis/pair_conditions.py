@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from analysis.adapted import ZERO, adapt, require_fixed_point
+from analysis.adapted import Adapted, adapt, require_fixed_point
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
@@ -94,7 +94,11 @@ def decoupled_form(
     >>> np.sort(form.amplitude).round(3), np.sort(form.mode)
     (array([0.   , 1.414]), array([-1,  0]))
     """
-    form = adapt(system.state(*state), system, tolerance)
+    return decoupled(adapt(system.state(*state), system, tolerance))
+
+
+def decoupled(form: Adapted) -> DecoupledForm | None:
+    """Read the form of R9 off adapted coordinates: see `decoupled_form`."""
     W, P = form.W, form.P
     held = W != 0
     diagonal = np.count_nonzero(P - np.diag(np.diag(P))) == 0
@@ -105,6 +109,48 @@ def decoupled_form(
     return DecoupledForm(
         np.diag(P).copy(), W.sum(axis=1), mode, sigma_s, sigma_d, form.features, form.directions
     )
+
+
+class PairMargins(NamedTuple):
+    """What R10 compares, for all rows and modes.
+
+    Parameters
+    ----------
+    holder
+        Row that selected each mode, −1 for none, shape (n1,).
+    support, push
+        w_j²λs_j/τp, shape (n1,), and p_i (λd_j − p_i λs_j)/τo, shape (n2, n1).
+    sign
+        Sign of support − push, of the determinant of the pair's block; 0 where noise hides it.
+    resonant
+        Where p_i λs_j = λd_j within noise, and no row selected mode j or λs_j = λd_j = 0: the zero is forced (R17).
+    """
+
+    holder: np.ndarray
+    support: np.ndarray
+    push: np.ndarray
+    sign: np.ndarray
+    resonant: np.ndarray
+
+
+def pair_margins(form: DecoupledForm, system: MatrixSystem, noise: float) -> PairMargins:
+    """Compare support and push of every pair, each difference relative to its own terms."""
+    ls, ld, p = form.lambda_s, form.lambda_d, form.predictor[:, None]
+    holder = np.full(ls.size, -1)
+    holder[form.mode[form.mode >= 0]] = np.flatnonzero(form.mode >= 0)
+    w = np.where(holder >= 0, form.amplitude[holder], 0.0)
+    support = w**2 * ls / system.tau_predictor
+    gap, terms = ld - p * ls, np.abs(ld) + np.abs(p * ls)
+    size = np.hypot(ls, ld)
+    rounding = 0.0 if system.sigma_s.ndim == 1 else 4 * ls.size * np.finfo(float).eps
+    dead = size <= rounding * np.max(size)  # eigenvalues of a matrix are known no better
+    near = (np.abs(gap) <= noise * terms) | dead
+    push = np.where(near, 0.0, p * gap / system.tau_online)
+    support = np.where(dead, 0.0, support)
+    sizes = np.abs(support) + np.where(near, 0.0, np.abs(p) * terms / system.tau_online)
+    difference = support - push
+    sign = np.where(np.abs(difference) <= noise * sizes, 0, np.sign(difference)).astype(int)
+    return PairMargins(holder, support, push, sign, near & ((holder < 0) | dead))
 
 
 def pair_conditions(
@@ -153,14 +199,7 @@ def pair_conditions(
     if np.any(form.lambda_s < 0):
         raise ValueError(f"the eigenvalues of `sigma_s` must be >= 0, got {form.lambda_s.min():.3g}")
     ls, ld, p = form.lambda_s, form.lambda_d, form.predictor[:, None]
-    holder = np.full(ls.size, -1)
-    holder[form.mode[form.mode >= 0]] = np.flatnonzero(form.mode >= 0)
-    w = np.where(holder >= 0, form.amplitude[holder], 0.0)
-    support, push = w**2 * ls / system.tau_predictor, p * (ld - p * ls) / system.tau_online
-    size = support + np.abs(p) * (np.abs(ld) + np.abs(p) * ls) / system.tau_online
-    sign = np.where(
-        np.abs(support - push) <= max(ZERO, rest.noise) * size, 0, np.sign(support - push)
-    ).astype(int)
+    holder, support, push, sign, _ = pair_margins(form, system, rest.noise)
     pairs = []
     for i, j in np.argwhere(np.broadcast_to((ls > 0) | (ld != 0), sign.shape)).tolist():
         k = int(sign[i, j])

@@ -15,12 +15,24 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from analysis.adapted import ZERO, Adapted, Rest, adapt, block_spectrum, components, require_fixed_point
+from analysis.adapted import (
+    ZERO,
+    Adapted,
+    Rest,
+    Spectrum,
+    adapt,
+    bounded_spectrum,
+    components,
+    diagonal_blocks,
+    require_fixed_point,
+)
 from analysis.forced_zeros import count_forced_zeros
 from analysis.jacobian import dense_jacobian, jacobian_operator, sparse_jacobian
+from analysis.pair_conditions import DecoupledForm, decoupled, pair_margins
+from dynamics.mode_fixed_points import leaf_eigenvalues
 from dynamics.predictors import times
 from dynamics.states import MatrixState, pack, unpack
-from dynamics.system import MatrixSystem
+from dynamics.system import MatrixSystem, ModeSystem
 
 Method = Literal["auto", "blocks", "dense", "iterative"]
 Verdict = Literal["stable", "saddle", "unstable", "degenerate"]
@@ -38,7 +50,7 @@ MAX_RIGHTMOST = 128
 """Eigenvalues that are not negative that "iterative" looks for before it gives up counting."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Stability:
     """Spectrum of the Jacobian of the full flow at a fixed point.
 
@@ -55,15 +67,15 @@ class Stability:
     eigenvalues
         Descending real part: all n_unknowns of them, or for "iterative" the rightmost, without n2² zeros at η = 0.
     n_positive, n_zero, n_negative
-        How many eigenvalues have a real part above, within and below `zero_tolerance` of 0; None where an
-        iterative search ended before it reached the negative ones.
+        How many eigenvalues have a positive real part, one whose sign is not determined, and a negative one; None
+        where an iterative search ended before it reached the negative ones.
     n_zero_forced
         Zeros that every fixed point like this one must have: the dimension of the tangent space of the fixed
         points around it (`forced_zeros`). None where it is not known.
     max_real, min_real
         Largest and smallest real part, NaN where an iterative search did not converge.
     zero_tolerance
-        Width of zero that was used.
+        Largest error of an eigenvalue whose sign is not determined, or the width of zero that was asked for.
     zero_spread
         Largest modulus that a forced zero had before it was set to 0: the accuracy reached. NaN for "iterative".
     """
@@ -81,6 +93,11 @@ class Stability:
     min_real: float
     zero_tolerance: float
     zero_spread: float
+
+    def __repr__(self) -> str:
+        """One line."""
+        counts = f"{self.n_positive} / {self.n_zero} / {self.n_negative}"
+        return f"Stability({self.verdict}, positive / zero / negative = {counts}, method={self.method!r})"
 
     @property
     def n_zero_other(self) -> int | None:
@@ -121,14 +138,15 @@ def stability(
         residual and at most this, relative to the largest and in adapted coordinates, are taken as 0: the spectrum
         is that of a state so near.
     zero_tolerance
-        Real parts within it count as zero; left out, the largest of `ZERO` times the spectral radius, the residual
-        and twice `zero_spread`.
+        Real parts within it count as zero; left out, each eigenvalue is judged by its own error.
 
     Returns
     -------
     Stability
-        By R4 `n_zero_forced` eigenvalues are 0; the smallest ones are taken for them and set to 0, the others are
-        judged by `zero_tolerance`. "iterative" finds copies of a multiple eigenvalue by deflation, and leaves
+        At decoupled fixed points of η = 0 signs are those of the determinants and traces of R9's blocks, each as a
+        difference of two terms. At others by R4 `n_zero_forced` eigenvalues are 0; those that are smallest beside
+        their own errors are taken for them and set to 0, and a sign is not determined where the real part is below
+        its error (`bounded_spectrum`). "iterative" finds copies of a multiple eigenvalue by deflation, and leaves
         counts None where it did not converge or found more than `MAX_RIGHTMOST` that are not negative.
 
     Raises
@@ -153,18 +171,22 @@ def stability(
         raise ValueError(f"`zero_tolerance` must be finite and >= 0, got {zero_tolerance}")
     rest = require_fixed_point(state, system, tolerance)
     form = adapt(rest.state, system, rest.noise)
+    plain = decoupled(form) if system.weight_decay == 0 and method in ("auto", "blocks") else None
+    if plain is not None and zero_tolerance is None:
+        return _decoupled(plain, system, rest)
     forced = count_forced_zeros(form, rest.noise)
+    noise = max(np.finfo(float).eps, rest.residual / _rate_size(rest.state, system))
     if method == "dense":
         jacobian = dense_jacobian(rest.state, system)
-        return _counted(np.linalg.eigvals(jacobian), len(jacobian), rest.residual, forced, zero_tolerance)
+        spectrum = bounded_spectrum([jacobian[None]], noise)
+        return _counted(spectrum, len(jacobian), rest.residual, forced, zero_tolerance)
     if method == "blocks" or (method == "auto" and _n_entries(form) <= MAX_ENTRIES):
         jacobian = sparse_jacobian(form.W, form.P, form.E, form.system)
         component = components(jacobian)
         largest = int(np.bincount(component).max())
         if method == "blocks" or largest <= MAX_BLOCK:
-            return _counted(
-                block_spectrum(jacobian, component), largest, rest.residual, forced, zero_tolerance
-            )
+            spectrum = bounded_spectrum(diagonal_blocks(jacobian, component), noise)
+            return _counted(spectrum, largest, rest.residual, forced, zero_tolerance)
     return _iterative(rest, system, forced, zero_tolerance)
 
 
@@ -179,19 +201,78 @@ def _n_entries(form: Adapted) -> int:
     return int(online + predictor + 2 * n2 * count(E) + 2 * W.size)
 
 
+def _rate_size(state: MatrixState, system: MatrixSystem) -> float:
+    """Size of the rates at a state: what a residual is small beside."""
+    W, P, _ = state
+    sigma_size = np.linalg.norm(system.sigma_s, np.inf if system.sigma_s.ndim == 1 else 2)
+    return float(
+        1 / system.tau_target
+        + np.linalg.norm(P, 2) ** 2 * sigma_size / system.tau_online
+        + np.linalg.norm(W, 2) ** 2 * sigma_size / system.tau_predictor
+        + system.weight_decay
+    )
+
+
+def _decoupled(form: DecoupledForm, system: MatrixSystem, rest: Rest) -> Stability:
+    """Spectrum of a decoupled fixed point at η = 0 from R9's blocks, signs from their determinants and traces.
+
+    A pair of row i and mode j has the roots of s² + b s + margin/τt; one that holds a mode has a forced zero, too, and
+    so has every pair of a row and a column of P that belongs to a collapsed row.
+    """
+    holder, support, push, sign, resonant = pair_margins(form, system, rest.noise)
+    p, n2, n1 = form.predictor[:, None], form.predictor.size, holder.size
+    margin = np.where(sign == 0, 0.0, support - push)
+    rates = np.broadcast_to(1 / system.tau_target, margin.shape)
+    terms = (rates, p**2 * form.lambda_s / system.tau_online, np.broadcast_to(support, margin.shape))
+    b, b_size = sum(terms), sum(np.abs(term) for term in terms)
+    damping = np.where(np.abs(b) <= rest.noise * b_size, 0, np.sign(b)).astype(int)
+    clock = ModeSystem(np.ones(n1), np.ones(n1), tau_target=system.tau_target)
+    pairs = leaf_eigenvalues(p * form.lambda_d / system.tau_online, margin, clock)
+    positive = np.where(sign < 0, 1, np.where(damping < 0, 1 + sign, 0))
+    negative = np.where(sign < 0, 1, np.where(damping > 0, 1 + sign, 0))
+    structural = n2 * n2
+    n = 2 * n1 * n2 + n2 * n2
+    values = np.concatenate([pairs.ravel(), np.zeros(structural)])
+    values = values[np.argsort(-values.real, kind="stable")]
+    n_positive, n_negative = int(positive.sum()), int(negative.sum())
+    return Stability(
+        residual=rest.residual,
+        n_unknowns=n,
+        method="blocks",
+        largest_block=3 if np.any(holder >= 0) else 2,
+        eigenvalues=values,
+        n_positive=n_positive,
+        n_zero=n - n_positive - n_negative,
+        n_negative=n_negative,
+        n_zero_forced=structural + int(np.sum(resonant)),
+        max_real=float(values[0].real),
+        min_real=float(values[-1].real),
+        zero_tolerance=0.0,
+        zero_spread=0.0,
+    )
+
+
 def _counted(
-    eigenvalues: np.ndarray, largest: int, residual: float, forced: int | None, zero_tolerance: float | None
+    spectrum: Spectrum, largest: int, residual: float, forced: int | None, zero_tolerance: float | None
 ) -> Stability:
-    n = eigenvalues.size
-    eigenvalues = eigenvalues[np.argsort(np.abs(eigenvalues))]
-    spread = float(np.max(np.abs(eigenvalues[:forced]), initial=0.0)) if forced else 0.0
-    if zero_tolerance is None:
-        # where a forced zero meets another one, both are off by the square root of rounding, one like the other
-        zero_tolerance = max(ZERO * float(np.abs(eigenvalues[-1])), residual, 2 * spread)
+    n = spectrum.eigenvalues.size
+    errors = spectrum.errors if zero_tolerance is None else np.full(n, zero_tolerance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        doubt = np.where(
+            spectrum.errors == 0,
+            np.abs(spectrum.eigenvalues) * np.inf,
+            np.abs(spectrum.eigenvalues) / spectrum.errors,
+        )
+    doubt = np.where(spectrum.eigenvalues == 0, 0.0, doubt)
+    order = np.lexsort((np.abs(spectrum.eigenvalues), doubt))
+    eigenvalues, errors = spectrum.eigenvalues[order].copy(), errors[order]
+    spread = float(np.max(np.abs(eigenvalues[: forced or 0]), initial=0.0))
     eigenvalues[: forced or 0] = 0.0
-    eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")]
-    n_positive = int(np.sum(eigenvalues.real > zero_tolerance))
-    n_negative = int(np.sum(eigenvalues.real < -zero_tolerance))
+    order = np.argsort(-eigenvalues.real, kind="stable")
+    eigenvalues, errors = eigenvalues[order], errors[order]
+    n_positive = int(np.sum(eigenvalues.real > errors))
+    n_negative = int(np.sum(eigenvalues.real < -errors))
+    hidden = (np.abs(eigenvalues.real) <= errors) & (eigenvalues != 0)
     return Stability(
         residual=residual,
         n_unknowns=n,
@@ -204,7 +285,9 @@ def _counted(
         n_zero_forced=forced,
         max_real=float(eigenvalues[0].real),
         min_real=float(eigenvalues[-1].real),
-        zero_tolerance=zero_tolerance,
+        zero_tolerance=float(np.max(errors[hidden], initial=0.0))
+        if zero_tolerance is None
+        else zero_tolerance,
         zero_spread=spread,
     )
 
@@ -278,16 +361,9 @@ def _iterative(
     J − c Π with Π the projection on the feature motions has −c in place of n2² zeros and else the spectrum of J.
     J + c makes what is near 0 large: ARPACK's stopping rule is relative to the modulus.
     """
-    W, P, _ = rest.state
     jacobian = jacobian_operator(rest.state, system)
     n = jacobian.shape[0]
-    sigma_size = np.linalg.norm(system.sigma_s, np.inf if system.sigma_s.ndim == 1 else 2)
-    c = float(
-        1 / system.tau_target
-        + np.linalg.norm(P, 2) ** 2 * sigma_size / system.tau_online
-        + np.linalg.norm(W, 2) ** 2 * sigma_size / system.tau_predictor
-        + system.weight_decay
-    )
+    c = _rate_size(rest.state, system)
     if zero_tolerance is None:
         zero_tolerance = max(ZERO * c, rest.residual)
     project, n_moved = (

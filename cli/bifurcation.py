@@ -4,29 +4,75 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cli.application import command
 from cli.options import (
+    OUTPUT,
     SYSTEM,
+    JsonOption,
     Objective,
     OutputOptions,
-    SystemOptions,
-    Variant,
+    QuietOption,
     checked_outputs,
-    effective_moments,
-    mode_system,
     numeric,
     option,
-    read_moments,
 )
-from cli.printing import number_text, print_json, print_table, triple_text
+from cli.printing import note, number_text, print_json, print_table, triple_text
 
 if TYPE_CHECKING:
     from analysis.bifurcations import Bifurcation, Branch
+    from dynamics.system import ModeSystem
+
+
+@dataclass(frozen=True)
+class OneMode:
+    """One mode of the full flow; what moves is left out."""
+
+    lambda_s: Annotated[list[float] | None, numeric("--lambda-s", panel=SYSTEM, help="λs of the mode.")] = (
+        None
+    )
+    lambda_d: Annotated[list[float] | None, numeric("--lambda-d", panel=SYSTEM, help="λd of the mode.")] = (
+        None
+    )
+    moments: Annotated[
+        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with 1×1 sigma_s and sigma_d.")
+    ] = None
+    tau_online: Annotated[float | None, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = None
+    tau_predictor: Annotated[float | None, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = (
+        None
+    )
+    tau_target: Annotated[float | None, numeric("--tau-target", panel=SYSTEM, help="τt > 0 (1).")] = None
+    weight_decay: Annotated[
+        float | None, numeric("--weight-decay", panel=SYSTEM, help="η >= 0 (0), not with --invariant.")
+    ] = None
+    objective: Annotated[
+        Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
+    ] = Objective.BYOL
+    alpha: Annotated[
+        float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
+    ] = None
+    beta: Annotated[
+        float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How the diagram is shown, and where it is saved; nothing in it is random."""
+
+    json: JsonOption = False
+    quiet: QuietOption = False
+    out: Annotated[
+        Path | None, option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc.")
+    ] = None
+    plot: Annotated[
+        Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf.")
+    ] = None
 
 
 @command(
@@ -35,8 +81,8 @@ if TYPE_CHECKING:
     epilog="Example: dyn bifurcation --lambda-s 1 --lambda-d 0.5 --parameter weight-decay --from 0 --to 0.1",
 )
 def bifurcation(
-    system: SystemOptions,
-    output: OutputOptions,
+    mode: OneMode,
+    output: Outputs,
     parameter: Annotated[
         str,
         option(
@@ -52,28 +98,29 @@ def bifurcation(
         float | None,
         numeric("--invariant", panel=SYSTEM, help="Leaf τo w1² − τp w2² = C to stay on, at weight decay 0."),
     ] = None,
-    method: Annotated[
-        str, option("--method", panel=SYSTEM, help="auto, 'closed form' or continuation (auto).")
-    ] = "auto",
 ) -> None:
     """Print branches of fixed points and the points where they change."""
+    from analysis.bifurcations import PARAMETERS
     from analysis.bifurcations import bifurcation as theory
 
-    checked_outputs(output)
-    if system.variant is not Variant.FULL:
-        raise ValueError(f"--variant must be full for bifurcations, got {system.variant}")
-    moments = read_moments(system, output)
-    effective_moments(system, moments)  # refuses weights that the objective does not have
-    found = theory(
-        mode_system(replace(system, objective=Objective.BYOL, alpha=None, beta=None), moments),
-        parameter,
-        (begin, end),
-        invariant=invariant,
-        objective=cast(Any, str(system.objective)),
-        alpha=1.0 if system.alpha is None else system.alpha,
-        beta=1.0 if system.beta is None else system.beta,
-        method=cast(Any, method),
-    )
+    shown = OutputOptions(json=output.json, quiet=output.quiet, out=output.out, plot=output.plot)
+    checked_outputs(shown)
+    if parameter not in PARAMETERS:
+        raise ValueError(f"--parameter must be one of {', '.join(PARAMETERS)}, got {parameter!r}")
+    _check_weights(mode, parameter)
+    with _named_as_typed():
+        found = theory(
+            _system(mode, parameter),
+            parameter,
+            (begin, end),
+            invariant=invariant,
+            objective=cast(Any, str(mode.objective)),
+            alpha=1.0 if mode.alpha is None else mode.alpha,
+            beta=1.0 if mode.beta is None else mode.beta,
+        )
+    unused = {"lambda-s": mode.lambda_s, "lambda-d": mode.lambda_d}.get(parameter)
+    if unused:
+        note(f"--{parameter} {unused[0]:g} is not used: it moves from --from to --to", shown)
     report = found.report()
     if output.out is not None:
         _save(found, output.out)
@@ -86,35 +133,99 @@ def bifurcation(
         print_json(report)
         return
     rows = [[branch.name, *row, branch.status] for branch in found.branches for row in _stretches(branch)]
-    print_table(["branch", found.parameter, "w1, w2, θ", "stability", "status"], rows)
+    print_table(["branch", found.parameter, "w1, w2, θ", "stability", "status"], rows, "\n".join(found.notes))
     rows = [
         [point["type"], f"{point['value']:.9g}", triple_text(point), point["note"]]
         for point in report["points"]
     ]
+    rows += [
+        ["escape", f"{escape.value:.9g}", "infinite", ", ".join(escape.branches) + " run to infinity"]
+        for escape in found.escapes
+    ]
     if rows:
-        print_table(["bifurcation", found.parameter, "w1, w2, θ", ""], rows, f"by {found.method}")
+        print_table(["bifurcation", found.parameter, "w1, w2, θ", ""], rows)
     else:
-        print_table([f"no bifurcation between {begin:g} and {end:g}, by {found.method}"], [])
+        print_table([f"no bifurcation between {begin:g} and {end:g}"], [])
+
+
+@contextmanager
+def _named_as_typed() -> Iterator[None]:
+    """Let messages name the options of this command."""
+    typed = {"`interval`": "--from and --to", "`system`": "--lambda-s and --lambda-d"}
+    try:
+        yield
+    except ValueError as error:
+        message = str(error)
+        for name, options in typed.items():
+            message = message.replace(name, options)
+        raise ValueError(message) from None
+
+
+def _check_weights(mode: OneMode, parameter: str) -> None:
+    """Refuse options that would be ignored."""
+    for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay", "alpha", "beta"):
+        given, option_name = getattr(mode, name), "--" + name.replace("_", "-")
+        if given is not None and option_name[2:] == parameter:
+            raise ValueError(f"{option_name} must not be given where --parameter moves it, got {given:g}")
+        if given is not None and name in ("alpha", "beta") and mode.objective is Objective.BYOL:
+            raise ValueError(f"{option_name} must go with --objective byol-prime or raft, got byol")
+
+
+def _system(mode: OneMode, parameter: str) -> ModeSystem:
+    """The mode, with any number in the place of what moves."""
+    from dynamics.moments import Moments, load_moments
+    from dynamics.system import ModeSystem
+
+    rates = {
+        "tau_online": mode.tau_online,
+        "tau_predictor": mode.tau_predictor,
+        "tau_target": mode.tau_target,
+        "weight_decay": mode.weight_decay,
+    }
+    given = {name: value for name, value in rates.items() if value is not None}
+    if mode.moments is not None:
+        if mode.lambda_s or mode.lambda_d:
+            raise ValueError("--moments must not be given together with --lambda-s or --lambda-d")
+        moments = load_moments(mode.moments)
+        if moments.n1 != 1:
+            raise ValueError(f"--moments must hold one mode, 1×1 matrices, got {moments.n1} modes")
+        return ModeSystem(moments.sigma_s.diagonal(), moments.sigma_d.diagonal(), **given)
+    lambdas = {"lambda-s": mode.lambda_s, "lambda-d": mode.lambda_d}
+    for name, values in lambdas.items():
+        if values is not None and len(values) > 1:
+            raise ValueError(f"--{name} must be given once, for one mode, got {len(values)} times")
+        if values is None and name != parameter:
+            raise ValueError(f"--{name} must be given, or --moments, got neither")
+    fixed = [values[0] for name, values in lambdas.items() if values is not None and name != parameter]
+    if len(fixed) == 2:
+        Moments.from_eigenvalues(*([value] for value in fixed))  # refuses λs and λd that no views have
+    lambda_s, lambda_d = fixed if len(fixed) == 2 else (fixed[0], fixed[0])
+    return ModeSystem(lambda_s, lambda_d, **given)
 
 
 def _stretches(branch: Branch) -> Iterator[list[str]]:
-    """Parts of a branch of one stability: the parameter, the weights and the stability from end to end."""
-    begin = 0
+    """Parts of a branch of one stability: the parameter, the weights and the stability from end to end.
+
+    Single degenerate points, where a part ends in a bifurcation, belong to the parts on both sides.
+    """
+    runs, begin = [], 0
     for stability, points in groupby(branch.stability):
         last = begin + len(list(points)) - 1
-        ends = [
+        runs.append((stability, begin, last))
+        begin = last + 1
+    single = [stability == "degenerate" and first == last for stability, first, last in runs]
+    for i, (stability, first, last) in enumerate(runs):
+        if single[i] and len(runs) > 1:
+            continue
+        ends = first - (i > 0 and single[i - 1]), last + (i + 1 < len(runs) and single[i + 1])
+        texts = [
             (
                 number_text(branch.value[k]),
                 f"({branch.online[k]:.4g}, {branch.predictor[k]:.4g}, {branch.target[k]:.4g})",
             )
-            for k in (begin, last)
+            for k in ends
         ]
-        yield [*(" to ".join(dict.fromkeys(pair)) for pair in zip(*ends, strict=True)), stability]
-        begin = last + 1
-
-
-def _short_text(weight: float) -> str:
-    return f"{round(weight, 12) + 0.0:.4g}"
+        yield [*(" to ".join(dict.fromkeys(pair)) for pair in zip(*texts, strict=True)), stability]
 
 
 def _save(found: Bifurcation, path: Path) -> None:

@@ -126,7 +126,15 @@ def _network_report(
         raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
     full = matrix_system(system, moments)
     points = []
-    for point in canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS):
+    try:
+        listed = canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS)
+    except ValueError as error:
+        message = str(error).replace("`n2`", "--dim")
+        if "`limit`" in message:
+            there = message.split("at least the ")[1].split(" fixed points")[0]
+            message = f"--rank must be given, or less: at most {MOST_POINTS} fixed points are listed, there are {there}"
+        raise ValueError(message) from None
+    for point in listed:
         result = stability(point.state, full)
         counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
         points.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cli.application import command
 from cli.options import (
@@ -22,6 +22,9 @@ from cli.options import (
     read_moments,
 )
 from cli.printing import print_json, print_table
+
+if TYPE_CHECKING:
+    from analysis.stability import Stability
 
 
 @command(
@@ -82,6 +85,7 @@ def stability(
         "verdict": result.verdict,
         "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
         "n_zero_forced": result.n_zero_forced,
+        "n_undetermined": result.n_zero_other,
         "conditions": [condition._asdict() for condition in conditions],
         **polished,
     }
@@ -98,6 +102,7 @@ def stability(
         ["residual", f"{result.residual:.1e}"],
         ["positive / zero / negative", " / ".join("?" if n is None else str(n) for n in counts.values())],
         ["zeros forced by the fixed points around", str(result.n_zero_forced)],
+        *_undetermined(result),
         ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
     ]
     if polish:
@@ -108,3 +113,10 @@ def stability(
     print_table(["spectrum", ""], rows, "\n".join(decisive))
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+def _undetermined(result: Stability) -> list[list[str]]:
+    """Name the signs that no rounding error lets anybody tell."""
+    if not result.n_zero_other or not result.zero_tolerance:
+        return []
+    return [["signs not determined", f"{result.n_zero_other}, errors up to {result.zero_tolerance:.2g}"]]

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamics.quadratic import product, quadratic_roots
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+
+_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 class WeightDecayFixedPoints(NamedTuple):
@@ -34,6 +37,12 @@ class WeightDecayFixedPoints(NamedTuple):
     names: tuple[str, ...]
     points: ModeState
     eigenvalues: np.ndarray
+
+    def __repr__(self) -> str:
+        """One line: how many of the modes have each point."""
+        there = [int(np.sum(np.isfinite(row))) for row in np.asarray(self.points.predictor)]
+        counts = ", ".join(f"{name} {n}" for name, n in zip(self.names, there, strict=True))
+        return f"WeightDecayFixedPoints(modes with each point: {counts})"
 
 
 def refuse_weight_decay(system: ModeSystem) -> None:
@@ -62,13 +71,21 @@ def leaf_eigenvalues(beta: Any, gamma: Any, system: ModeSystem) -> np.ndarray:
     >>> leaf_eigenvalues(1.0, 0.0, ModeSystem(1.0, 1.0)).real
     array([ 0., -2.])
     """
-    zeta = 1 / np.asarray(system.tau_target)
-    b = beta + gamma + zeta
-    root = np.sqrt((beta + gamma - zeta) ** 2 + 4 * beta * zeta + 0j)
+    beta, gamma, zeta = np.broadcast_arrays(
+        np.asarray(beta, dtype=np.float64),
+        np.asarray(gamma, dtype=np.float64),
+        1 / np.asarray(system.tau_target),
+    )
+    # in units of the largest, a power of two, so that no square leaves the range of floats
+    unit = np.frexp(np.maximum(np.maximum(np.abs(beta), np.abs(gamma)), zeta))[1]
+    b_, g_, z_ = (np.ldexp(x, -unit) for x in (beta, gamma, zeta))
+    b = b_ + g_ + z_
+    root = np.sqrt((b_ + g_ - z_) ** 2 + 4 * b_ * z_ + 0j)
     # the root of s² + b s + γζ that adds up without cancellation, then the other one from their product
     s = -(b + np.copysign(1.0, b) * root) / 2
     with np.errstate(invalid="ignore"):  # NaN stands for a point that does not exist
-        other = np.where(s == 0, 0.0, gamma * zeta / np.where(s == 0, 1.0, s))
+        other = np.where(s == 0, 0.0, gamma * (z_ / np.where(s == 0, 1.0, s)))
+        s = np.ldexp(s.real, unit) + 1j * np.ldexp(s.imag, unit)
     # adding zero turns −0 into 0
     return np.sort(0.0 + np.stack([s, other], axis=-1), axis=-1)[..., ::-1]
 
@@ -106,8 +123,8 @@ def learned_line_eigenvalues(online: Any, system: ModeSystem) -> np.ndarray:
     array([[ 0.      , -0.190983, -1.309017]])
     """
     refuse_weight_decay(system)
-    beta = system.ratio * system.lambda_d / system.tau_online
-    gamma = system.lambda_s * np.asarray(online) ** 2 / system.tau_predictor
+    beta = product(system.ratio, system.lambda_d, over=(system.tau_online,))
+    gamma = product(system.lambda_s, online, online, over=(system.tau_predictor,))
     pair = leaf_eigenvalues(beta, gamma, system)
     return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
 
@@ -146,8 +163,8 @@ def collapsed_line_eigenvalues(predictor: Any, system: ModeSystem) -> np.ndarray
     """
     refuse_weight_decay(system)
     p = np.asarray(predictor)
-    beta = p * system.lambda_d / system.tau_online
-    gamma = p * (system.lambda_s * p - system.lambda_d) / system.tau_online
+    beta = product(p, system.lambda_d, over=(system.tau_online,))
+    gamma = product(p, system.lambda_s * p - system.lambda_d, over=(system.tau_online,))
     pair = leaf_eigenvalues(beta, gamma, system)
     return np.concatenate([np.zeros_like(pair[..., :1]), pair], axis=-1)
 
@@ -167,6 +184,11 @@ def saddle_node(system: ModeSystem) -> np.ndarray:
     array (n_modes,)
         η*; NaN where λs <= 0, for there p± exist at every η.
 
+    Raises
+    ------
+    ValueError
+        η* is too small or too large for a float.
+
     Notes
     -----
     Source: R15; NC for λd = τ, λs = 1 + σ².
@@ -178,7 +200,15 @@ def saddle_node(system: ModeSystem) -> np.ndarray:
     """
     positive = system.lambda_s > 0
     lambda_s = np.where(positive, system.lambda_s, 1.0)
-    return np.where(positive, system.lambda_d**2 / (4 * system.tau_online * lambda_s), np.nan)
+    fold = product(system.lambda_d, system.lambda_d, over=(4.0, system.tau_online, lambda_s))
+    beyond = positive & (system.lambda_d != 0) & ~((fold >= _SMALLEST) & (fold < np.inf))
+    if np.any(beyond):
+        mode = int(np.argmax(beyond))
+        raise ValueError(
+            f"`lambda_s` and `lambda_d` must leave η* = λd²/(4 τo λs) within {_SMALLEST:.2g} and 1.8e308, got"
+            f" {system.lambda_s[mode]:g} and {system.lambda_d[mode]:g}"
+        )
+    return np.where(positive, fold, np.nan)
 
 
 def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
@@ -220,14 +250,10 @@ def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
     if np.any(eta <= 0):
         raise ValueError(f"`weight_decay` must be > 0 for isolated fixed points, got {np.min(eta)}")
     lambda_s, lambda_d = system.lambda_s, system.lambda_d
-    discriminant = lambda_d**2 - 4 * eta * system.tau_online * lambda_s
-    root = np.sqrt(np.where((discriminant >= 0) & (lambda_s != 0), discriminant, np.nan))
-    # the root that adds up without cancellation, then the other one from p+ p− = η τo/λs
-    q = (lambda_d + np.copysign(root, lambda_d)) / 2
-    first, second = q / np.where(lambda_s == 0, 1.0, lambda_s), eta * system.tau_online / q
-    upper = np.where(lambda_d >= 0, first, second)
-    lower = np.where(lambda_d >= 0, second, first)
-    balance = np.sqrt(system.tau_predictor / system.tau_online)
+    lower, upper, root = quadratic_roots(lambda_s, lambda_d, eta, system.tau_online)
+    isolated = lambda_s != 0
+    lower, upper = (np.where(isolated, level, np.nan) for level in (lower, upper))
+    balance = np.sqrt(product(system.tau_predictor, over=(system.tau_online,)))
     zero = np.zeros_like(eta)
     p = np.stack([zero, lower, lower, upper, upper])
     w1 = np.stack([zero, balance * lower, -balance * lower, balance * upper, -balance * upper])
@@ -235,9 +261,8 @@ def weight_decay_fixed_points(system: ModeSystem) -> WeightDecayFixedPoints:
     at_origin = np.stack([-eta, -eta, -1 / np.broadcast_to(system.tau_target, eta.shape)], axis=-1)
     spectra = [at_origin + 0j]
     for level, sign in ((lower, -1), (upper, 1)):
-        pair = leaf_eigenvalues(
-            level * lambda_d / system.tau_online, sign * level * root / system.tau_online, system
-        )
+        beta, gamma = (product(level, x, over=(system.tau_online,)) for x in (lambda_d, sign * root))
+        pair = leaf_eigenvalues(beta, gamma, system)
         across = np.where(np.isnan(level), np.nan, -2 * eta)
         spectra += 2 * [np.concatenate([across[:, None], pair], axis=-1)]
     return WeightDecayFixedPoints(

@@ -1,8 +1,9 @@
-"""Bifurcations: continuation against closed forms, fields and Jacobians, and nothing missed."""
+"""Bifurcations: special points that theory knows, branches against the field, and its own checks."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-import analysis.bifurcations as module
+import analysis.bifurcation_checks as checks
 from analysis.bifurcations import PARAMETERS, Bifurcation, Branch, SpecialPoint, bifurcation
 from analysis.fixed_points import fixed_points
 from analysis.jacobian import mode_jacobian
+from analysis.special_points import PITCHFORK
 from dynamics.mode_fields import full_mode_field
 from dynamics.moments import Moments, byol_prime_moments, raft_moments
 from dynamics.states import pack
@@ -87,11 +89,11 @@ each_case = pytest.mark.parametrize(("system", "parameter", "interval", "options
 
 @settings(max_examples=25)
 @given(seed=seeds)
-def test_continuation_finds_the_saddle_node_of_weight_decay(seed: int) -> None:
+def test_the_saddle_node_of_weight_decay(seed: int) -> None:
     system = random_system(seed)
     lambda_s, lambda_d = system.lambda_s[0], system.lambda_d[0]
     expected = lambda_d**2 / (4 * system.tau_online * lambda_s)
-    found = bifurcation(system, "weight-decay", (0.2 * expected, 1.7 * expected), method="continuation")
+    found = bifurcation(system, "weight-decay", (0.2 * expected, 1.7 * expected))
     points = of_type(found, "saddle-node")
     assert found.points == tuple(points)
     assert len(points) == 2
@@ -105,33 +107,23 @@ def test_continuation_finds_the_saddle_node_of_weight_decay(seed: int) -> None:
 
 @settings(max_examples=25)
 @given(seed=seeds)
-def test_continuation_finds_the_pitchfork_of_the_invariant(seed: int) -> None:
+def test_the_pitchfork_of_the_invariant(seed: int) -> None:
     system = random_system(seed)
     r = system.ratio[0]
     floor = -system.tau_predictor * r**2
-    found = bifurcation(system, "invariant", (2 * floor, -floor), method="continuation")
+    found = bifurcation(system, "invariant", (2 * floor, -floor))
     (pitchfork,), (cone,) = of_type(found, "branch-point"), of_type(found, "saddle-node")
     assert_allclose([pitchfork.value, pitchfork.predictor], [floor, r], rtol=1e-10)
-    assert (pitchfork.online, pitchfork.note) == (0.0, "pitchfork")
+    assert (pitchfork.online, pitchfork.note) == (0.0, PITCHFORK)
     assert_allclose([cone.value, cone.online, cone.predictor], 0, atol=1e-10 * abs(floor))
     assert "touch" in cone.note
-
-
-def test_the_learned_branch_is_found_by_switching(monkeypatch: pytest.MonkeyPatch) -> None:
-    # below the pitchfork only the collapsed points exist, so nothing else is there to start from
-    monkeypatch.setattr(module, "SEEDS", (0.001,))
-    found = bifurcation(SYSTEM, "invariant", (-0.5, 0.3), method="continuation")
-    assert {branch.name for branch in found.branches} == {"collapsed", "learned"}
-    (learned,) = (branch for branch in found.branches if branch.name == "learned")
-    assert_allclose(np.sort(learned.online[[0, -1]]), np.sqrt(0.55) * np.array([-1, 1]), rtol=1e-10)
-    assert_allclose(learned.online**2, learned.value + 0.25, atol=1e-10)
 
 
 @pytest.mark.parametrize("parameter", ["lambda-d", "tau-predictor"])
 def test_pitchforks_in_other_parameters_lie_on_the_same_surface(parameter: str) -> None:
     found = bifurcation(SYSTEM, parameter, (0.1, 1.0), invariant=-0.09)
     (point,) = found.points
-    assert (found.method, point.type, point.note) == ("continuation", "branch-point", "pitchfork")
+    assert (point.type, point.note) == ("branch-point", PITCHFORK)
     # −0.09 = −τp (λd/λs)²
     assert_allclose(point.value, {"lambda-d": 0.3, "tau-predictor": 0.36}[parameter], rtol=1e-10)
 
@@ -146,19 +138,15 @@ def test_saddle_nodes_of_an_objective(parameter: str, interval: tuple[float, flo
 
 
 def test_transcritical_point_where_weight_decay_begins() -> None:
-    for method in ("closed form", "continuation"):
-        found = bifurcation(SYSTEM, "weight-decay", (0.0, 0.05), method=method)
-        (point,) = found.points
-        assert (point.type, point.note) == ("branch-point", "transcritical")
-        assert_allclose(point[2:6], 0, atol=1e-10)
+    (point,) = bifurcation(SYSTEM, "weight-decay", (0.0, 0.05)).points
+    assert (point.type, point.note) == ("branch-point", "transcritical")
+    assert point[2:6] == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_saddle_node_on_the_border_is_found() -> None:
     for interval in ((0.01, 0.0625), (0.0625, 0.1)):
         found = bifurcation(SYSTEM, "weight-decay", interval)
         assert [point.value for point in found.points] == [0.0625, 0.0625]
-    continued = bifurcation(SYSTEM, "weight-decay", (0.01, 0.0625), method="continuation")
-    assert_allclose([point.value for point in continued.points], 0.0625, rtol=1e-10)
 
 
 def test_branches_that_cross_upright() -> None:
@@ -166,7 +154,8 @@ def test_branches_that_cross_upright() -> None:
     found = bifurcation(ModeSystem(1.0, 0.0), "invariant", (-0.4, 0.4))
     (point,) = found.points
     assert (point.type, point.value, point.note) == ("branch-point", 0.0, "both branches turn here")
-    assert sorted(branch.name for branch in found.branches) == ["collapsed", "learned"]
+    names = [branch.name for branch in found.branches]
+    assert names == ["learned", "learned-mirror", "collapsed-positive", "collapsed-negative"]
 
 
 # --- Hopf ---------------------------------------------------------------------------------------------------
@@ -179,7 +168,7 @@ def test_weight_decay_has_no_hopf_bifurcation(seed: int, parameter: str) -> None
     fold = system.lambda_d[0] ** 2 / (4 * system.tau_online * system.lambda_s[0])
     decayed = random_system(seed, weight_decay=0.8 * fold)
     interval = (0.1 * fold, 1.5 * fold) if parameter == "weight-decay" else (0.3, 3.0)
-    found = bifurcation(decayed, parameter, interval, method="continuation")
+    found = bifurcation(decayed, parameter, interval)
     assert of_type(found, "hopf") == []
     for branch in found.branches:
         assert np.all(np.sum(branch.eigenvalues, axis=1).real < 0)
@@ -212,7 +201,7 @@ def test_hopf_bifurcations_of_runaway_modes(seed: int) -> None:
 def test_branches_are_fixed_points(
     system: ModeSystem, parameter: str, interval: tuple[float, float], options: dict[str, Any]
 ) -> None:
-    found = bifurcation(system, parameter, interval, method="continuation", **options)
+    found = bifurcation(system, parameter, interval, **options)
     for branch in found.branches:
         assert branch.status == "complete"
         assert np.min(branch.value) >= interval[0] - 1e-15
@@ -248,7 +237,7 @@ def test_eigenvalues_are_those_of_the_field(
 def test_no_fixed_point_is_missing(
     system: ModeSystem, parameter: str, interval: tuple[float, float], options: dict[str, Any]
 ) -> None:
-    found = bifurcation(system, parameter, interval, method="continuation", **options)
+    found = bifurcation(system, parameter, interval, **options)
     for share in (0.07, 0.33, 0.58, 0.93):
         value = interval[0] + share * (interval[1] - interval[0])
         there, c = moved(system, parameter, value, **options)
@@ -273,45 +262,6 @@ def crossings_of(branch: Branch, value: float) -> list[np.ndarray]:
     return places
 
 
-@pytest.mark.parametrize(
-    ("parameter", "interval"), [("weight-decay", (0.005, 0.1)), ("invariant", (-0.5, 0.3))]
-)
-def test_continuation_draws_the_closed_forms(parameter: str, interval: tuple[float, float]) -> None:
-    closed, continued = (
-        bifurcation(SYSTEM, parameter, interval, method=method) for method in ("closed form", "continuation")
-    )
-    assert (closed.method, continued.method) == ("closed form", "continuation")
-    assert [point[:2] for point in closed.points] == [point[:2] for point in continued.points]
-    assert [point.note for point in closed.points] == [point.note for point in continued.points]
-    places = [
-        place
-        for branch in closed.branches
-        for place in np.array([branch.value, branch.online, branch.predictor]).T
-    ]
-    for branch in continued.branches:
-        for place in np.array([branch.value, branch.online, branch.predictor]).T:
-            # closed forms are drawn at 201 places, at most 0.02 apart
-            assert min(float(np.max(np.abs(place - other))) for other in places) <= 0.02
-
-
-@settings(max_examples=15)
-@given(seed=seeds, parameter=st.sampled_from(["weight-decay", "invariant"]))
-def test_closed_forms_and_continuation_have_the_same_points(seed: int, parameter: str) -> None:
-    system = random_system(seed)
-    interval = (0.0, 2.0) if parameter == "weight-decay" else (-3.0, 0.5)
-    closed, continued = (
-        bifurcation(system, parameter, interval, method=method) for method in ("closed form", "continuation")
-    )
-    assert len(closed.points) == len(continued.points)
-    for point in closed.points:
-        # Newton's method ends at 1e-11 in units of the range and the weights, both below 10
-        assert any(
-            (point.type, point.note) == (other.type, other.note)
-            and np.allclose(point[2:6], other[2:6], rtol=0, atol=1e-9)
-            for other in continued.points
-        )
-
-
 def test_stability_changes_at_the_pitchfork() -> None:
     found = {branch.name: branch for branch in bifurcation(SYSTEM, "invariant", (-0.5, 0.3)).branches}
     assert set(found) == {"learned", "learned-mirror", "collapsed-positive", "collapsed-negative"}
@@ -327,7 +277,7 @@ def test_stability_changes_at_the_pitchfork() -> None:
 
 def test_special_points_are_among_the_points_of_branches() -> None:
     for system, parameter, interval, options in CASES:
-        found = bifurcation(system, parameter, interval, method="continuation", **options)
+        found = bifurcation(system, parameter, interval, **options)
         for point in found.points:
             distance = min(
                 float(np.min(np.abs(branch.value - point.value) + np.abs(branch.online - point.online)))
@@ -348,7 +298,7 @@ def test_special_points_are_among_the_points_of_branches() -> None:
 def test_wide_and_narrow_ranges(
     system: ModeSystem, parameter: str, interval: tuple[float, float], kind: str, value: float
 ) -> None:
-    found = bifurcation(system, parameter, interval, method="continuation")
+    found = bifurcation(system, parameter, interval)
     first, *rest = [point for point in of_type(found, kind) if point.predictor > 0]
     # as many digits as the width of the range leaves
     assert_allclose(first.value, value, rtol=0, atol=1e-12 * (interval[1] - interval[0]))
@@ -357,10 +307,81 @@ def test_wide_and_narrow_ranges(
 
 
 def test_a_branch_that_escapes_says_so() -> None:
-    # RAFT's λs′ passes 0 at α = 1, where w2 = r grows beyond all bounds
+    # RAFT's λs′ passes 0 at α = 1, where w2 = r grows beyond all bounds: no point is there, so no bifurcation
     found = bifurcation(SYSTEM, "alpha", (0.0, 2.0), objective="raft", invariant=-0.5)
     assert {branch.status for branch in found.branches if branch.name == "learned"} == {"escaped"}
-    assert {branch.status for branch in found.branches if branch.name == "collapsed"} == {"complete"}
+    assert {b.status for b in found.branches if b.name.startswith("collapsed")} == {"complete"}
+    assert [(escape.value, escape.branches) for escape in found.escapes] == [
+        (1.0, ("learned", "learned-mirror"))
+    ]
+    assert 1.0 not in [point.value for point in found.points]
+
+
+@pytest.mark.parametrize("interval", [(0.3, 0.8), (0.1, 0.3), (0.3, 0.3000001)])
+def test_a_pitchfork_on_the_border_is_a_pitchfork(interval: tuple[float, float]) -> None:
+    found = bifurcation(SYSTEM, "lambda-d", interval, invariant=-0.09)
+    assert [(p.type, p.value, p.predictor, p.note) for p in found.points] == [
+        ("branch-point", 0.3, 0.3, PITCHFORK)
+    ]
+    names = [branch.name for branch in found.branches]
+    assert len(names) == len(set(names)) == (4 if interval[1] > 0.3 else 2)
+
+
+def test_a_wide_range_lists_each_branch_once() -> None:
+    found = bifurcation(SYSTEM, "lambda-s", (0.5, 1e6), invariant=-0.09)
+    assert_allclose([(p.value, p.predictor) for p in found.points], [(5 / 3, 0.3)], rtol=1e-15)
+    assert len({branch.name for branch in found.branches}) == len(found.branches) == 4
+    # the learned branch has steps of its own: its last twentieth before the pitchfork is drawn in many
+    (learned,) = (branch for branch in found.branches if branch.name == "learned")
+    assert np.sum(learned.value > 1.5) > 20
+
+
+def test_a_tiny_mode_is_stable_where_it_is() -> None:
+    found = bifurcation(ModeSystem(1.0, 1e-6), "weight-decay", (0.0, 1e-12))
+    kinds = {branch.name: set(branch.stability) - {"degenerate"} for branch in found.branches}
+    assert (kinds["origin"], kinds["upper"], kinds["lower"]) == ({"stable"}, {"stable"}, {"saddle"})
+    assert_allclose([p.value for p in found.points], [0.0, 2.5e-13, 2.5e-13], rtol=1e-15)
+
+
+def test_degenerate_throughout_is_said() -> None:
+    found = bifurcation(SYSTEM, "tau-target", (0.5, 2.0), invariant=-0.25)
+    assert found.points == ()
+    assert found.notes[0].startswith("c = −τp r² at every value")
+    fold = bifurcation(ModeSystem(1.0, 0.5, weight_decay=0.0625), "tau-predictor", (0.5, 2.0))
+    assert [set(branch.stability) for branch in fold.branches] == [{"stable"}, {"degenerate"}, {"degenerate"}]
+
+
+# --- the checks of every run --------------------------------------------------------------------------------
+
+
+def test_a_special_point_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    family_of: list[Any] = []
+    monkeypatch.setattr(checks, "check", lambda found, family: family_of.append(family))
+    found = bifurcation(SYSTEM, "lambda-d", (0.2, 0.8), invariant=-0.09)
+    monkeypatch.undo()
+    (family,) = family_of
+    checks.check(found, family)
+    with pytest.raises(ArithmeticError, match="the branch learned turns from degenerate to stable"):
+        checks.check(replace(found, points=()), family)
+    moved = tuple(point._replace(value=0.31) for point in found.points)
+    with pytest.raises(ArithmeticError, match=r"branch-point at 0\.31.* leaves a residual of 0\.0"):
+        checks.check(replace(found, points=moved), family)
+    twice = (*found.branches, found.branches[0])
+    with pytest.raises(ArithmeticError, match="the branches have"):
+        checks.check(replace(found, branches=twice), family)
+    with pytest.raises(ArithmeticError, match="the branches have"):
+        checks.check(replace(found, branches=found.branches[1:]), family)
+
+
+def test_results_are_short_in_print() -> None:
+    found = bifurcation(SYSTEM, "invariant", (-0.5, 0.3))
+    assert repr(found).count("\n") < 12
+    assert all("\n" not in repr(branch) and len(repr(branch)) < 120 for branch in found.branches)
+
+
+def test_numbers_that_no_float_holds_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="must be a number that a float can hold"):
+        bifurcation(ModeSystem(1e200, 1e-200), "invariant", (-1.0, 1.0))
 
 
 @settings(max_examples=10)
@@ -368,9 +389,9 @@ def test_a_branch_that_escapes_says_so() -> None:
 def test_units_make_no_difference(power: int) -> None:
     # λ → x λ, η → x η: the same points in time 1/x; w → w/√x … only moments move here
     x = 10.0**power
-    found = bifurcation(ModeSystem(x, 0.5 * x), "weight-decay", (0.01 * x, 0.1 * x), method="continuation")
+    found = bifurcation(ModeSystem(x, 0.5 * x), "weight-decay", (0.01 * x, 0.1 * x))
     assert_allclose([point.value for point in of_type(found, "saddle-node")], 0.0625 * x, rtol=1e-9)
-    found = bifurcation(ModeSystem(1.0, x), "invariant", (-2 * x**2, x**2), method="continuation")
+    found = bifurcation(ModeSystem(1.0, x), "invariant", (-2 * x**2, x**2))
     (point,) = of_type(found, "branch-point")
     assert_allclose([point.value, point.predictor], [-(x**2), x], rtol=1e-9)
 
@@ -411,13 +432,7 @@ def test_units_make_no_difference(power: int) -> None:
             {"objective": "simclr"},
             "`objective` must be one of byol, byol-prime",
         ),
-        ((DECAYED, "alpha", (0.1, 1.0)), {"objective": "raft", "beta": 0.0}, "`beta` finite and > 0"),
-        ((DECAYED, "lambda-d", (0.1, 1.0)), {"method": "guess"}, "`method` must be one of auto, closed form"),
-        (
-            (DECAYED, "lambda-d", (0.1, 1.0)),
-            {"method": "closed form"},
-            "`method` must be continuation or auto",
-        ),
+        ((DECAYED, "alpha", (0.1, 1.0)), {"objective": "raft", "beta": 0.0}, "`beta` must be finite and > 0"),
         (
             (ModeSystem([1.0, 1.0], [0.5, 0.5]), "invariant", (0.1, 1.0)),
             {},

@@ -98,19 +98,29 @@ def test_the_end_of_a_run_is_polished(dyn):
 
 def test_the_saddle_node_and_the_pitchfork(dyn):
     decay = ("--parameter", "weight-decay", "--from", "0", "--to", "0.1")
-    for method in ("closed form", "continuation"):
-        report = report_of(dyn, "bifurcation", *ONE_MODE, *decay, "--method", method)
-        folds = [point for point in report["points"] if point["type"] == "saddle-node"]
-        assert {key: folds[0][key] for key in ("parameter", "value", "predictor")} == {
-            "parameter": "weight-decay",
-            "value": pytest.approx(0.0625, abs=1e-8),
-            "predictor": pytest.approx(0.25, abs=1e-6),
-        }
-        assert sorted(fold["online"] for fold in folds) == pytest.approx([-0.25, 0.25], abs=1e-6)
-    leaf = ("--parameter", "invariant", "--from", "-0.5", "--to", "0.2", "--method", "continuation")
+    report = report_of(dyn, "bifurcation", *ONE_MODE, *decay)
+    folds = [point for point in report["points"] if point["type"] == "saddle-node"]
+    assert {key: folds[0][key] for key in ("parameter", "value", "predictor")} == {
+        "parameter": "weight-decay",
+        "value": 0.0625,
+        "predictor": 0.25,
+    }
+    assert sorted(fold["online"] for fold in folds) == [-0.25, 0.25]
+    leaf = ("--parameter", "invariant", "--from", "-0.5", "--to", "0.2")
     points = report_of(dyn, "bifurcation", *ONE_MODE, *leaf)["points"]
-    assert [point["value"] for point in points if point["type"] == "branch-point"] == [
-        pytest.approx(-0.25, abs=1e-8)
+    assert [point["value"] for point in points if point["type"] == "branch-point"] == [-0.25]
+
+
+def test_what_runs_to_infinity_is_an_escape_and_no_bifurcation(dyn):
+    moves = ("--parameter", "beta", "--from", ".001", "--to", "1000", "--objective", "raft")
+    report = report_of(dyn, "bifurcation", *ONE_MODE, *moves, "--weight-decay", ".06")
+    # λs′ = 1 − β and λd′ = −β: β² = 4 η (1 − β), and p− is infinite at β = 1
+    fold = -0.12 + (0.12**2 + 0.24) ** 0.5
+    assert [(point["type"], point["value"]) for point in report["points"]] == [
+        ("saddle-node", pytest.approx(fold, rel=1e-14))
+    ] * 2
+    assert [(escape["value"], escape["branches"]) for escape in report["escapes"]] == [
+        (1.0, ["lower", "lower-mirror"])
     ]
 
 
@@ -118,7 +128,7 @@ def test_branches_are_saved_and_printed(dyn):
     moves = ("--parameter", "lambda-d", "--from", "0.2", "--to", "0.8", "--invariant", "-0.09")
     code, out, _ = dyn("bifurcation", *ONE_MODE, *moves, "--out", "branches.npz", "--plot", "branches.svg")
     assert code == 0
-    assert "Pitchfork at 0.3" in Path("branches.svg").read_text(encoding="utf-8")
+    assert "Pitchfork of the collapsed state at 0.3" in Path("branches.svg").read_text(encoding="utf-8")
     assert "pitchfork" in out
     with np.load("branches.npz") as saved:
         meta = json.loads(str(saved["meta"]))
@@ -242,12 +252,16 @@ BAD = [
     (("bifurcation", *ONE_MODE, "--from", "0", "--to", "1"), "--parameter"),
     (("bifurcation", *ONE_MODE, *MOVES[2:], "--parameter", "speed"), "weight-decay"),
     (("bifurcation", *TWO_MODES, *MOVES), "one mode"),
-    (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "1", "--to", "0"), "smaller first"),
+    (
+        ("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "1", "--to", "0"),
+        "--from and --to",
+    ),
     (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "-1", "--to", "0"), ">= 0"),
     (("bifurcation", *ONE_MODE, "--parameter", "weight-decay", "--from", "nan", "--to", "0"), "finite"),
     (("bifurcation", *ONE_MODE, "--parameter", "lambda-d", "--from", ".1", "--to", ".5"), "--invariant"),
     (("bifurcation", *ONE_MODE, *MOVES, "--invariant", "1"), "--invariant"),
-    (("bifurcation", *ONE_MODE, *MOVES, "--method", "guess"), "--method"),
+    (("bifurcation", *ONE_MODE, *MOVES, "--weight-decay", "1"), "--weight-decay must not be given"),
+    (("bifurcation", *ONE_MODE[:2], *MOVES), "--lambda-d"),
     (("bifurcation", *ONE_MODE, *MOVES, "--variant", "tied"), "--variant"),
     (("bifurcation", *ONE_MODE, *MOVES, "--alpha", "2"), "--alpha"),
     (("bifurcation", *ONE_MODE, *MOVES, "--out", "branches.txt"), ".npz"),

@@ -239,7 +239,11 @@ def test_the_leaf_of_a_negative_ratio_is_the_mirror_image() -> None:
 
 def test_the_bifurcation_page_names_its_points() -> None:
     titles = [ax.get_title(loc="left") for ax in page("bifurcation").draw(result("bifurcation")).axes]
-    assert titles == [r"Saddle-node at $\eta$ = 0.0625", "Pitchfork at $c$ = −0.25", "Sheets meet at $c$ = 0"]
+    assert titles == [
+        r"Saddle-node at $\eta$ = 0.0625",
+        "Collapsed state forks at $c$ = −0.25",
+        "Sheets meet at $c$ = 0",
+    ]
     narrow = page("bifurcation").compute(weight_decay_end=0.01, invariant_end=0.01)
     titles = [ax.get_title(loc="left") for ax in page("bifurcation").draw(narrow).axes]
     assert titles == ["No bifurcation", "No bifurcation", "Sheets meet at $c$ = 0"]

@@ -224,9 +224,25 @@ def test_bifurcations_are_marked_where_they_are(parameter: str) -> None:
     assert {m.get_marker() for m in marks(ax)} == {"D"}
 
 
+def test_sheets_do_not_hide_each_other() -> None:
+    # at w1 = 0 the saddle of the sheet w2 > 0 and the sink of the other lie at one height
+    found = bifurcation(SYSTEM, "lambda-d", (0.35, 0.8), invariant=-0.09)
+    for sheet, linestyle in ((1, "--"), (-1, "-")):
+        ax = draw_bifurcation(Figure().add_subplot(), found, "online", sheet)
+        flat = [line for line in ax.lines if np.all(np.asarray(line.get_ydata()) == 0)]
+        assert [line.get_linestyle() for line in flat] == [linestyle]
+
+
+def test_wide_ranges_are_drawn_on_a_logarithmic_axis() -> None:
+    found = bifurcation(SYSTEM, "lambda-s", (0.5, 1000.0), invariant=-0.09)
+    assert draw_bifurcation(Figure().add_subplot(), found).get_xscale() == "log"
+
+
 def test_bifurcations_are_told_in_words() -> None:
     assert special_points(diagram("weight-decay")) == "transcritical at 0, saddle-node at 0.0625"
-    assert special_points(diagram("invariant")) == "pitchfork at −0.25, saddle-node at 0"
+    assert (
+        special_points(diagram("invariant")) == "pitchfork of the collapsed state at −0.25, saddle-node at 0"
+    )
 
 
 @pytest.mark.parametrize(

@@ -587,12 +587,7 @@ def test_the_note_on_a_pitchfork_is_what_the_flow_does(lambda_s: float) -> None:
         ((SYSTEM, direct_mode_field("directpred", epsilon=0.3)), {}, "`variant` must be one of"),
         ((ModeSystem([1.0, 1.0], [0.5, 0.2]),), {}, "`system` must have one mode, got 2"),
         ((SYSTEM,), {"invariant": np.nan}, "`invariant` must be finite, got nan"),
-        (
-            (SYSTEM,),
-            {"invariant": 5e-324},
-            "`invariant` must be 0 or of a size from 1e-30 to 1e30, got 5e-324",
-        ),
-        ((ModeSystem(1e200, 0.5),), {}, "`lambda_s` must be 0 or of a size"),
+        ((ModeSystem(1e200, 1e-200),), {"invariant": 1.0}, "w2 of the point .* that a float can hold"),
         ((SYSTEM, "tied"), {"invariant": 0.1}, "`invariant` must go with weight decay 0 and one of"),
         (
             (ModeSystem(1.0, 0.5, weight_decay=0.1),),

@@ -80,5 +80,5 @@ def test_origin_has_zeros_that_nothing_forces() -> None:
     system = MatrixSystem(np.ones(1), np.array([0.5]), **RATES)
     result = stability(system.state([[0.0]], [[0.0]]), system)
     assert (result.n_zero_forced, result.n_zero_other, result.verdict) == (1, 1, "degenerate")
-    assert result.largest_block == 1  # the Jacobian is triangular: W drives Θ, and nothing drives W
+    assert result.largest_block == 2  # one row, one mode that no row selected
     assert_allclose(result.min_real, -1 / RATES["tau_target"])

@@ -170,6 +170,41 @@ def test_weight_decay_of_one_mode() -> None:
     assert (result.n_zero_forced, result.n_zero_other, result.verdict) == (0, 1, "degenerate")
 
 
+# --- rates of very different sizes
+
+
+@pytest.mark.parametrize("power", [-100, -12, 0, 12, 20, 100])
+def test_signs_do_not_depend_on_the_clock_of_the_target(power: int) -> None:
+    """R10: w²/τp = 1 against (p/τo)(r − p) = 0.4 · 0.5, whatever τt: each pair has a determinant of its own."""
+    system = MatrixSystem(np.ones(2), np.array([0.9, 0.4]), tau_target=10.0**power)
+    state = system.state(np.eye(2), np.diag([0.9, 0.4]))
+    result = stability(state, system)
+    # two pairs of eigenvalues a row, and a forced zero for each of the 4 entries of P
+    assert (result.verdict, result.n_positive, result.n_zero, result.n_negative) == ("stable", 0, 4, 8)
+    small = system.state(0.1 * np.eye(2), np.diag([0.9, 0.4]))
+    assert stability(small, system).n_positive == 1  # 0.01 < 0.2 for row 2 towards mode 1, and only there
+
+
+@pytest.mark.parametrize("power", [0, 8, 12])
+def test_signs_in_general_position_follow_their_own_errors(power: int) -> None:
+    """A shear keeps P W = W M (R4): no block is known in closed form. In units of time and of w nothing changes."""
+    (W, P, _), system = general_point(2, commuting=True, n1=4, n2=2)
+    slow = MatrixSystem(
+        system.sigma_s, system.sigma_d, **{**RATES, "tau_target": RATES["tau_target"] * 10.0**power}
+    )
+    result = stability(slow.state(W, P), slow)
+    # determinant of the flow: its sign is that at τt = 2, and zeros cross nowhere (no Hopf point: λs > 0)
+    usual = stability(system.state(W, P), system)
+    assert (result.n_positive, result.n_zero_forced) == (usual.n_positive, usual.n_zero_forced)
+
+
+def test_a_sign_below_its_error_is_not_determined() -> None:
+    fold = MatrixSystem(np.ones(1), np.array([0.5]), weight_decay=0.0625)
+    result = stability(fold.state([[0.25]], [[0.25]]), fold)
+    assert (result.n_zero_other, result.verdict) == (1, "degenerate")
+    assert result.zero_tolerance < 1e-13
+
+
 # --- refusals
 
 

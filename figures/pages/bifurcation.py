@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
-from figures.panels.bifurcation import draw_bifurcation
+from figures.panels.bifurcation import draw_bifurcation, happening
 from figures.panels.stability import mark, stroke
 from figures.registry import Page
 from figures.style import style
@@ -78,15 +77,13 @@ def figure_bifurcation(result: Bifurcations) -> Figure:
             columns=3,
             aspect=0.75 if is_narrow() else 1.1,
         )
-        sheet = [branch for branch in result.leaf.branches if branch.name != "collapsed-negative"]
-        upper = replace(result.leaf, branches=tuple(sheet))
-        diagrams = (
-            (result.decay, "predictor", r"Saddle-node at $\eta$ = ", "saddle-node"),
-            (upper, "online", "Pitchfork at $c$ = ", "branch-point"),
-            (result.leaf, "predictor", "Sheets meet at $c$ = ", "saddle-node"),
+        diagrams: tuple[tuple[Bifurcation, str, int | None, str, str], ...] = (
+            (result.decay, "predictor", None, r"Saddle-node at $\eta$ = ", "saddle-node"),
+            (result.leaf, "online", 1, "Collapsed state forks at $c$ = ", "branch-point"),
+            (result.leaf, "predictor", None, "Sheets meet at $c$ = ", "saddle-node"),
         )
-        for ax, (found, weight, title, kind) in zip(axes, diagrams, strict=True):
-            draw_bifurcation(ax, found, weight)
+        for ax, (found, weight, sheet, title, kind) in zip(axes, diagrams, strict=True):
+            draw_bifurcation(ax, found, weight, sheet)
             at = [point.value for point in found.points if point.type == kind]
             ax.set_title(title + f"{at[0]:.4g}".replace("-", "−") if at else "No bifurcation")
         handles = [
@@ -99,7 +96,7 @@ def figure_bifurcation(result: Bifurcations) -> Figure:
 def caption_bifurcation(result: Bifurcations) -> str:
     """Every parameter, and what is seen."""
     places = [
-        f"{point.note.split(':')[0] if point.type == 'branch-point' else point.type} at"
+        f"{happening(point)} at"
         f" {found.parameter.replace('-', ' ')} {point.value:.4g} (w2 = {point.predictor:.4g})"
         for found in (result.decay, result.leaf)
         for point in found.points

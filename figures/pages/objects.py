@@ -16,7 +16,7 @@ from dynamics.states import ModeState
 from figures.pages.layout import panels
 from figures.pages.legends import legend_below
 from figures.panels.basins import basin_handles, draw_basins
-from figures.panels.bifurcation import draw_bifurcation, special_points
+from figures.panels.bifurcation import draw_bifurcation, special_points, two_sheets
 from figures.panels.portrait import draw_portrait, portrait_handles
 from figures.panels.stability import draw_fixed_points, mark, stability_handles, stroke
 from figures.style import WEIGHTS, style, theme
@@ -103,15 +103,27 @@ def figure_diagram(found: Bifurcation) -> Figure:
     """
     with style():
         headline = special_points(found) or "no bifurcation"
-        figure, axes = panels(headline[0].upper() + headline[1:], 2, columns=2)
-        for ax, weight in zip(axes, ("online", "predictor"), strict=True):
-            draw_bifurcation(ax, found, weight)
+        shown: list[tuple[str, int | None, str]] = [("online", None, ""), ("predictor", None, "")]
+        if two_sheets(found):
+            shown = [
+                ("online", 1, "Sheet $w_2 > 0$"),
+                ("online", -1, "Sheet $w_2 < 0$"),
+                ("predictor", None, "Both sheets"),
+            ]
+        figure, axes = panels(headline[0].upper() + headline[1:], len(shown), columns=len(shown))
+        for ax, (weight, sheet, title) in zip(axes, shown, strict=True):
+            draw_bifurcation(ax, found, weight, sheet)
+            ax.set_title(title)
+        if two_sheets(found):  # a sheet that only holds w1 = 0 has no scale of its own
+            axes[1].set_ylim(axes[0].get_ylim())
         kinds = dict.fromkeys(kind for branch in found.branches for kind in branch.stability)
         handles = [
             Line2D([], [], **stroke(kind), label=f"{kind} branch") for kind in kinds if kind != "degenerate"
         ]
         if found.points:
             handles.append(Line2D([], [], **mark("degenerate"), label="bifurcation"))
+        if found.escapes:
+            handles.append(Line2D([], [], **stroke("degenerate"), label="escape to infinity"))
         legend_below(figure, handles)
         return figure
 
