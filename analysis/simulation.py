@@ -258,10 +258,14 @@ def simulate_matrices(
     balanced = row is not None and row.matrix_balanced
     start = trajectory.initial
     steady = trajectory.status is Status.STEADY
-    size = max(float(np.max(np.abs(part))) for part in start)
+    # of the encoder alone: neither a large target nor a large predictor makes small features collapsed ones
+    size = float(np.max(np.abs(start.online))) or float(np.max(np.abs(start.target)))
     # at a loose tolerance a run comes to rest farther from zero than that
     scale = max(COLLAPSED * size, 2 * trajectory.distance) if steady else COLLAPSED * size
     rows = eigenspace_fates(trajectory.final, system, tolerance=scale, at_rest=steady)
+    if not steady:  # what is small may be on its way up
+        fate = np.where(rows.fate == Fate.COLLAPSED, str(Fate.UNDECIDED), rows.fate)
+        rows = rows._replace(fate=fate)
     return MatrixSimulation(
         system=system,
         vector_field=vector_field,

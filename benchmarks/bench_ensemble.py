@@ -26,10 +26,12 @@ from numba import njit, prange
 from scipy.integrate import solve_ivp
 
 from dynamics import ensemble_kernels as kernels
+from dynamics import mode_flow
 from dynamics.ensemble import integrate_ensemble
 from dynamics.mode_fields import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import VARIANTS
 
 N, N_DIFFRAX, N_GRADSOLVE, N_SCIPY, N_CHECKED = 200_000, 16_384, 256, 100, 1_000
 SPAN = 50.0
@@ -57,6 +59,9 @@ def reference(start: ModeState, system: ModeSystem) -> np.ndarray:
     return solution.y[:, -1].reshape(3, -1)
 
 
+FORM = (VARIANTS["full"].kind, 0.0, 0.0)
+
+
 # --- contenders: tolerance -> ends (3, n) ---------------------------------------------------------------------
 
 
@@ -75,30 +80,27 @@ def plain_loop(
     for i in prange(lambda_s.size):
         p = lambda_s[i], lambda_d[i], 1.0, 1.0, 1.0, 0.0
         begin = start[0, i], start[1, i], start[2, i]
-        y, k, h, own_atol, look = kernels.opening(0, begin, p, rtol, atol, 2 * rtol**0.2, rtol**0.5)
+        y, k, h, look = kernels.opening(FORM, begin, p, rtol, 2 * rtol**0.2, rtol**0.5)
         t = 0.0
         while t < span:
             h = min(h, span - t)
-            z, slope, error = kernels.step(0, y, h, k, p, kernels.TABLEAU)
+            z, slope, error = kernels.step(FORM, y, h, k, p, kernels.TABLEAU)
             encoder = max(abs(y[0]), abs(z[0]), abs(y[2]), abs(z[2]))
             predictor = max(encoder, abs(y[1]), abs(z[1]))
             size = max(
-                max(abs(error[0]), abs(error[2])) / (own_atol + rtol * encoder),
-                abs(error[1]) / (own_atol + rtol * predictor),
+                max(abs(error[0]), abs(error[2])) / (1e-30 + rtol * encoder),
+                abs(error[1]) / (atol + rtol * predictor),
             )
             if size <= 1:
                 t += h
                 y, k = z, slope
-                if stops:
-                    y, outcome = kernels.judged(
-                        *(0, begin, y, k, h, t, span, span, look, p, rtol, own_atol, 2.2e-16, 6e-6)
-                    )
-                    if outcome == kernels.STEADY:
+                if stops and max(abs(k[0]), abs(k[1]), abs(k[2])) <= look:
+                    rates = (lambda_s[i], lambda_d[i], 1.0, 1.0, 1.0, 0.0)
+                    outcome, end, _ = kernels.looked(FORM, begin, y, rates, span - t, rtol, atol)
+                    if outcome == mode_flow.STEADY:
+                        y = end
                         break
-                    if outcome == kernels.TOO_SLOW:
-                        look = 0.0
-                    elif outcome == kernels.NOT_YET:
-                        look = max(abs(k[0]), abs(k[1]), abs(k[2])) / 10
+                    look = max(abs(k[0]), abs(k[1]), abs(k[2])) / 10
             h *= min(8.0, max(0.2, 0.9 * size**-0.2)) if size > 0 else 8.0
         ends[0, i], ends[1, i], ends[2, i] = y
 

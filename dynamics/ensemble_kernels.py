@@ -65,7 +65,7 @@ def _compiled(module: ModuleType) -> dict[str, Any]:
 _flow = _compiled(mode_flow)
 looked, brought_to_its_end = _flow["looked"], _flow["brought_to_its_end"]
 # Numba's simulator of CUDA hands out arrays that only interpreted code can take
-_for_cuda = vars(mode_flow) if config.ENABLE_CUDASIM else _flow
+_for_cuda = vars(mode_flow) if config.ENABLE_CUDASIM else _flow  # type: ignore[attr-defined]
 looked_on_cuda, brought_to_its_end_on_cuda = _for_cuda["looked"], _for_cuda["brought_to_its_end"]
 _VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes())  # a constant of every kernel, hence in its key
 
@@ -380,10 +380,9 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                     accepted = now - born[j] - rejected
                     if outcome == STIFF:
                         s, begin, began = n_saved[j], _wide(y), np.float64(t)
-                        if (
-                            fate == UNDECIDED
-                        ):  # afresh: the signs and the leaf of the start hold to rounding then
-                            s, begin, began = 0, wide, 0.0
+                        if fate == UNDECIDED:
+                            # afresh: the signs and the leaf of the start hold to rounding then
+                            s, begin, began = 0, wide, np.float64(0)
                         if not saving:
                             s = save_at.size
                         x, last_time, outcome, fate, more, failed = brought_to_its_end(
@@ -563,7 +562,7 @@ def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
         if outcome == STIFF:
             begin, began = _wide(y), np.float64(t)
             if fate == UNDECIDED:
-                s, begin, began = 0, wide, 0.0
+                s, begin, began = 0, wide, np.float64(0)
             x64, last_time, outcome, fate, more, failed = brought_to_its_end_on_cuda(
                 *(form, wide, begin, began, rates, np.float64(end)),
                 *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),

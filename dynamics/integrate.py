@@ -24,7 +24,7 @@ from dynamics.trajectory import natural_time as natural_time
 
 METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
-"""Open-ended runs end after this many natural time units."""
+"""Open-ended runs end after this many natural time units of the fastest mode, and rest for as many of the slowest."""
 
 LARGEST = 1e8
 """Largest weight of a start: its square is known to about 1."""
@@ -345,12 +345,14 @@ def integrate(
         )
     fun = _Flow(start, system, vector_field)
     open_ended = t_end is None
-    t_bound = t0 + HORIZON * natural_time(system) if t_end is None else t_end
+    # followed for as long as the fastest mode's clock allows, but at rest only if the slowest mode will not move either
+    t_bound = t0 + HORIZON * natural_time(system, fastest=True) if t_end is None else t_end
+    stays = HORIZON * natural_time(system) if t_end is None else t_end
     # The encoder leaves the origin by multiplication: an error of the size of the start could change its sign,
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
     sizes = _part_sizes(y0, start)
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t0, t_bound, rtol, atols)
+    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []

@@ -138,8 +138,8 @@ def check_tolerances(rtol: float, atol: float, max_steps: int) -> None:
         raise ValueError(f"`max_steps` must be >= 1, got {max_steps}")
 
 
-def natural_time(system: System) -> float:
-    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest mode.
+def natural_time(system: System, *, fastest: bool = False) -> float:
+    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest or fastest mode.
 
     For matrices the slowest mode is that of the least eigenvalue of Σs that is not rounding of the largest; where
     Σs = 0 nothing but θ moves.
@@ -154,8 +154,10 @@ def natural_time(system: System) -> float:
         size = size[size > len(size) * np.finfo(float).eps * np.max(size)]
     else:
         size = np.abs(system.lambda_s)
-    slowest = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
-    return float(np.max(slowest + system.tau_target, initial=float(np.max(system.tau_target))))
+    times = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size) + system.tau_target
+    if times.size == 0:
+        return float(np.max(system.tau_target))
+    return float(np.min(times) if fastest else np.max(times))
 
 
 def checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:

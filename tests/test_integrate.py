@@ -326,7 +326,7 @@ def test_the_natural_time_is_that_of_the_slowest_mode() -> None:
         [2.0, 0.5], [0.1, 0.1], tau_online=3.0, tau_predictor=np.array([1.0, 4.0]), tau_target=0.5
     )
     assert natural_time(modes) == 4.0 / 0.5 + 0.5
-    assert natural_time(MatrixSystem(np.array([2.0, 0.5]), np.ones(2), tau_predictor=3.0)) == 3.0 / 2.0 + 1.0
+    assert natural_time(MatrixSystem(np.array([2.0, 0.5]), np.ones(2), tau_predictor=3.0)) == 3.0 / 0.5 + 1.0
     assert natural_time(ModeSystem(0.0, 0.0)) == 2.0
 
 
