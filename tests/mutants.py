@@ -97,7 +97,9 @@ class Mutant(NamedTuple):
     @property
     def key(self) -> str:
         """Name that stays the same while the line does."""
-        return hashlib.sha1(repr((self.path, self.start, self.old, self.new, self.code)).encode()).hexdigest()[:12]
+        return hashlib.sha1(
+            repr((self.path, self.start, self.old, self.new, self.code)).encode()
+        ).hexdigest()[:12]
 
     def applied(self, source: str) -> str:
         """Return the mutated source."""
@@ -174,9 +176,11 @@ def _changes(node: ast.AST, source: _Source) -> Iterator[tuple[int, int, str]]:
                 if text in OPERATORS:
                     yield start, stop, OPERATORS[text]
                 if text in ("+", "-"):  # the second term dropped
-                    yield source.span(left)[1], source.span(node)[1], ")" * source.text[
-                        source.span(left)[1] : source.span(right)[0]
-                    ].count(")")
+                    yield (
+                        source.span(left)[1],
+                        source.span(node)[1],
+                        ")" * source.text[source.span(left)[1] : source.span(right)[0]].count(")"),
+                    )
                 if text == "**" and isinstance(right, ast.Constant) and right.value == 2:
                     yield start, source.span(right)[1], ""
         case ast.Compare(left=left, comparators=comparators):
@@ -191,7 +195,9 @@ def _changes(node: ast.AST, source: _Source) -> Iterator[tuple[int, int, str]]:
                     yield found[0], found[1], OPERATORS[found[2]]
         case ast.UnaryOp(operand=operand):
             yield source.span(node)[0], source.span(operand)[0], ""
-        case ast.Constant(value=value) if not isinstance(value, (str, bytes, complex)) or isinstance(value, bool):
+        case ast.Constant(value=value) if not isinstance(value, (str, bytes, complex)) or isinstance(
+            value, bool
+        ):
             if new := _number(value) if value is not None and value is not Ellipsis else None:
                 yield *source.span(node), new
         case ast.Name(id=name, ctx=ast.Load()) if name in NAMES:
@@ -237,7 +243,9 @@ def all_mutants(root: Path) -> list[Mutant]:
     """All mutants of all layers."""
     paths = sorted(path for layer in LAYERS for path in (root / layer).rglob("*.py"))
     return [
-        mutant for path in paths for mutant in mutants_of(str(path.relative_to(root)), path.read_text("utf-8"))
+        mutant
+        for path in paths
+        for mutant in mutants_of(str(path.relative_to(root)), path.read_text("utf-8"))
     ]
 
 
@@ -290,7 +298,8 @@ class CoverageMap:
         names = [
             target.id
             for node in tree.body
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno <= mutant.line <= (node.end_lineno or 0)
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            and node.lineno <= mutant.line <= (node.end_lineno or 0)
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
             if isinstance(target, ast.Name)
         ]
@@ -313,7 +322,11 @@ class CoverageMap:
         """Return the tests, in order, until their time is spent; at least one."""
         known = dict(zip(self.tests, self.seconds, strict=True))
         spent = itertools.accumulate(known[test] for test in tests)
-        return [test for k, (test, total) in enumerate(zip(tests, spent, strict=True)) if k == 0 or total <= seconds]
+        return [
+            test
+            for k, (test, total) in enumerate(zip(tests, spent, strict=True))
+            if k == 0 or total <= seconds
+        ]
 
 
 def _statement_lines(text: str, line: int) -> range:
@@ -341,7 +354,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = os.environ.get("MUTANT_TESTS")
     if chosen:
         order = {test: k for k, test in enumerate(json.loads(Path(chosen).read_text("utf-8")))}
-        items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
+        items[:] = sorted(
+            (item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid]
+        )
     elif "MUTANT_MAP" in os.environ:
         items[:] = [item for item in items if _wanted(item)]
 
@@ -385,7 +400,9 @@ _MEASURING: list[Any] = []
 _TIMES: dict[str, float] = defaultdict(float)
 _PASSED: dict[str, bool] = {}
 
-if "MUTANT_MAP" in os.environ and "PYTEST_XDIST_WORKER" in os.environ:  # the process that hands tests out runs none
+if (
+    "MUTANT_MAP" in os.environ and "PYTEST_XDIST_WORKER" in os.environ
+):  # the process that hands tests out runs none
     import coverage
 
     _MEASURING.append(coverage.Coverage(data_file=None, source=list(LAYERS), config_file=False))
@@ -409,7 +426,7 @@ def scratch_copy(folder: Path) -> Path:
 
 
 def _environment(copy: Path, **extra: str) -> dict[str, str]:
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CI")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CI"), "1")
     path = os.pathsep.join([str(copy), str(copy / "tests")])
     caches = {"NUMBA_CACHE_DIR": str(copy / ".numba")}
     return os.environ | one | caches | {"PYTHONPATH": path} | extra
@@ -532,12 +549,17 @@ def main() -> int:
             row = {"key": mutant.key, "outcome": outcome, **mutant._asdict()}
             sink.write(json.dumps(row, ensure_ascii=False) + "\n")
             sink.flush()
-            print(f"{done}/{len(todo)} {outcome:9} {mutant.path}:{mutant.line} {mutant.old!r} -> {mutant.new!r}", flush=True)
+            print(
+                f"{done}/{len(todo)} {outcome:9} {mutant.path}:{mutant.line} {mutant.old!r} → {mutant.new!r}",
+                flush=True,
+            )
     left = [m for m in drawn if results[m.key] in ("survived", "uncovered")]
     diffs = [f"# {results[m.key]}\n{m.diff((ROOT / m.path).read_text('utf-8'))}" for m in left]
     (folder / "survivors.diff").write_text("\n".join(diffs), "utf-8")
     counts = Counter(results[m.key] for m in drawn)
-    print(", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items())), f"→ {folder / 'survivors.diff'}")
+    print(
+        ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items())), f"→ {folder / 'survivors.diff'}"
+    )
     return 1 if left else 0
 
 

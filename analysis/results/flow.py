@@ -146,7 +146,9 @@ def prove_field_is_descent() -> bool:
 # --- R2 ---------------------------------------------------------------------------------------------------------
 
 
-def _promised(names: Iterable[str], fields: Mapping[str, VectorField], other: VectorField) -> dict[str, VectorField]:
+def _promised(
+    names: Iterable[str], fields: Mapping[str, VectorField], other: VectorField
+) -> dict[str, VectorField]:
     """Fields of the variants that promise the balance law; the proportional target stands in no table."""
     return {name: fields.get(name, other) for name in sorted(names)}
 
@@ -178,7 +180,8 @@ def balance_law(
     tied = replace(modes, tau_predictor=modes.tau_online)  # without which there are no tied weights
     state = modes.state(*rng.standard_normal((3, n1)))
     parts += [
-        _balance_defect(field, state, tied if name == "tied" else modes) for name, field in mode_fields.items()
+        _balance_defect(field, state, tied if name == "tied" else modes)
+        for name, field in mode_fields.items()
     ]
 
     run, error = followed(start, system, fields["full"], ts=np.linspace(0.0, 1.5, 6))
@@ -202,7 +205,11 @@ def _balance_defect(field: VectorField, state: Any, system: Any) -> tuple[float,
     half = system.tau_online * dW @ W.T - system.tau_predictor * P.T @ dP
     defect = half + half.T + 2 * system.weight_decay * balance_matrix(state, system)
     # tr of the terms Pᵀ P W Σs Wᵀ and Pᵀ Θ Σd Wᵀ, of which each entry is a sum of n1 + n2 products
-    absolute = np.abs(P).T @ (np.abs(P @ W) @ np.abs(system.sigma_s) + np.abs(Th) @ np.abs(system.sigma_d)) @ np.abs(W).T
+    absolute = (
+        np.abs(P).T
+        @ (np.abs(P @ W) @ np.abs(system.sigma_s) + np.abs(Th) @ np.abs(system.sigma_d))
+        @ np.abs(W).T
+    )
     size = np.max(absolute) + system.weight_decay * np.max(np.abs(W) @ np.abs(W).T + np.abs(P).T @ np.abs(P))
     return float(np.max(np.abs(defect))), float(2 * EPS * sum(W.shape) * size)
 
@@ -249,7 +256,9 @@ def mode_reduction(
         refused = True
     # Σs and Σd are sums of n1 rounded products, and the field multiplies them with four weights over τ
     size = max(float(np.max(np.abs(part))) for part in expanded) + float(np.max(np.abs(w * p**2 * 2 / 0.5)))
-    return worst(refuted(unless=refused), (max(float(np.max(np.abs(e))) for e in errors), 2 * n1 * EPS * size))
+    return worst(
+        refuted(unless=refused), (max(float(np.max(np.abs(e))) for e in errors), 2 * n1 * EPS * size)
+    )
 
 
 def prove_mode_reduction() -> bool:

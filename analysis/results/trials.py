@@ -18,13 +18,19 @@ RTOL, ATOL = 1e-9, 1e-12
 
 
 def worst(*parts: tuple[Any, Any]) -> Measurement:
-    """Of several residuals, each with its own tolerance, that which uses up most of it; NaN before all.
+    """Of several residuals, numbers or arrays, each with its own tolerance, that which uses up most of it; NaN first.
 
-    >>> worst((1e-15, 1e-14), (1e-9, 1e-6))
+    >>> worst((1e-15, 1e-14), (np.array([1e-9, 0.0]), 1e-6))
     Measurement(residual=1e-15, tolerance=1e-14)
     """
-    measured = [Measurement(float(residual), float(tolerance)) for residual, tolerance in parts]
-    return max(measured, key=lambda m: np.inf if np.isnan(m.residual) else m.residual / m.tolerance)
+    pairs = [pair for part in parts for pair in zip(*map(np.ravel, np.broadcast_arrays(*part)), strict=True)]
+    measured = [Measurement(float(residual), float(tolerance)) for residual, tolerance in pairs]
+
+    def share(m: Measurement) -> float:
+        used = m.residual / m.tolerance
+        return np.inf if np.isnan(used) else used
+
+    return max(measured, key=share)
 
 
 def refuted(*, unless: Any) -> tuple[float, float]:
@@ -42,13 +48,19 @@ def followed(
     run, error
         The run at `RTOL` and `ATOL`, and the largest distance of its states from those of the finer run, or of its
         end where no times are asked for, with the rounding of the finer one: a few eps a step of its largest weight.
+        NaN, which no residual is within, where the runs have parted: they would prove nothing.
     """
     run = integrate(start, system, field, t_end, rtol=RTOL, atol=ATOL, **options)
     finer = integrate(start, system, field, t_end, rtol=RTOL / 100, atol=ATOL / 100, **options)
-    pairs = zip(run.states, finer.states, strict=True) if "ts" in options else zip(run.final, finer.final, strict=True)
+    pairs = (
+        zip(run.states, finer.states, strict=True)
+        if "ts" in options
+        else zip(run.final, finer.final, strict=True)
+    )
     largest = max(float(np.max(np.abs(part))) for part in finer.states)
     error = max(float(np.max(np.abs(a - b))) for a, b in pairs)
-    return run, error + 4 * EPS * max(finer.n_steps, 1) * largest
+    error += 4 * EPS * max(finer.n_steps, 1) * largest
+    return run, error if error < 1e-6 * (1 + largest) else np.nan
 
 
 def orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -82,6 +94,3 @@ def vanishes(expressions: Any) -> bool:
     import sympy as sp
 
     return all(sp.simplify(sp.expand(entry)) == 0 for entry in np.ravel(np.array(expressions, dtype=object)))
-
-
-# --- the loss, view by view -------------------------------------------------------------------------------------
