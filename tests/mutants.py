@@ -212,7 +212,7 @@ def _changes(node: ast.AST, source: _Source) -> Iterator[tuple[int, int, str]]:
 
 
 def mutants_of(path: str, text: str) -> list[Mutant]:
-    """All mutants of a module that compile, in the order of the text.
+    """All one-token changes of a module, in the order of the text.
 
     >>> [(m.old, m.new) for m in mutants_of("m.py", "def f(x, y):\\n    return min(x, 2.0) <= y\\n")]
     [('min', 'max'), ('2.0', '4.0'), ('<=', '<')]
@@ -226,27 +226,41 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
         skipped = {id(child) for child in _skipped(node)}
         pending += [child for child in ast.iter_child_nodes(node) if id(child) not in skipped]
         found |= set(_changes(node, source))
-    mutants = []
-    for start, stop, new in sorted(found):
-        line = text.count("\n", 0, start) + 1
-        mutant = Mutant(path, line, start, stop, text[start:stop], new, source.lines[line - 1].strip())
-        try:
-            changed = ast.dump(ast.parse(mutant.applied(text))) != ast.dump(source.tree)
-        except SyntaxError:
-            continue
-        if changed:
-            mutants.append(mutant)
-    return mutants
-
-
-def all_mutants(root: Path) -> list[Mutant]:
-    """All mutants of all layers."""
-    paths = sorted(path for layer in LAYERS for path in (root / layer).rglob("*.py"))
     return [
-        mutant
-        for path in paths
-        for mutant in mutants_of(str(path.relative_to(root)), path.read_text("utf-8"))
+        Mutant(
+            path,
+            line := text.count("\n", 0, start) + 1,
+            start,
+            stop,
+            text[start:stop],
+            new,
+            source.lines[line - 1].strip(),
+        )
+        for start, stop, new in sorted(found)
     ]
+
+
+def changes_the_program(mutant: Mutant, text: str) -> bool:
+    """Whether the mutant is a program, and another one: brackets may be cut through, and −0 is 0."""
+    try:
+        return ast.dump(ast.parse(mutant.applied(text))) != ast.dump(ast.parse(text))
+    except SyntaxError:
+        return False
+
+
+def drawn_mutants(root: Path, n: int, seed: int, only: str = "") -> list[Mutant]:
+    """Draw n mutants of all layers, without those of the table of equivalent ones."""
+    paths = sorted(path for layer in LAYERS for path in (root / layer).rglob("*.py"))
+    texts = {str(path.relative_to(root)): path.read_text("utf-8") for path in paths}
+    mutants = [m for path, text in texts.items() for m in mutants_of(path, text)]
+    mutants = [m for m in mutants if re.search(only, f"{m.path}:{m.line}")]
+    equivalents, drawn = Equivalents(), []
+    for mutant in random.Random(seed).sample(mutants, len(mutants)):
+        if len(drawn) == n:
+            break
+        if equivalents.reason(mutant) is None and changes_the_program(mutant, texts[mutant.path]):
+            drawn.append(mutant)
+    return drawn
 
 
 class Equivalents:
@@ -518,16 +532,14 @@ def main() -> int:
     if arguments.map or not (folder / "coverage.json").exists():
         print("running the suite once, to see which test executes which line", flush=True)
         make_map(folder, arguments.workers)
-    coverage_map, equivalents = CoverageMap(folder / "coverage.json"), Equivalents()
-    mutants = [m for m in all_mutants(ROOT) if re.search(arguments.only, f"{m.path}:{m.line}")]
-    drawn = random.Random(arguments.seed).sample(mutants, len(mutants))
-    drawn = [m for m in drawn if equivalents.reason(m) is None][: arguments.n]
+    coverage_map = CoverageMap(folder / "coverage.json")
+    drawn = drawn_mutants(ROOT, arguments.n, arguments.seed, arguments.only)
     log = folder / "results.jsonl"
     results = {}
     for row in map(json.loads, log.read_text("utf-8").splitlines() if log.exists() else ()):
         results[row["key"]] = row["outcome"]
     todo = [m for m in drawn if m.key not in results or (arguments.again and results[m.key] != "killed")]
-    print(f"{len(mutants)} mutants, {len(drawn)} drawn, {len(todo)} to run", flush=True)
+    print(f"{len(drawn)} mutants drawn, {len(todo)} to run", flush=True)
     copies = [scratch_copy(folder / f"copy-{k}") for k in range(arguments.workers)]
     free = list(copies)
 

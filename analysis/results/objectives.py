@@ -538,6 +538,7 @@ def contrastive_comparison(
     found = subspace_angles(byol.T, simclr[:, None])[0]
     return worst(
         *parts,
+        refuted(unless=np.linalg.norm(byol) > 0.1),  # it has learned something to compare
         (abs(found - said.angles[0]), tolerance),
         (_astray(byol[0], said.byol[:, 0]), tolerance),
         (_astray(simclr, said.contrastive[:, 0]), 64 * EPS),
