@@ -10,7 +10,7 @@ their invariant subspace,
 and every solution is a sum over pairs of clusters. Uncertainty is counted once: P and M are known up to a relative
 `tolerance`, which moves T and S by at most the radii ρ of their clusters, and singular values of Φ ↦ T Φ − Φ S count
 as zero up to ρ_P + ρ_M. Where M comes from moments it is Σs and Σd that are known so well: with Σd u = r Σs u and
-uᵀ Σs u = 1 that moves r by tolerance·‖u‖²(‖Σd‖ + |r|‖Σs‖), much for directions of little variance and little for others.
+uᵀ Σs u = 1 that moves r by tolerance·‖u‖²(‖Σd‖ + |r|‖Σs‖), much for directions of little variance, little for others.
 
 What counts as shared is said in the same terms: the least relative perturbation of P and M after which both have an
 eigenvalue λ, max(σmin(P − λ)/‖P‖, σmin(M − λ)/‖M‖) at the best λ. A Jordan block that is far from normal has a large
@@ -105,7 +105,7 @@ def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.n
 
 
 def _precision(*given: Any) -> np.dtype:
-    """The coarsest floating-point type among matrices as they were given; float64 for all that is no array of floats."""
+    """Coarsest floating-point type among matrices as they were given; float64 for what is no array of floats."""
     kinds = [np.asarray(value).dtype for value in given if not hasattr(value, "sigma_s")]
     floats = [np.finfo(kind).dtype for kind in kinds if kind.kind in "fc"]
     return max([*floats, np.dtype(np.float64)], key=lambda kind: np.finfo(kind).eps)

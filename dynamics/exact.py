@@ -245,7 +245,7 @@ def _log1p_over(d: float, v: Any) -> Any:
 
 
 def _exactly(a: Any, x: Any, b: Any, y: Any) -> np.ndarray:
-    """a x² − b y², rounded once, for numbers or arrays of one axis: exact in rational numbers."""
+    """A x² − b y², rounded once, for numbers or arrays of one axis: exact in rational numbers."""
     parts = zip(*np.broadcast_arrays(*map(np.atleast_1d, (a, x, b, y))), strict=True)
     rational = ([Fraction(float(number)) for number in part] for part in parts)
     return np.array([float(a * x**2 - b * y**2) for a, x, b, y in rational])
@@ -365,7 +365,14 @@ def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
 
 def _above(state: ModeState, system: ModeSystem) -> np.ndarray:
     """r² + c of each mode, c in units of τp, rounded once."""
-    values = (state.online, state.predictor, system.tau_online, system.tau_predictor, system.lambda_s, system.lambda_d)
+    values = (
+        state.online,
+        state.predictor,
+        system.tau_online,
+        system.tau_predictor,
+        system.lambda_s,
+        system.lambda_d,
+    )
     found = []
     for mode in zip(*np.broadcast_arrays(*values), strict=True):
         w1, w2, to, tp, ls, ld = (Fraction(float(number)) for number in mode)

@@ -522,7 +522,9 @@ def test_ema_growth_refusals() -> None:
 # --- against fifty and more digits --------------------------------------------------------------------------
 
 
-def _leaf_kinds(rng: np.random.Generator, lambda_s: float, r: float, tau_o: float, tau_p: float) -> tuple[float, float]:
+def _leaf_kinds(
+    rng: np.random.Generator, lambda_s: float, r: float, tau_o: float, tau_p: float
+) -> tuple[float, float]:
     """Draw w1 and w2 anywhere, next to w2 = ±w1 √(τo/τp), or next to c = −τp r²."""
     w2 = 10 ** rng.uniform(-6, 3) * rng.choice([-1, 1])
     kind, near = rng.integers(3), 1 + 10 ** rng.uniform(-15, -1) * rng.choice([-1, 1])
@@ -595,7 +597,9 @@ def test_no_ema_keeps_its_digits_where_the_invariant_and_the_ratio_are_tiny() ->
     found = no_ema_solution(100.0, system.state(100 + 1e-12, 100.0), system)
     # by mpmath, 330 digits; w1 and w2 differ by c/(2w) = 1.4e-9
     np.testing.assert_allclose(found.predictor, 0.07071099307210729, rtol=1e-14)
-    np.testing.assert_allclose(found.online - found.predictor, 1.989519660128e-10 / (2 * 0.0707109930721), rtol=1e-6)
+    np.testing.assert_allclose(
+        found.online - found.predictor, 1.989519660128e-10 / (2 * 0.0707109930721), rtol=1e-6
+    )
 
 
 def _fixed_target_by_mpmath(t: float, w1: float, w2: float, th: float, system: ModeSystem) -> Any:
@@ -654,13 +658,19 @@ def test_no_predictor_is_known_to_rounding() -> None:
     rng, eps = np.random.default_rng(7), np.finfo(float).eps
     with mp.workdps(60):
         for _ in range(60):
-            lambda_s, r, eta = 10 ** rng.uniform(-3, 3), 1 - 10 ** rng.uniform(-12, -0.1), 10 ** rng.uniform(-8, 0)
+            lambda_s, r, eta = (
+                10 ** rng.uniform(-3, 3),
+                1 - 10 ** rng.uniform(-12, -0.1),
+                10 ** rng.uniform(-8, 0),
+            )
             tau_o, tau_t = 10 ** rng.uniform(-2, 2, 2)
             system = ModeSystem(lambda_s, r * lambda_s, tau_online=tau_o, tau_target=tau_t, weight_decay=eta)
             w1, th = rng.standard_normal(2)
             s = float(no_predictor_eigenvalues(system)[0, 0].real)
             t = 10 ** rng.uniform(-3, 1.5) / -s
-            ls, ld, to, tt, e = (mp.mpf(float(np.ravel(x)[0])) for x in (lambda_s, system.lambda_d, tau_o, tau_t, eta))
+            ls, ld, to, tt, e = (
+                mp.mpf(float(np.ravel(x)[0])) for x in (lambda_s, system.lambda_d, tau_o, tau_t, eta)
+            )
             A = mp.matrix([[-ls / to - e, ld / to], [1 / tt, -1 / tt]])
             exact = mp.expm(A * mp.mpf(t)) * mp.matrix([mp.mpf(w1), mp.mpf(th)])
             found = no_predictor_solution(t, system.state(w1, target=th), system)

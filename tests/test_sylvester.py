@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -574,7 +575,9 @@ def test_ill_conditioned_moments_do_not_hide_a_resonance(condition: float, seed:
     n, chosen = 6, [0, 2, 5]
     U = np.linalg.qr(rng.standard_normal((n, n)))[0]
     root = U * np.sqrt(np.geomspace(1, 1 / condition, n))
-    V = root @ np.linalg.qr(rng.standard_normal((n, n)))[0]  # Σs = V Vᵀ, of that condition, and M = V diag(r) V⁻¹
+    V = (
+        root @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+    )  # Σs = V Vᵀ, of that condition, and M = V diag(r) V⁻¹
     r = np.array([0.9, 0.75, 0.6, 0.45, 0.3, 0.15])
     sigma_s, sigma_d = V @ V.T, (V * r) @ V.T
     system = MatrixSystem((sigma_s + sigma_s.T) / 2, (sigma_d + sigma_d.T) / 2)
@@ -586,3 +589,13 @@ def test_ill_conditioned_moments_do_not_hide_a_resonance(condition: float, seed:
     # moments of good condition are told apart as before
     if condition <= 1e8:
         assert sylvester_solutions(S @ np.diag(r[chosen] + 0.01) @ S.T, system).nullity == 0
+
+
+def test_what_m_leaves_open_counts_as_well_as_what_p_does() -> None:
+    P, M = np.array([[0.5005]]), np.array([[0.5, 100.0], [0.0, 0.6]])
+    # ‖Π‖ = 1000 for 0.5: it moves by 5e-4 when M does by 5e-5, a perturbation of 5e-9
+    needed = np.linalg.svd(M - P[0, 0] * np.eye(2), compute_uv=False)[-1] / np.linalg.norm(M, 2)
+    found = sylvester_solutions(P, M, tolerance=1e-8)
+    assert found.nullity == 1
+    assert_allclose(found.perturbation, needed, rtol=1e-6)
+    assert sylvester_solutions(P, M, tolerance=1e-9).nullity == 0
