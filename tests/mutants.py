@@ -240,6 +240,11 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
     ]
 
 
+def _is_taste(mutant: Mutant) -> bool:
+    """Whether it is a size, a strength or a place of a figure: its decimal fractions are not true or false."""
+    return mutant.path.startswith("figures/") and re.fullmatch(r"[\d.e-]*\.[\d.e-]*", mutant.old) is not None
+
+
 def changes_the_program(mutant: Mutant, text: str) -> bool:
     """Whether the mutant is a program, and another one: brackets may be cut through, and −0 is 0."""
     try:
@@ -253,7 +258,7 @@ def drawn_mutants(root: Path, n: int, seed: int, only: str = "") -> list[Mutant]
     paths = sorted(path for layer in LAYERS for path in (root / layer).rglob("*.py"))
     texts = {str(path.relative_to(root)): path.read_text("utf-8") for path in paths}
     mutants = [m for path, text in texts.items() for m in mutants_of(path, text)]
-    mutants = [m for m in mutants if re.search(only, f"{m.path}:{m.line}")]
+    mutants = [m for m in mutants if re.search(only, f"{m.path}:{m.line}") and not _is_taste(m)]
     equivalents, drawn = Equivalents(), []
     for mutant in random.Random(seed).sample(mutants, len(mutants)):
         if len(drawn) == n:

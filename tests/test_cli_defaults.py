@@ -79,3 +79,15 @@ def test_check_takes_five_systems(dyn: Dyn) -> None:
     residuals = [[row["residual"] / row["tolerance"] for row in rows] for rows in measured]
     assert residuals[0] == residuals[1] != residuals[2]
     assert [row["n_trials"] for rows in measured for row in rows] == [5, 5, 5, 5, 1, 1]
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(dyn: Dyn, monkeypatch: pytest.MonkeyPatch) -> None:
+    import analysis.results
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(analysis.results, "check", interrupted)
+    code, out, err = dyn("check", "R1")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
