@@ -149,7 +149,7 @@ def sylvester_nullity(
     counted = found.nullity == len(found.shared_eigenvalues) == len(stacked) == len(expected)
     by_svd = int(np.sum(singular < 1e-9 * scale)) == len(expected)
     drawn = solutions(rng.standard_normal(P.shape), M)
-    parts = [refuted(unless=counted and by_svd and drawn.nullity == 0)]
+    parts: list[tuple[Any, Any]] = [refuted(unless=counted and by_svd and drawn.nullity == 0)]
     if counted:
         order = np.array(sorted(expected, key=lambda x: (-np.real(x), -np.imag(x))))
         values = np.array(

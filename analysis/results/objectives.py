@@ -27,7 +27,6 @@ Loss = Callable[[Any, Any, Any, Any, Any], Any]
 """(z1, z2, z̄2, α, β) -> mean over the batch: predictions of the two views, and the target's view 2."""
 
 
-@lru_cache
 def trained_loss(kind: str, *, normalize: bool = False) -> Loss:
     """Objective of `dynamics.training`, one-sided, on outputs of shape (N, n): a scalar that JAX can differentiate."""
 
@@ -308,7 +307,7 @@ def _compiled_slope(loss: Loss) -> Callable[..., tuple[Any, Any]]:
     import jax
 
     def objective(w: Weights, target: Any, x: Any, alpha: Any, beta: Any) -> Any:
-        return loss(*(_predicted(w, view) for view in x), target, alpha, beta)
+        return loss(_predicted(w, x[0]), _predicted(w, x[1]), target, alpha, beta)
 
     return jax.jit(jax.value_and_grad(objective))
 

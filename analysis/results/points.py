@@ -95,7 +95,7 @@ def fixed_point_condition(
 
     Of four kinds: P invertible, P singular, W of deficient rank, and more features than inputs.
     """
-    parts = []
+    parts: list[tuple[Any, Any]] = []
     for kind in KINDS:
         state, system, blind, condition = _held_point(rng, kind)
         size = float(
