@@ -11,7 +11,7 @@ import pytest
 
 from analysis.fates import predict_fates
 from analysis.pair_conditions import pair_conditions
-from analysis.results import flow, points, solutions
+from analysis.results import fates, flow, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
 from dynamics import exact
 from dynamics.fields import (
@@ -38,7 +38,7 @@ from dynamics.mode_fixed_points import (
 )
 from dynamics.modes import reduce_to_modes
 
-RESULTS = collect([*flow.RESULTS, *points.RESULTS, *solutions.RESULTS])
+RESULTS = collect([*flow.RESULTS, *points.RESULTS, *fates.RESULTS, *solutions.RESULTS])
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
