@@ -2,6 +2,7 @@
 
 VENV    := .venv
 WORKERS ?= 2
+N       ?= 300
 # Tried in this order; `make install PYTHON=...` uses that one or none.
 PYTHON  ?= python3 python3.14 python3.13 python3.12 python3.11
 
@@ -20,7 +21,7 @@ SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo gallery test test-slow lint format bench clean
+.PHONY: help install demo gallery test test-slow lint format mutants bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +72,9 @@ lint: install ## ruff and mypy
 format: install ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix
 	$(PY) -m ruff format
+
+mutants: install ## change one token at a time, N times, and see whether a test notices: out/mutants/survivors.diff
+	$(PY) tests/mutants.py -n $(N) --workers $(WORKERS)
 
 bench: install ## run the benchmarks and renew the tables of benchmarks/README.md
 	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "$$script"; $(PY) "$$script"; done

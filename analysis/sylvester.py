@@ -9,7 +9,12 @@ their invariant subspace,
 
 and every solution is a sum over pairs of clusters. Uncertainty is counted once: P and M are known up to a relative
 `tolerance`, which moves T and S by at most the radii ρ of their clusters, and singular values of Φ ↦ T Φ − Φ S count
-as zero up to ρ_P + ρ_M.
+as zero up to ρ_P + ρ_M. Where M comes from moments it is Σs and Σd that are known so well: with Σd u = r Σs u and
+uᵀ Σs u = 1 that moves r by tolerance·‖u‖²(‖Σd‖ + |r|‖Σs‖), much for directions of little variance, little for others.
+
+What counts as shared is said in the same terms: the least relative perturbation of P and M after which both have an
+eigenvalue λ, max(σmin(P − λ)/‖P‖, σmin(M − λ)/‖M‖) at the best λ. A Jordan block that is far from normal has a large
+neighbourhood of such λ.
 """
 
 from __future__ import annotations
@@ -51,6 +56,10 @@ class SylvesterSolutions:
     shared_eigenvalues
         The eigenvalues of θ ↦ P θ on the solutions, shape (nullity,), descending: each shared eigenvalue as often
         as it contributes solutions. Complex only if one of them is.
+    perturbation
+        Least relative perturbation of P and M (or of Σs and Σd) that was found to make each of them equal in both,
+        shape (nullity,), at most `tolerance`. Where it is far above rounding, P and M share the eigenvalue only as
+        far as they are not known better.
     gap
         Smallest distance between an eigenvalue of P and one of M that were not counted as shared; inf if none.
         Eigenvalues of Jordan blocks of size k carry an error of about tolerance^(1/k).
@@ -58,21 +67,26 @@ class SylvesterSolutions:
         Shape (nullity, n2, n1), orthonormal in the Frobenius inner product, real if P and M are;
         None if it was not asked for.
     residual
-        Largest ‖P θ − θ M‖_F / ((‖P‖₂ + ‖M‖₂) ‖θ‖_F) over the basis; without a basis, an upper bound over the
-        solutions that belong to one pair of clusters.
+        Largest ‖P θ − θ M‖_F / ((‖P‖₂ + ‖M‖₂) ‖θ‖_F) over the basis, and for moments that of the equation
+        P θ Σs = θ Σd, over ‖P‖₂‖Σs‖₂ + ‖Σd‖₂; without a basis, an upper bound over the solutions that belong to one
+        pair of clusters, of P φ = φ R with R = Σs^−½ Σd Σs^−½.
     method
         What was done, in words.
     tolerance
         Relative perturbation of P and M up to which eigenvalues were taken for shared.
+    precision
+        Floating-point type in which P and M were given, the coarser of the two.
     """
 
     nullity: int
     shared_eigenvalues: np.ndarray
+    perturbation: np.ndarray
     gap: float
     basis: np.ndarray | None
     residual: float
     method: str
     tolerance: float
+    precision: str
 
 
 def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -90,10 +104,21 @@ def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.n
     return array
 
 
-def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray) -> float:
+def _precision(*given: Any) -> np.dtype:
+    """Coarsest floating-point type among matrices as they were given; float64 for what is no array of floats."""
+    kinds = [np.asarray(value).dtype for value in given if not hasattr(value, "sigma_s")]
+    floats = [np.finfo(kind).dtype for kind in kinds if kind.kind in "fc"]
+    return max([*floats, np.dtype(np.float64)], key=lambda kind: np.finfo(kind).eps)
+
+
+def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray, precision: np.dtype) -> float:
     if tolerance is None:
+        root = float(np.sqrt(max(P.shape[0], M.shape[0])))
         # backward error of a Schur form, a few √n eps, times a hundred for how P and M were made
-        return float(128 * np.sqrt(max(P.shape[0], M.shape[0])) * np.finfo(float).eps)
+        computed = 128 * root * float(np.finfo(float).eps)
+        # entries rounded by eps/2 each are a perturbation of √n eps/2 of the norm: twice that
+        stored = root * float(np.finfo(precision).eps)
+        return max(computed, stored)
     if not np.finfo(float).eps <= tolerance < 1:
         raise ValueError(f"`tolerance` must be >= 2.2e-16 and < 1, got {tolerance}")
     return float(tolerance)
@@ -162,28 +187,89 @@ def _cluster_distances(left: list[Cluster], right: list[Cluster]) -> np.ndarray:
 
 
 class _Shared(NamedTuple):
-    """Solutions θ = X Φ Yᴴ of one pair of clusters, with ‖P θ − θ M‖_F <= residual·‖θ‖_F."""
+    """Solutions θ = X Φ Yᴴ of one pair of clusters, with ‖P θ − θ M‖_F <= residual·‖θ‖_F, and their perturbation."""
 
     X: np.ndarray
     Y: np.ndarray
     Phi: Intertwiners
     residual: float
+    perturbation: float
+
+
+class _Nearness:
+    """σmin(A − λ)/‖A‖: the relative perturbation of A after which λ is an eigenvalue. Two triangular solves each."""
+
+    def __init__(self, A: np.ndarray):
+        self.size = _norm(A) or 1.0
+        self.T = scipy.linalg.schur(A, output="complex")[0]
+
+    def __call__(self, value: complex) -> float:
+        shifted = self.T - value * np.eye(len(self.T))
+        pivots = np.abs(np.diag(shifted))
+        if np.min(pivots) == 0:
+            return 0.0
+        if len(shifted) <= 64:
+            return float(np.linalg.svd(shifted, compute_uv=False)[-1]) / self.size
+        x = np.ones(len(shifted), dtype=complex) / np.sqrt(len(shifted))
+        smallest = np.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _ in range(3):  # inverse iteration on AᴴA, from above
+                y = scipy.linalg.solve_triangular(shifted, x, trans="C", check_finite=False)
+                z = scipy.linalg.solve_triangular(shifted, y, check_finite=False)
+                if not np.all(np.isfinite(z)):
+                    return 0.0
+                smallest = float(np.sqrt(np.linalg.norm(x) / np.linalg.norm(z)))
+                x = z / np.linalg.norm(z)
+        return smallest / self.size
+
+
+class _Pencil:
+    """Σd u = r Σs u with uᵀΣs u = 1: how far r moves when both moments are perturbed relative to their norms."""
+
+    def __init__(self, sigma_s: np.ndarray, sigma_d: np.ndarray, B: np.ndarray, R: np.ndarray):
+        self.B, self.sigma_s, self.sigma_d = B, _norm(sigma_s), _norm(sigma_d)
+        self.ratios, q = np.linalg.eigh(R)
+        self.movable = self._of(q, self.ratios)
+
+    def _of(self, q: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+        return np.sum(np.abs(self.B @ q) ** 2, axis=0) * (self.sigma_d + np.abs(ratios) * self.sigma_s)
+
+    def __call__(self, value: complex) -> float:
+        return float(np.min(np.abs(self.ratios - value) / np.where(self.movable == 0, 1.0, self.movable)))
+
+    def widened(self, cluster: Cluster, tolerance: float) -> Cluster:
+        """Return the cluster with the radius that a perturbation of the moments gives it."""
+        X, T = cluster.invariant_subspace()
+        movable = float(np.max(self._of(X, np.diag(T).real)))
+        return cluster._replace(radius=max(cluster.radius, tolerance * movable))
 
 
 def _shared_clusters(
-    P: np.ndarray, M: np.ndarray, uncertainty_P: float, uncertainty_M: float
+    problem: _Problem, tolerance: float, norms: tuple[float, float]
 ) -> tuple[list[_Shared], list[Cluster], list[Cluster], np.ndarray]:
     """Return what pairs of clusters share, the clusters of P and of Mᴴ, and the distances of the other pairs."""
-    left, right = invariant_clusters(P, uncertainty_P), invariant_clusters(M.conj().T, uncertainty_M)
+    P, M = problem.P, problem.R
+    left = invariant_clusters(P, tolerance * norms[0])
+    right = invariant_clusters(M.conj().T, tolerance * norms[1])
+    if problem.pencil is not None:
+        right = [problem.pencil.widened(cluster, tolerance) for cluster in right]
     distance = _cluster_distances(left, [c._replace(eigenvalues=c.eigenvalues.conj()) for c in right])
     shared = []
+    near: tuple[Any, Any] | None = None
     for i, j in np.argwhere(distance <= np.add.outer([c.reach for c in left], [c.reach for c in right])):
         (X, T), (Y, S_adjoint) = left[i].invariant_subspace(), right[j].invariant_subspace()
         Phi = intertwiners(T, S_adjoint.conj().T, left[i].radius + right[j].radius)
-        if Phi.eigenvalues.size:
-            distance[i, j] = np.inf
-            subspaces = np.linalg.norm(P @ X - X @ T) + np.linalg.norm(M.conj().T @ Y - Y @ S_adjoint)
-            shared.append(_Shared(X, Y, Phi, Phi.residual + float(subspaces)))
+        if not Phi.eigenvalues.size:
+            continue
+        near = near or (_Nearness(P), problem.pencil or _Nearness(M))
+        values = [left[i].eigenvalues, right[j].eigenvalues.conj(), Phi.eigenvalues]
+        candidates = np.unique(np.concatenate([*values, [np.mean(part) for part in values]]))
+        perturbation = min(max(near[0](value), near[1](value)) for value in candidates)
+        if perturbation > tolerance:
+            continue
+        distance[i, j] = np.inf
+        subspaces = np.linalg.norm(P @ X - X @ T) + np.linalg.norm(M.conj().T @ Y - Y @ S_adjoint)
+        shared.append(_Shared(X, Y, Phi, Phi.residual + float(subspaces), perturbation))
     return shared, left, right, distance
 
 
@@ -196,27 +282,41 @@ def _orthonormal_basis(
             f"the basis of {shape[0]} solutions must take at most {LARGEST_BASIS_BYTES / 2**30:.0f} GiB,"
             f" got {size / 2**30:.3g} GiB: pass basis=False"
         )
-    theta = [X @ Phi.basis() @ (B @ Y).conj().T for X, Y, Phi, _ in shared]
+    theta = [X @ Phi.basis() @ (B @ Y).conj().T for X, Y, Phi, *_ in shared]
     stacked = np.concatenate([np.zeros((0, *shape[1:]), dtype), *theta])
     stacked = stacked.reshape(shape[0], shape[1] * shape[2])
     return np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T).reshape(shape)
 
 
-def _problem(predictor: Any, ratio: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return P, M, a matrix R similar to M, and B, such that φ Bᴴ solves P θ = θ M iff P φ = φ R."""
-    P = _matrix("predictor", predictor)
+class _Problem(NamedTuple):
+    """P, M, a matrix R similar to M, and B, such that φ Bᴴ solves P θ = θ M iff P φ = φ R; the moments behind M."""
+
+    P: np.ndarray
+    M: np.ndarray
+    R: np.ndarray
+    B: np.ndarray
+    precision: np.dtype
+    moments: tuple[np.ndarray, np.ndarray] | None = None
+    pencil: _Pencil | None = None
+
+
+def _problem(predictor: Any, ratio: Any) -> _Problem:
+    P, precision = _matrix("predictor", predictor), _precision(predictor, ratio)
     if not hasattr(ratio, "sigma_s"):
         M = _matrix("ratio_matrix", ratio)
         P, M = P.astype(np.result_type(P, M)), M.astype(np.result_type(P, M))
-        return P, M, M, np.eye(len(M))
+        return _Problem(P, M, M, np.eye(len(M)), precision)
     sigma_d, s, V = _moment_matrices(ratio)
     M = ratio_matrix(ratio).astype(P.dtype)
     if np.any(s < 0):
-        return P, M, M, np.eye(len(M))
+        return _Problem(P, M, M, np.eye(len(M)), precision)
     # the pencil (Σd, Σs) is symmetric-definite: its eigenvalues are those of a symmetric R, hence real
     B = V / np.sqrt(s)
     R = B.T @ sigma_d @ B
-    return P, M, ((R + R.T) / 2).astype(P.dtype), B
+    R = (R + R.T) / 2
+    sigma_s = (V * s) @ V.T
+    pencil = _Pencil(sigma_s, sigma_d, B, R)
+    return _Problem(P, M, R.astype(P.dtype), B, precision, (sigma_s, sigma_d), pencil)
 
 
 def sylvester_solutions(
@@ -235,8 +335,9 @@ def sylvester_solutions(
         M, shape (n1, n1), likewise; or anything with `sigma_s` and `sigma_d`, such as a `MatrixSystem`, and then
         M = Σd Σs⁻¹ is met through the symmetric-definite eigenproblem Σd u = r Σs u.
     tolerance
-        Relative perturbation of P and M in the 2-norm, in [eps, 1); 128 √max(n1, n2) eps when left out: the rounding
-        of the computation, with room for that of how P and M were made.
+        Relative perturbation of P and M in the 2-norm, or of P, Σs and Σd, in [eps, 1). When left out,
+        128 √max(n1, n2) eps, the rounding of the computation, with room for that of how P and M were made; or
+        √max(n1, n2) times the eps of float32 or float16 where a matrix was given in that.
     basis
         Whether to write out the basis; without it the memory is O(n1² + n2²), however many solutions there are.
 
@@ -262,15 +363,20 @@ def sylvester_solutions(
     >>> sylvester_solutions([[0.5, 1.0], [0.0, 0.5]], [[0.5, 0.0], [0.0, 0.3]]).shared_eigenvalues
     array([0.5])
     """
-    P, M, R, B = _problem(predictor, ratio_matrix)
-    tolerance = _tolerance(tolerance, P, M)
-    norm_P, norm_R = _norm(P), _norm(R)
-    shared, left, right, distance = _shared_clusters(P, R, tolerance * norm_P, tolerance * norm_R)
-    values = np.concatenate([np.zeros(0), *(Phi.eigenvalues for _, _, Phi, _ in shared)])
-    values = values[np.lexsort((-values.imag, -values.real))]
+    problem = _problem(predictor, ratio_matrix)
+    P, M = problem.P, problem.M
+    tolerance = _tolerance(tolerance, P, M, problem.precision)
+    norm_P, norm_R = _norm(P), _norm(problem.R)
+    shared, left, right, distance = _shared_clusters(problem, tolerance, (norm_P, norm_R))
+    values = np.concatenate([np.zeros(0), *(pair.Phi.eigenvalues for pair in shared)])
+    order = np.lexsort((-values.imag, -values.real))
+    values = values[order]
+    perturbation = np.concatenate(
+        [np.zeros(0), *(np.full(pair.Phi.eigenvalues.size, pair.perturbation) for pair in shared)]
+    )[order]
     if basis:
-        theta = _orthonormal_basis(shared, B, (values.size, len(P), len(M)), P.dtype)
-        residuals = np.linalg.norm(P @ theta - theta @ M, axis=(1, 2)) / ((norm_P + _norm(M)) or 1.0)
+        theta = _orthonormal_basis(shared, problem.B, (values.size, len(P), len(M)), P.dtype)
+        residuals = _residuals(theta, problem, norm_P)
     else:
         theta = None
         residuals = np.array([pair.residual for pair in shared]) / ((norm_P + norm_R) or 1.0)
@@ -280,12 +386,24 @@ def sylvester_solutions(
     return SylvesterSolutions(
         nullity=values.size,
         shared_eigenvalues=values if np.any(values.imag) else values.real,
+        perturbation=perturbation,
         gap=float(np.min(distance)),
         basis=theta,
         residual=float(np.max(residuals, initial=0.0)),
         method=method,
         tolerance=tolerance,
+        precision=str(problem.precision),
     )
+
+
+def _residuals(theta: np.ndarray, problem: _Problem, norm_P: float) -> np.ndarray:
+    if problem.moments is None:
+        away, size = problem.P @ theta - theta @ problem.M, norm_P + _norm(problem.M)
+    else:
+        sigma_s, sigma_d = problem.moments
+        away = problem.P @ theta @ sigma_s - theta @ sigma_d
+        size = norm_P * _norm(sigma_s) + _norm(sigma_d)
+    return np.linalg.norm(away, axis=(1, 2)) / (size or 1.0)
 
 
 def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float | None = None) -> np.ndarray:
@@ -315,13 +433,14 @@ def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float |
     >>> kronecker_solutions([[0.5]], [[0.5]])
     array([[[1.]]])
     """
-    P, M, _, _ = _problem(predictor, ratio_matrix)
+    problem = _problem(predictor, ratio_matrix)
+    P, M = problem.P, problem.M
     if len(P) * len(M) > LARGEST_KRONECKER:
         raise ValueError(
             f"n1·n2 must be at most {LARGEST_KRONECKER} to write the operator out, got {len(M)}·{len(P)}:"
             " use sylvester_solutions"
         )
-    threshold = _tolerance(tolerance, P, M) * (_norm(P) + _norm(M))
+    threshold = _tolerance(tolerance, P, M, problem.precision) * (_norm(P) + _norm(M))
     return kronecker_null_space(P, M, threshold)[1]
 
 
@@ -362,9 +481,10 @@ def solve_sylvester(
     >>> solve_sylvester([[2.0]], [[0.5]], [[3.0]])
     array([[2.]])
     """
-    P, M, _, _ = _problem(predictor, ratio_matrix)
+    problem = _problem(predictor, ratio_matrix)
+    P, M = problem.P, problem.M
     C = _matrix("right", right, (len(P), len(M)))
-    tolerance = _tolerance(tolerance, P, M)
+    tolerance = _tolerance(tolerance, P, M, problem.precision)
     dtype = np.result_type(P, C)
     (T, Q), (S, Z) = (scipy.linalg.schur(A.astype(dtype)) for A in (P, M))
     trsyl = lapack.ztrsyl if np.iscomplexobj(T) else lapack.dtrsyl

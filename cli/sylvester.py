@@ -52,17 +52,24 @@ def sylvester(
         "residual": found.residual,
         "method": found.method,
         "tolerance": found.tolerance,
+        "perturbation": found.perturbation,
+        "precision": found.precision,
     }
     if output.json:
         print_json(plain(report))
         return
     shared = ", ".join(eigenvalue_text(pair) for pair in report["shared_eigenvalues"])
+    tolerance_text = f"{found.tolerance:.1e}"
+    if found.precision != "float64" and tolerance is None:
+        tolerance_text += f", the rounding of a predictor stored as {found.precision}"
+    reached = f"{max(found.perturbation):.1e} of P and M" if found.nullity else "–"
     rows = [
         ["nullity", str(found.nullity)],
         ["shared eigenvalues", shared or "none"],
+        ["equal after a perturbation", reached],
         ["gap to the next pair", f"{found.gap:.3g}"],
         ["residual", f"{found.residual:.1e}"],
-        ["tolerance", f"{found.tolerance:.1e}"],
+        ["tolerance", tolerance_text],
         ["method", found.method],
     ]
     print_table(["P θ = θ M", ""], rows)

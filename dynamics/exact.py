@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,7 +188,8 @@ def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     Returns
     -------
     ModeState
-        Shape ts.shape + (n_modes,). The error is a few roundings of max(|x|, |y|).
+        Shape ts.shape + (n_modes,). The error is a few roundings of max(|x|, |y|), also next to the invariant lines
+        x = ±y, and δt roundings more of what is far from its end.
 
     Raises
     ------
@@ -212,9 +214,15 @@ def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     w1, w2, th = state
     root_o, root_p = np.sqrt(system.tau_online), np.sqrt(system.tau_predictor)
     p0, q0 = root_o * w1 + root_p * w2, root_o * w1 - root_p * w2
+    # the smaller of the two cancels; their product, the invariant, is known to one rounding
+    c = _exactly(system.tau_online, w1, system.tau_predictor, w2)
+    p0, q0 = (
+        np.where(np.abs(one) >= np.abs(other), one, c / np.where(other == 0, 1.0, other))
+        for one, other in ((p0, q0), (q0, p0))
+    )
     a = system.lambda_s / (2 * system.tau_online * system.tau_predictor)
     h = th * system.lambda_d / (root_o * root_p)
-    ac = a * p0 * q0
+    ac = a * c
     delta = np.hypot(h, ac)
     safe = np.where(delta == 0, 1.0, delta)
     decayed = np.exp(-2 * delta * t)
@@ -236,44 +244,98 @@ def _log1p_over(d: float, v: Any) -> Any:
     return np.log1p(d * v) / d if d != 0 else v
 
 
+def _exactly(a: Any, x: Any, b: Any, y: Any) -> np.ndarray:
+    """A x² − b y², rounded once, for numbers or arrays of one axis: exact in rational numbers."""
+    parts = zip(*np.broadcast_arrays(*map(np.atleast_1d, (a, x, b, y))), strict=True)
+    rational = ([Fraction(float(number)) for number in part] for part in parts)
+    return np.array([float(a * x**2 - b * y**2) for a, x, b, y in rational])
+
+
+_FAR = 4.0
+_SERIES = 32
+"""Terms of a power series in numbers up to 1/_FAR that leave less than rounding."""
+
+
 class _NoEmaPath:
     """One mode's path on its leaf without EMA, in units of τo/λs: dw/dt = (w² + c)(r − w) with w = w2.
 
     The path is written in y = ln((w(0) − ℓ)/(w − ℓ)), ℓ the limit of w, in which the distance to the limit,
-    the time and m = w² + c = τo w1²/τp are all known to relative accuracy. It starts from w(0) and from
-    v(0) = sqrt(m(0)), since w(0)² + c would cancel where w1 is small; it is at rest when m(0) underflows.
+    the time and m = w² + c = τo w1²/τp are all known to relative accuracy. It starts from w(0), m(0) and c, none of
+    which is taken from the others: they would cancel where w1, or c, is small. `above` is r² + c, which decides where
+    a leaf with c < 0 ends. The path is at rest when m(0) underflows.
+
+    Far out, where w² ≫ r² + |c|, the logarithms of the closed form cancel: there the time is the power series
+
+        ∫ dw/((w² + c)(r − w)) = Σ h_n w^{−2−n}/(n + 2),   h_n = Σ_j r^{n−2j} (−c)^j.
     """
 
-    def __init__(self, w0: float, v0: float, r: float):
-        self.w0, self.m0, self.r = w0, v0**2, r
-        self.c = (v0 - w0) * (v0 + w0)
-        self.k = float(np.sqrt(max(-self.c, 0.0)))
-        self.at_rest = self.m0 == 0 or w0 == r
-        self.limit = r if self.c > 0 else -self.k if w0 < 0 else max(r, self.k)
-        self.gap0 = w0 - r if self.limit == r else self.m0 / (w0 + self.limit)
+    def __init__(self, w0: float, m0: float, c: float, above: float, r: float):
+        self.w0, self.m0, self.c, self.above, self.r = w0, m0, c, above, r
+        self.k = float(np.sqrt(max(-c, 0.0)))
+        self.at_rest = m0 == 0 or w0 == r
+        self.limit = r if c > 0 or (w0 >= 0 and above >= 0) else -self.k if w0 < 0 else self.k
+        self.gap0 = w0 - r if self.limit == r else m0 / (w0 + self.limit)
+        edge = _FAR * float(np.hypot(r, np.sqrt(abs(c))))
+        self.near: _NoEmaPath | None = None
+        if abs(w0) > edge:
+            start = float(np.copysign(edge, w0))
+            self.near = _NoEmaPath(start, start**2 + c, c, above, r)
 
     @np.errstate(over="ignore")
     def at(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the time, F(w) − F(w(0)) of R14 over r² + c, and w and m then."""
+        if self.near is None:
+            return self._closed(y)
+        near = self.near
+        edge = -np.log1p((near.w0 - self.w0) / self.gap0)
+        far = self._series(np.minimum(y, edge))
+        after, w, m = near._closed(np.maximum(y - edge, 0.0))
+        inside = y > edge
+        before = self._series(edge)[0]
+        return (
+            np.where(inside, before + after, far[0]),
+            np.where(inside, w, far[1]),
+            np.where(inside, m, far[2]),
+        )
+
+    def _series(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        w0, r, c, limit = self.w0, self.r, self.c, self.limit
+        shift, gap = self.gap0 * np.expm1(-y), self.gap0 * np.exp(-y)
+        w = limit + gap
+        m = c + w**2
+        length = -np.log1p(shift / w0)
+        z = np.where(length >= 0, w, w0)
+        ratio, square = r / z, -c / z**2
+        h, even = np.ones_like(ratio), np.ones_like(ratio)
+        total = np.zeros_like(ratio)
+        for n in range(_SERIES):
+            total -= h / (n + 2) * np.expm1(-(n + 2) * np.abs(length))
+            even = even * square if n % 2 else even
+            h = ratio * h + (even if n % 2 else 0.0)
+        return np.copysign(1.0, length) * total / z**2, w, m
+
+    def _closed(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         w0, m0, r, c, k, limit = self.w0, self.m0, self.r, self.c, self.k, self.limit
         gap, shift = self.gap0 * np.exp(-y), self.gap0 * np.expm1(-y)
         w = limit + gap
         if c > 0:
             angle = np.arctan2(np.sqrt(c) * shift, m0 + w0 * shift) / np.sqrt(c)
-            log = np.log1p(shift * (w + w0) / m0) / 2
-            return (y + log + r * angle) / (r**2 + c), w, c + w**2
+            change = shift * (w + w0) / m0  # m/m0 − 1, which cancels where m is the smaller one
+            log = np.where(change < -0.5, np.log((c + w**2) / m0), np.log1p(np.maximum(change, -0.5))) / 2
+            return (y + log + r * angle) / self.above, w, c + w**2
         # partial fractions over the nodes −k, k, r in the pairs (k, r) and (−k, k), either of which may
         # coalesce, with the node that is the limit taken out of the logarithms
+        apart = self.above / (r + k)  # r − k
         if limit == r:
             g = m0 / (w0 + k)
-            time = _log1p_over(r - k, np.expm1(y) / g) + _log1p_over(2 * k, shift / (m0 + g * shift))
-            m = m0 + shift * (w + w0) if w0 < r else (r - k) * (r + k) + gap * (w + r)
+            time = _log1p_over(apart, np.expm1(y) / g) + _log1p_over(2 * k, shift / (m0 + g * shift))
+            m = m0 + shift * (w + w0) if w0 < r else apart * (r + k) + gap * (w + r)
         elif limit == k:
-            time = _log1p_over(k - r, np.expm1(y) / (w0 - r)) - _log1p_over(2 * k, np.expm1(y) / (w0 + k))
+            time = _log1p_over(-apart, np.expm1(y) / (w0 - r)) - _log1p_over(2 * k, np.expm1(y) / (w0 + k))
             m = gap * (w + k)
         else:
             near = shift / ((r - w) * (w0 - k))
-            time = _log1p_over(r - k, near) + _log1p_over(2 * k, np.expm1(y) / (k - w0))
+            time = _log1p_over(apart, near) + _log1p_over(2 * k, np.expm1(y) / (k - w0))
             m = gap * (w - k)
         return time / (r + k), w, m
 
@@ -294,8 +356,28 @@ def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
         if np.any(value <= 0):
             raise ValueError(f"`{name}` must be > 0 for this closed form, got {np.min(value)}")
     w1, w2, _ = state
-    v = np.sqrt(system.tau_online / system.tau_predictor) * np.abs(w1)
-    return [_NoEmaPath(*map(float, mode)) for mode in zip(w2, v, system.ratio, strict=True)]
+    to, tp = system.tau_online, system.tau_predictor
+    m = np.broadcast_to(to / tp * w1**2, w2.shape)
+    c = _exactly(to, w1, tp, w2) / tp
+    modes = zip(w2, m, c, _above(state, system), system.ratio, strict=True)
+    return [_NoEmaPath(*map(float, mode)) for mode in modes]
+
+
+def _above(state: ModeState, system: ModeSystem) -> np.ndarray:
+    """r² + c of each mode, c in units of τp, rounded once."""
+    values = (
+        state.online,
+        state.predictor,
+        system.tau_online,
+        system.tau_predictor,
+        system.lambda_s,
+        system.lambda_d,
+    )
+    found = []
+    for mode in zip(*np.broadcast_arrays(*values), strict=True):
+        w1, w2, to, tp, ls, ld = (Fraction(float(number)) for number in mode)
+        found.append(float((ld / ls) ** 2 + to / tp * w1**2 - w2**2))
+    return np.array(found)
 
 
 def no_ema_time(predictor: Any, state: ModeState, system: ModeSystem) -> np.ndarray:
@@ -371,8 +453,9 @@ def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
     Returns
     -------
     ModeState
-        Shape ts.shape + (n_modes,). w2 to a few roundings; w1 to relative accuracy also while it collapses,
-        down to some 1e-130 of its start, where it is held.
+        Shape ts.shape + (n_modes,). w2 to a few roundings of itself and w1, and what a rounding of t moves it by;
+        from starts w2 < 0 of leaves c > 0, that pass zero, to a few roundings of r. w1 to relative accuracy also
+        while it collapses, down to some 1e-130 of its start, where it is held.
 
     Raises
     ------
@@ -381,8 +464,8 @@ def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
 
     Notes
     -----
-    The side of the boundaries c = 0 (for w2 < 0) and c = −r² (for w2 > 0) on which a start lies is decided by
-    the rounded c: closer than that to them the numbers given do not determine the limit. Source: R14.
+    On which side of the boundaries c = 0 (for w2 < 0) and c = −r² (for w2 > 0) a start lies is decided by the
+    numbers as they are given, in exact arithmetic. Source: R14.
 
     Examples
     --------

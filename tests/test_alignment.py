@@ -287,3 +287,18 @@ def test_direct_distance_is_relative() -> None:
     states = MatrixState(*(part[None] for part in (W, P, W)))
     run = replace(run_of(0), ts=np.zeros(1), states=states)
     assert_allclose(direct_distance(run, system, epsilon=0.0), [1 / 3])
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_hypotheses_are_met_relative_to_the_size_of_weights(size: float) -> None:
+    system = MatrixSystem(np.full(3, 1.5), np.ones(3))
+    field = aligned_field(lambda t: 0.5)
+    rng = np.random.default_rng(0)
+    P = rng.standard_normal((2, 2))
+    start = field.constrain(0.0, system.state(size * rng.standard_normal((2, 3)), size * (P + P.T)), system)
+    t_end = 1e-3 / max(1.0, size**3)
+    for off, applies in ((1e-13, True), (1e-7, False)):
+        skew = off * size * np.array([[0.0, 1.0], [-1.0, 0.0]])
+        run = integrate(start, system, field, ts=np.array([0.0, t_end]))
+        bent = replace(run, states=run.states._replace(predictor=run.states.predictor + skew))
+        assert align(bent, system, field).applicable == applies

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
 from dynamics.augment import (
@@ -421,3 +421,10 @@ def test_the_registry_describes_every_augmentation_in_one_line() -> None:
         assert kind.meaning
         assert "\n" not in kind.meaning
         assert kind.exact == issubclass(kind, ExactAugmentation)
+
+
+@pytest.mark.parametrize(("f", "side"), [(0.5, 6), (0.3, 4), (0.001, 1), (1.0, 8), (0.43, 5), (0.78, 7)])
+def test_the_erased_square_has_the_whole_side_next_to_its_area(f: float, side: int) -> None:
+    white = np.ones((50, 8, 8, 1))
+    erased = Erase(f)._views(np.random.default_rng(0), white)
+    assert_array_equal(np.sum(erased == 0, axis=(1, 2, 3)), side**2)  # √(64 f) to the nearest whole number

@@ -454,3 +454,11 @@ def test_a_batch_has_at_least_one_image(size: Any) -> None:
 def test_constant_images_are_accepted_as_they_are() -> None:
     batches = standardised(np.ones((3, 2)), center=False, scale=False)
     assert np.array_equal(np.concatenate(list(batches.samples)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(("center", "scale"), [(True, False), (False, True), (True, True)])
+def test_equal_images_are_refused_where_either_step_needs_them_apart(center: bool, scale: bool) -> None:
+    same = np.full((3, 4), 0.5)
+    with pytest.raises(ValueError, match="must differ from one another"):
+        standardised(same, center=center, scale=scale)
+    assert_allclose(np.concatenate(list(standardised(same, center=False, scale=False).samples)), same)

@@ -517,3 +517,165 @@ def test_ema_growth_refusals() -> None:
         ValueError, match=r"`gain` must be >= −\(α \+ η\)²/\(4αη\) for a real growth rate, got -2.0"
     ):
         ema_growth(0.5, 0.5, -2.0)
+
+
+# --- against fifty and more digits --------------------------------------------------------------------------
+
+
+def _leaf_kinds(
+    rng: np.random.Generator, lambda_s: float, r: float, tau_o: float, tau_p: float
+) -> tuple[float, float]:
+    """Draw w1 and w2 anywhere, next to w2 = ±w1 √(τo/τp), or next to c = −τp r²."""
+    w2 = 10 ** rng.uniform(-6, 3) * rng.choice([-1, 1])
+    kind, near = rng.integers(3), 1 + 10 ** rng.uniform(-15, -1) * rng.choice([-1, 1])
+    square = w2**2 - r**2 * near
+    if kind == 0 or (kind == 2 and square <= 0):
+        return 10 ** rng.uniform(-6, 3), w2
+    return np.sqrt(tau_p / tau_o) * (abs(w2) * near if kind == 1 else np.sqrt(square)), w2
+
+
+def _no_ema_by_mpmath(t: float, w1: float, w2: float, system: ModeSystem) -> Any:
+    """w2(t) by bisection of the printed F of R14, and w1(t) on the leaf, to some 30 digits."""
+    import mpmath as mp
+
+    w1, w2, t, ls, ld, to, tp = (
+        mp.mpf(float(np.ravel(x)[0]))
+        for x in (w1, w2, t, system.lambda_s, system.lambda_d, system.tau_online, system.tau_predictor)
+    )
+    c, r = to * w1**2 / tp - w2**2, ld / ls
+    k = mp.sqrt(abs(c))
+    limit = r if c > 0 or (w2 > 0 and c >= -r * r) else mp.sign(w2) * k
+
+    def F(w: Any) -> Any:
+        A = mp.atan(w / k) / k if c > 0 else -1 / w if c == 0 else mp.log(abs((w - k) / (w + k))) / (2 * k)
+        return mp.log(w * w + c) / 2 + r * A - mp.log(abs(r - w))
+
+    def late(y: Any) -> bool:
+        return bool(to * (F(limit + (w2 - limit) * mp.exp(-y)) - F(w2)) > t * ls * (r * r + c))
+
+    def passed(y: Any) -> bool:  # r² + c may be negative
+        return late(y) if r * r + c > 0 else not late(y)
+
+    low, high = mp.mpf("1e-300"), mp.mpf(600)
+    if not passed(high):
+        return None
+    while high - low > mp.mpf(10) ** -30 * high:
+        middle = (low + high) / 2 if 2 * low > high else mp.sqrt(low * high)
+        low, high = (low, middle) if passed(middle) else (middle, high)
+    w = limit + (w2 - limit) * mp.exp(-low)
+    return mp.sqrt(tp / to * (w * w + c)), w
+
+
+def test_no_ema_is_known_to_rounding_on_extreme_leaves() -> None:
+    import mpmath as mp
+
+    rng, eps, n_compared = np.random.default_rng(5), np.finfo(float).eps, 0
+    with mp.workdps(330):  # e^−600 of the way is told from none
+        for _ in range(60):
+            lambda_s, r = 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-8, 1)
+            tau_o, tau_p = 10 ** rng.uniform(-2, 2, 2)
+            system = ModeSystem(lambda_s, r * lambda_s, tau_online=tau_o, tau_predictor=tau_p)
+            w1, w2 = _leaf_kinds(rng, lambda_s, r, tau_o, tau_p)
+            t = tau_o / lambda_s / max(w2**2, w1**2 * tau_o / tau_p) * 10 ** rng.uniform(-3, 8)
+            reference = _no_ema_by_mpmath(t, w1, w2, system)
+            if reference is None:
+                continue
+            n_compared += 1
+            found = no_ema_solution(t, system.state(w1, w2), system)
+            speed = no_ema_mode_field(0.0, found, system)
+            passing = r if w2 < 0 < tau_o * w1**2 - tau_p * w2**2 else 0.0
+            for part, exact, dw in zip(found[:2], reference, speed[:2], strict=True):
+                # 600 roundings are the exponent y of a far end; t is rounded when it is given in units of τo/λs
+                size = max(abs(float(exact)), 1e-3 * abs(float(found.predictor[0])), passing)
+                tolerance = eps * (64 * size + 4 * abs(float(dw[0])) * t)
+                assert abs(float(mp.mpf(float(part[0])) - exact)) <= tolerance, (w1, w2, t, system)
+    assert n_compared > 30
+
+
+def test_no_ema_keeps_its_digits_where_the_invariant_and_the_ratio_are_tiny() -> None:
+    system = ModeSystem(1.0, 1e-6)
+    found = no_ema_solution(100.0, system.state(100 + 1e-12, 100.0), system)
+    # by mpmath, 330 digits; w1 and w2 differ by c/(2w) = 1.4e-9
+    np.testing.assert_allclose(found.predictor, 0.07071099307210729, rtol=1e-14)
+    np.testing.assert_allclose(
+        found.online - found.predictor, 1.989519660128e-10 / (2 * 0.0707109930721), rtol=1e-6
+    )
+
+
+def _fixed_target_by_mpmath(t: float, w1: float, w2: float, th: float, system: ModeSystem) -> Any:
+    """Riccati solution of R13 in x = tanh(f/2), with w1 and w2 from u and c: other variables than the program's."""
+    import mpmath as mp
+
+    w1, w2, th, t, ls, ld, to, tp = (
+        mp.mpf(float(np.ravel(x)[0]))
+        for x in (w1, w2, th, t, system.lambda_s, system.lambda_d, system.tau_online, system.tau_predictor)
+    )
+    # τ = 1 in x = √τo w1, y = √τp w2 and time t/√(τo τp), with λs → λs/√(τo τp)
+    root = mp.sqrt(to * tp)
+    x0, y0, b, a = mp.sqrt(to) * w1, mp.sqrt(tp) * w2, th * ld / root, ls / root / root
+    c = x0**2 - y0**2
+    u0 = x0 * y0
+    s = mp.tanh(mp.asinh(2 * u0 / abs(c)) / 2)
+    # ds/dt = b (1 − s²) − a|c| s
+    D = mp.sqrt((a * abs(c)) ** 2 + 4 * b * b)
+    T = mp.tanh(D * t / 2)
+    s = (D * s + (2 * b - a * abs(c) * s) * T) / (D + (a * abs(c) + 2 * b * s) * T)
+    u = abs(c) * s / (1 - s**2)
+    total = mp.sqrt(c * c + 4 * u * u)
+    big, small = mp.sqrt((total + abs(c)) / 2), mp.sqrt(max(total - abs(c), mp.mpf(0)) / 2)
+    if c > 0:
+        x, y = mp.sign(x0) * big, mp.sign(x0) * mp.sign(u) * small
+    else:
+        x, y = mp.sign(y0) * mp.sign(u) * small, mp.sign(y0) * big
+    return x / mp.sqrt(to), y / mp.sqrt(tp)
+
+
+def test_fixed_target_is_known_to_rounding_next_to_its_invariant_lines() -> None:
+    import mpmath as mp
+
+    rng, eps = np.random.default_rng(6), np.finfo(float).eps
+    with mp.workdps(400):
+        for _ in range(300):
+            lambda_s, r = 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-3, 1)
+            tau_o, tau_p = 10 ** rng.uniform(-2, 2, 2)
+            system = ModeSystem(lambda_s, r * lambda_s, tau_online=tau_o, tau_predictor=tau_p)
+            w1, th = 10 ** rng.uniform(-4, 2, 2) * rng.choice([-1, 1], 2)
+            w2 = w1 * np.sqrt(tau_o / tau_p) * rng.choice([-1, 1]) * (1 + 10 ** rng.uniform(-16, 0))
+            rate = np.hypot(th * r * lambda_s, lambda_s * w1 * w2) / np.sqrt(tau_o * tau_p)
+            t = 10 ** rng.uniform(-3, 1.5) / rate
+            exact = _fixed_target_by_mpmath(t, w1, w2, th, system)
+            found = fixed_target_solution(t, system.state(w1, w2, th), system)
+            roots = np.sqrt([tau_o, tau_p])
+            size = max(abs(float(part)) * root for part, root in zip(exact, roots, strict=True))
+            for part, value, root in zip(found[:2], exact, roots, strict=True):
+                # z and its exponent δt, which is at most some 70, are rounded
+                assert abs(float(mp.mpf(float(part[0])) - value)) * root <= 16 * eps * (1 + rate * t) * size
+
+
+def test_no_predictor_is_known_to_rounding() -> None:
+    import mpmath as mp
+
+    rng, eps = np.random.default_rng(7), np.finfo(float).eps
+    with mp.workdps(60):
+        for _ in range(60):
+            lambda_s, r, eta = (
+                10 ** rng.uniform(-3, 3),
+                1 - 10 ** rng.uniform(-12, -0.1),
+                10 ** rng.uniform(-8, 0),
+            )
+            tau_o, tau_t = 10 ** rng.uniform(-2, 2, 2)
+            system = ModeSystem(lambda_s, r * lambda_s, tau_online=tau_o, tau_target=tau_t, weight_decay=eta)
+            w1, th = rng.standard_normal(2)
+            s = float(no_predictor_eigenvalues(system)[0, 0].real)
+            t = 10 ** rng.uniform(-3, 1.5) / -s
+            ls, ld, to, tt, e = (
+                mp.mpf(float(np.ravel(x)[0])) for x in (lambda_s, system.lambda_d, tau_o, tau_t, eta)
+            )
+            A = mp.matrix([[-ls / to - e, ld / to], [1 / tt, -1 / tt]])
+            exact = mp.expm(A * mp.mpf(t)) * mp.matrix([mp.mpf(w1), mp.mpf(th)])
+            found = no_predictor_solution(t, system.state(w1, target=th), system)
+            # exp(A t) has norm e^{s t} times at most the condition of its eigenvectors, √(λd τt/τo) or its inverse
+            stretch = np.sqrt(r * lambda_s * tau_t / tau_o)
+            size = np.exp(s * t) * max(stretch, 1 / stretch) * (abs(w1) + abs(th))
+            for part, value in zip((found.online, found.target), exact, strict=True):
+                assert abs(float(mp.mpf(float(part[0])) - value)) <= 16 * eps * (1 - s * t) * size

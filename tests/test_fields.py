@@ -394,3 +394,22 @@ def test_tied_weights_must_be_tied() -> None:
     unequal = ModeSystem(1.0, 0.5, tau_online=2.0)
     with pytest.raises(ValueError, match=r"must have `tau_online` = `tau_predictor`, got 2.0 and 1.0"):
         tied_mode_field.require(system.state(0.2, 0.2, 0.1), unequal)
+
+
+def test_without_a_predictor_it_is_one_whatever_was_given() -> None:
+    system = ModeSystem([1.0, 1.0, 1.0], [0.5, 0.5, 0.5])
+    state = system.state(0.3, np.array([0.0, -2.0, 1e300]), 0.2)
+    field = MODE_FIELDS["no-predictor"]
+    assert field.constrain(0.0, state, system).predictor.tolist() == [1.0, 1.0, 1.0]
+    assert field(0.0, state, system).predictor.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_tied_weights_are_refused_where_one_mode_of_several_has_unequal_rates() -> None:
+    system = ModeSystem(
+        [1.0, 1.0], [0.5, 0.5], tau_online=np.array([1.0, 1.0]), tau_predictor=np.array([1.0, 2.0])
+    )
+    with pytest.raises(ValueError, match="must have `tau_online` = `tau_predictor`"):
+        tied_mode_field.require(system.state(0.3, 0.3, 0.3), system)
+    equal = ModeSystem([1.0, 1.0], [0.5, 0.5], tau_online=2.0, tau_predictor=2.0)
+    with pytest.raises(ValueError, match="must start with `predictor` = `online`"):
+        tied_mode_field.require(equal.state([0.3, 0.3], [0.3, 0.4], 0.3), equal)

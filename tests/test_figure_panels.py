@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
@@ -27,11 +27,14 @@ from analysis.planes import (
 from analysis.portraits import phase_portrait
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from figures.panels.basins import _tint, draw_basins
 from figures.panels.bifurcation import draw_bifurcation, special_points
 from figures.panels.portrait import draw_flow, draw_portrait
+from figures.panels.simulation import draw_spectrum
 from figures.panels.space import draw_leaf_surface, draw_orbits, draw_rest_line, frame
 from figures.panels.stability import MARKERS, draw_branch, draw_fixed_points, runs
-from figures.style import THEMES, look
+from figures.registry import page
+from figures.style import THEMES, look, theme
 
 LIGHT = THEMES["light"]
 SYSTEM = ModeSystem(1.0, 0.5)
@@ -305,3 +308,33 @@ def test_panels_wear_the_theme_that_is_asked_for() -> None:
         ax, _, _ = drawn("tied")
     assert curves(ax, THEMES["dark"].weights["online"])
     assert not curves(ax, LIGHT.weights["online"])
+
+
+def test_the_top_of_the_spectrum_stands_out() -> None:
+    ratios = np.array([0.9, 0.7, 0.4, 0.2, 0.1])
+    ax = Figure().add_subplot()
+    draw_spectrum(ax, ratios, 2)
+    heights = {
+        lines.get_linewidths()[0]: [path[0, 1] for path in lines.get_segments()] for lines in ax.collections
+    }
+    assert_allclose(heights[max(heights)], ratios[:2])
+    assert_allclose(heights[min(heights)], ratios[2:])
+
+
+def test_axes_of_basins_name_the_coordinates_that_vary() -> None:
+    found = page("basins").compute(resolution=3).maps[0]
+    ax = draw_basins(Figure().add_subplot(), found)
+    assert ax.get_xlabel().startswith(found.plane[0])
+    assert ax.get_ylabel().startswith(found.plane[1])
+    assert found.plane[0] != found.plane[1]
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_what_was_learned_with_the_other_sign_is_paler(name: str) -> None:
+    with look(theme=name):
+        paper = np.array(to_rgb(theme().paper))
+        kinds = (("learned", False), ("learned", True), ("collapsed", True))
+        learned, other, collapsed = (np.linalg.norm(_tint(*kind) - paper) for kind in kinds)
+        # readable apart from each other and from the paper, and a collapse has no sign
+        assert 0.2 * learned < other < 0.8 * learned
+        assert collapsed == np.linalg.norm(_tint("collapsed", False) - paper)

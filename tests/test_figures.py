@@ -29,6 +29,7 @@ from dynamics.integrate import Status
 from dynamics.invariants import balance_drift, eigenvalue_floor
 from dynamics.mode_fields import full_mode_field, no_predictor_mode_field
 from dynamics.system import MatrixSystem, ModeSystem
+from figures.pages import layout
 from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
 from figures.panels import scales
 from figures.panels import simulation as panels
@@ -489,3 +490,17 @@ def test_colours_can_be_told_apart_by_all_eyes(theme: str, palette: str, eyes: s
         difference = cielab(one, np.array(SEEN[eyes])) - cielab(other, np.array(SEEN[eyes]))
         # 2.3 is just noticeable side by side; fifteen times that is another colour, in thin lines too
         assert np.linalg.norm(difference) > 15 * 2.3
+
+
+@pytest.mark.parametrize(("n", "columns", "rows"), [(5, 2, 3), (4, 2, 2), (1, 3, 1)])
+def test_a_page_of_panels_has_room_for_all(n: int, columns: int, rows: int) -> None:
+    _, axes = layout.panels("Panels", n, columns=columns)
+    assert len(axes) == n
+    assert axes[0].get_subplotspec().get_gridspec().get_geometry() == (rows, columns)
+
+
+def test_a_logarithmic_axis_ends_the_asked_decades_below_the_largest_value() -> None:
+    ax = scales.scale_log(Figure().add_subplot(), np.array([1e-12, 3e-2, 5.0, np.nan, 0.0]), 3)
+    assert ax.get_ylim() == (1e-3, 10.0)
+    ax = scales.scale_log(Figure().add_subplot(), np.array([0.2, 5.0]), 3)
+    assert ax.get_ylim() == (0.1, 10.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from scipy.optimize import brentq
 
 from dynamics.fields import FIELDS, VectorField
@@ -276,3 +277,15 @@ def test_moments_that_vanish_commute() -> None:
     zero = np.zeros((2, 2))
     assert commutator(MatrixSystem(np.eye(2), zero)) == commutator(MatrixSystem(zero, zero)) == 0.0
     np.testing.assert_allclose(np.abs(joint_eigenbasis(MatrixSystem(zero, zero)).directions), np.eye(2))
+
+
+@pytest.mark.parametrize(("tilt", "commute"), [(0.0, True), (1e-12, True), (1e-8, False), (1e-4, False)])
+def test_moments_commute_to_rounding_or_not_at_all(tilt: float, commute: bool) -> None:
+    c, s = np.cos(tilt), np.sin(tilt)
+    R = np.array([[c, -s], [s, c]])
+    system = MatrixSystem(np.diag([2.0, 1.0]), R @ np.diag([0.5, 0.1]) @ R.T)
+    if commute:
+        assert_allclose(joint_eigenbasis(system).lambda_d, [0.5, 0.1], rtol=1e-12)
+    else:
+        with pytest.raises(ValueError, match="must commute"):
+            joint_eigenbasis(system)

@@ -593,3 +593,33 @@ def test_bad_moments_files_are_refused(tmp_path: Path) -> None:
     np.savez(path, sigma_s=np.eye(2), sigma_d=2 * np.eye(2))
     with pytest.raises(ValueError, match="`sigma_d` must be at most `sigma_s`, got a ratio of 2 > 1"):
         load_moments(path)
+
+
+@pytest.mark.parametrize("dominant", [0, 1])
+def test_the_standard_error_is_that_of_the_less_certain_matrix(dominant: int) -> None:
+    rng = np.random.default_rng(5)
+    # samples of very different size make Σd uncertain as well; views of very different size only Σs
+    x = rng.standard_normal((300, 1, 3)) * (1 if dominant == 0 else rng.exponential(1, (300, 1, 1)))
+    x1, x2 = np.moveaxis(
+        x
+        + (2 * rng.exponential(1, (300, 2, 1)) if dominant == 0 else 0.1) * rng.standard_normal((300, 2, 3)),
+        1,
+        0,
+    )
+    s = (x1[:, :, None] * x1[:, None, :] + x2[:, :, None] * x2[:, None, :]) / 2
+    d = (x1[:, :, None] * x2[:, None, :] + x2[:, :, None] * x1[:, None, :]) / 2
+    errors = [np.sqrt(np.sum(each.var(0, ddof=1)) / len(x)) for each in (s, d)]
+    if dominant == 0:
+        assert errors[0] > 1.2 * errors[1]
+    # sums of 300 products each
+    assert_allclose(
+        Moments.from_views(x1, x2).standard_error, max(errors) / np.linalg.norm(s.mean(0)), rtol=1e-10
+    )
+
+
+@pytest.mark.parametrize(
+    ("lambda_s", "lambda_d"), [(1.0, [[0.5]]), ([[1.0]], 0.5), ([1.0, 1.0], [0.5]), ([], [])]
+)
+def test_eigenvalues_that_do_not_pair_up_are_refused(lambda_s: Any, lambda_d: Any) -> None:
+    with pytest.raises(ValueError, match="must pair up"):
+        Moments.from_eigenvalues(lambda_s, lambda_d)

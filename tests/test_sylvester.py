@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -527,3 +528,74 @@ def test_features_that_determine_no_symmetric_predictor_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         best_symmetric_predictor(F_s, np.eye(2))
+
+
+# --- what counts as shared ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3, 3e6])
+def test_a_jordan_block_says_how_far_it_must_be_perturbed(size: float) -> None:
+    P, M = np.array([[0.9, size], [0.0, 0.9]]), np.diag([0.4])
+    found = sylvester_solutions(P, M)
+    # σmin(P − 0.4) = 0.5²/‖P − 0.4‖ to first order in 1/size; M has 0.4 itself
+    needed = np.linalg.svd(P - 0.4 * np.eye(2), compute_uv=False)[-1] / np.linalg.norm(P, 2)
+    assert found.nullity == (needed <= found.tolerance)
+    np.testing.assert_allclose(found.perturbation, [needed] * found.nullity, rtol=1e-3)
+    # asked for less, it is not shared; asked for that much, it is
+    assert sylvester_solutions(P, M, tolerance=max(needed / 1.01, 2.3e-16)).nullity == 0
+    assert sylvester_solutions(P, M, tolerance=min(needed * 1.01, 0.9)).nullity == 1
+
+
+def test_an_eigenvalue_shared_to_the_last_digit_needs_rounding_alone() -> None:
+    V = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
+    P, M = V @ np.diag([0.9, 0.5, 0.3, 0.1]) @ V.T, np.diag([0.9, 0.3])
+    found = sylvester_solutions(P, M)
+    assert found.nullity == 2
+    assert np.all(found.perturbation <= 8 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_precision_of_a_stored_predictor_is_its_tolerance(dtype: Any) -> None:
+    rng = np.random.default_rng(4)
+    V = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    P, M = V @ np.diag([0.9, 0.7, 0.5, 0.3, 0.1]) @ V.T, np.diag([0.9, 0.5, 0.2])
+    stored = sylvester_solutions(P.astype(dtype), M)
+    assert (stored.nullity, stored.precision) == (2, np.dtype(dtype).name)
+    assert stored.tolerance == np.sqrt(5) * np.finfo(dtype).eps
+    assert sylvester_solutions(P.astype(dtype).astype(float), M).nullity == 0  # as if all its digits counted
+    assert sylvester_solutions(P, M).precision == "float64"
+    # asked for, another tolerance is obeyed
+    assert sylvester_solutions(P.astype(dtype), M, tolerance=1e-12).nullity == 0
+
+
+@pytest.mark.parametrize("condition", [1e4, 1e8, 1e10, 1e12])
+@pytest.mark.parametrize("seed", range(4))
+def test_ill_conditioned_moments_do_not_hide_a_resonance(condition: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, chosen = 6, [0, 2, 5]
+    U = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    root = U * np.sqrt(np.geomspace(1, 1 / condition, n))
+    V = (
+        root @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+    )  # Σs = V Vᵀ, of that condition, and M = V diag(r) V⁻¹
+    r = np.array([0.9, 0.75, 0.6, 0.45, 0.3, 0.15])
+    sigma_s, sigma_d = V @ V.T, (V * r) @ V.T
+    system = MatrixSystem((sigma_s + sigma_s.T) / 2, (sigma_d + sigma_d.T) / 2)
+    S = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    found = sylvester_solutions(S @ np.diag(r[chosen]) @ S.T, system)
+    assert found.nullity >= 3
+    assert set(np.round(found.shared_eigenvalues, 3)) >= set(r[chosen])
+    assert np.all(found.perturbation <= found.tolerance)
+    # moments of good condition are told apart as before
+    if condition <= 1e8:
+        assert sylvester_solutions(S @ np.diag(r[chosen] + 0.01) @ S.T, system).nullity == 0
+
+
+def test_what_m_leaves_open_counts_as_well_as_what_p_does() -> None:
+    P, M = np.array([[0.5005]]), np.array([[0.5, 100.0], [0.0, 0.6]])
+    # ‖Π‖ = 1000 for 0.5: it moves by 5e-4 when M does by 5e-5, a perturbation of 5e-9
+    needed = np.linalg.svd(M - P[0, 0] * np.eye(2), compute_uv=False)[-1] / np.linalg.norm(M, 2)
+    found = sylvester_solutions(P, M, tolerance=1e-8)
+    assert found.nullity == 1
+    assert_allclose(found.perturbation, needed, rtol=1e-6)
+    assert sylvester_solutions(P, M, tolerance=1e-9).nullity == 0

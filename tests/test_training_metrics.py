@@ -161,3 +161,27 @@ def test_the_norm_of_a_tree_is_that_of_all_its_leaves() -> None:
     tree = {"a": jnp.array([3.0, 0.0]), "b": (jnp.array([[4.0]]),)}
     assert float(tree_norm(tree)) == pytest.approx(5)
     assert float(tree_norm(())) == 0
+
+
+def test_the_ridge_of_the_probe_is_a_thousandth() -> None:
+    # features of very different sizes and labels that the small ones decide: ten times the ridge loses them
+    rng = np.random.default_rng(0)
+    f = rng.standard_normal((400, 2)) * [1.0, 0.03]
+    labels = (f[:, 1] + 0.02 * f[:, 0] > 0).astype(int)
+    expected, coarser = (
+        np.mean(
+            (
+                Ridge(alpha=ridge * np.trace(np.cov(f.T, bias=True)) * len(f) / 2)
+                .fit(f[:200], labels[:200])
+                .predict(f[200:])
+                > 0.5
+            )
+            == labels[200:]
+        )
+        for ridge in (1e-3 / 2, 1e-1 / 2)
+    )
+    found = float(
+        probe_accuracy(*(jnp.asarray(part) for part in (f[:200], labels[:200], f[200:], labels[200:])), 2)
+    )
+    assert found == pytest.approx(expected, abs=0.006)  # a sample of two hundred on the edge
+    assert abs(found - coarser) > 0.01

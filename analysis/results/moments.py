@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.eigenspaces import resonance_error
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.trials import EPS, orthogonal
+from analysis.results.trials import EPS, orthogonal, refuted, worst
 from analysis.sylvester import SylvesterSolutions, sylvester_solutions
 from dynamics.augment import scrambled
 from dynamics.fields import VectorField, full_field
@@ -96,14 +96,22 @@ def sylvester_operator(P: np.ndarray, M: np.ndarray) -> np.ndarray:
     return np.kron(np.eye(n1, dtype=int), P) - np.kron(M.T, np.eye(n2, dtype=int))
 
 
-def _jordan(rng: np.random.Generator, blocks: list[tuple[float, int]]) -> np.ndarray:
-    """Draw a matrix with given Jordan blocks (eigenvalue, size), in a basis of condition 2."""
-    n = sum(size for _, size in blocks)
-    J, start = np.zeros((n, n)), 0
-    for eigenvalue, size in blocks:
-        part = slice(start, start + size)
-        J[part, part] = eigenvalue * np.eye(size) + np.eye(size, k=1)
-        start += size
+def _jordan(rng: np.random.Generator, blocks: list[tuple[complex, int]]) -> np.ndarray:
+    """Draw a real matrix with given Jordan blocks (eigenvalue, size), in a basis of condition 2.
+
+    A complex eigenvalue a + ib brings its conjugate along: a block of size k takes 2k rows.
+    """
+    parts = []
+    for value, size in blocks:
+        turn = (
+            np.array([[value.real, value.imag], [-value.imag, value.real]]) if value.imag else [[value.real]]
+        )
+        parts.append(np.kron(np.eye(size), turn) + np.kron(np.eye(size, k=1), np.eye(len(turn))))
+    n = sum(map(len, parts))
+    J, at = np.zeros((n, n)), 0
+    for part in parts:
+        J[at : at + len(part), at : at + len(part)] = part
+        at += len(part)
     S = orthogonal(rng, n) @ np.diag(np.linspace(1, 2, n)) @ orthogonal(rng, n)
     return S @ J @ np.linalg.inv(S)
 
@@ -114,24 +122,47 @@ def sylvester_nullity(
     solutions: Callable[[Any, Any], SylvesterSolutions] = sylvester_solutions,
     operator: Callable[[np.ndarray, np.ndarray], np.ndarray] = sylvester_operator,
 ) -> Measurement:
-    """R17: nullity and basis for drawn Jordan forms against Σ min(size, size) and the Kronecker matrix."""
-    shared, own_P, own_M = 0.5, 1.5, -0.75
-    sizes_P, sizes_M = rng.integers(1, 3, 2), rng.integers(1, 4, 1)
-    P = _jordan(rng, [*((shared, int(size)) for size in sizes_P), (own_P, 1)])
-    M = _jordan(rng, [*((shared, int(size)) for size in sizes_M), (own_M, 2)])
-    nullity = int(np.sum(np.minimum.outer(sizes_P, sizes_M)))
+    """R17: nullity, shared eigenvalues and basis for drawn Jordan forms, against Σ min(size, size) and Kronecker.
+
+    Two real eigenvalues and a complex pair are shared, each with one or two blocks, defective ones among them.
+    """
+    shared: list[complex] = [0.5, -0.25, complex(0.25, 0.6)]
+    blocks_P: list[tuple[complex, int]] = [(1.5, 1)]
+    blocks_M: list[tuple[complex, int]] = [(-0.75, 2)]
+    expected: list[complex] = []
+    for value in shared:
+        most = 2 if np.imag(value) else 3
+        sizes_P = rng.integers(1, most, rng.integers(1, 3))
+        sizes_M = rng.integers(1, most + (not np.imag(value)), 1)
+        blocks_P += [(value, int(size)) for size in sizes_P]
+        blocks_M += [(value, int(size)) for size in sizes_M]
+        n_solutions = int(np.sum(np.minimum.outer(sizes_P, sizes_M)))
+        expected += n_solutions * ([value, np.conj(value)] if np.imag(value) else [value])
+    P, M = _jordan(rng, blocks_P), _jordan(rng, blocks_M)
     found = solutions(P, M)
     scale = np.linalg.norm(P, 2) + np.linalg.norm(M, 2)
     matrix = operator(P, M)
     stacked = np.asarray(found.basis).transpose(0, 2, 1).reshape(-1, len(matrix))  # columns of θ stacked
     residuals = np.linalg.norm(matrix @ stacked.T, axis=0) / scale
     singular = np.linalg.svd(matrix, compute_uv=False)
-    miscounted = abs(found.nullity - nullity) + abs(int(np.sum(singular < 1e-6 * scale)) - nullity)
+    gram = stacked @ stacked.T - np.eye(len(stacked))
+    counted = found.nullity == len(found.shared_eigenvalues) == len(stacked) == len(expected)
+    by_svd = int(np.sum(singular < 1e-9 * scale)) == len(expected)
     drawn = solutions(rng.standard_normal(P.shape), M)
+    parts: list[tuple[Any, Any]] = [refuted(unless=counted and by_svd and drawn.nullity == 0)]
+    if counted:
+        order = np.array(sorted(expected, key=lambda x: (-np.real(x), -np.imag(x))))
+        values = np.array(
+            sorted(found.shared_eigenvalues, key=lambda x: (-round(np.real(x), 6), -np.imag(x)))
+        )
+        # the mean of a cluster moves by its condition, at most 2² times the rounding of S J S⁻¹
+        parts.append((np.max(np.abs(values - order)), 4 * 2**2 * len(P) * EPS * scale))
     # S J S⁻¹ and the Schur forms err by a few n eps, the condition 2 of S twice over
-    tolerance = 64 * len(matrix) * EPS
-    worst = max(float(np.max(residuals, initial=0.0)), float(miscounted), float(drawn.nullity))
-    return Measurement(worst, tolerance)
+    parts += [
+        (np.max(residuals, initial=0.0), 4 * len(P) * EPS),
+        (np.max(np.abs(gram), initial=0.0), len(matrix) * EPS),
+    ]
+    return worst(*parts)
 
 
 def prove_sylvester_operator() -> bool:
@@ -164,16 +195,19 @@ def learned_resonance(
     # C = τo W Wᵀ − τp Pᵀ P is positive definite, so the singular values of W keep above a floor (R8)
     start = system.state(orthogonal(rng, n1)[:n2], 0.2 * orthogonal(rng, n2))
     run = integrate(start, system, field, rtol=rtol)
-    W, P, _ = run.final
+    rest = run.final
+    finer = integrate(start, system, field, rtol=rtol / 100).final
+    W, P, _ = rest
     # W keeps full rank, so all eigenvalues of P belong to its column space
     away = np.abs(np.linalg.eigvals(P)[:, None] - ratios(system)).min(axis=1)
-    error = np.max([resonance_error(run.final, system, tolerance=rtol), *away])
+    error = np.max([resonance_error(rest, system, tolerance=rtol), *away])
     # With S = Σs^−½ Σd Σs^−½ and W̃ = W Σs^½, an eigenvalue of P is at most ‖P W̃ − W̃ S‖/σmin(W̃) from one of S.
-    # At rest W and P are within √size·10 (rtol + atol) size of a fixed point, where that residual is zero.
-    off = np.sqrt(W.size + P.size) * 20 * rtol * max(np.max(np.abs(W)), np.max(np.abs(P)))
+    # A run with a hundredth of the tolerance comes that much nearer to the fixed point, where that residual is zero.
+    off = float(np.linalg.norm(np.hstack([W - finer.online, P - finer.predictor])))
     bound = (np.linalg.norm(P, 2) + 1 + np.linalg.norm(W, 2)) * off
     stretch = np.sqrt(np.linalg.cond(system.sigma_s) / eigenvalue_floor(start, system)[-1])
-    return Measurement(float(error), float(bound * stretch))
+    rounding = 16 * n1 * EPS * np.linalg.cond(system.sigma_s)
+    return Measurement(float(error), float(bound * stretch + rounding))
 
 
 RESULTS: tuple[Result, ...] = (

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.contrastive import SubspaceComparison, compare_with_contrastive
+from analysis.errata import EmaPaths, ema_paths
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.trials import EPS, symbols
+from analysis.results.trials import EPS, followed, orthogonal, refuted, symbols, worst
 from dynamics.exact import EmaGrowth, ema_growth
 from dynamics.fields import VectorField, full_field
 from dynamics.integrate import Status, integrate
@@ -19,9 +21,52 @@ from dynamics.moments import Moments, byol_prime_moments, raft_moments
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem
 
-# --- the objectives, sample by sample: z1, z2 are predictions of the two views, target2 the target's view 2 -------
+# --- the objectives as networks are trained on them ---------------------------------------------------------------
 
 Loss = Callable[[Any, Any, Any, Any, Any], Any]
+"""(z1, z2, z̄2, α, β) -> mean over the batch: predictions of the two views, and the target's view 2."""
+
+
+def trained_loss(kind: str, *, normalize: bool = False) -> Loss:
+    """Objective of `dynamics.training`, one-sided, on outputs of shape (N, n): a scalar that JAX can differentiate."""
+
+    def mean_loss(z1: Any, z2: Any, target2: Any, alpha: Any, beta: Any) -> Any:
+        import jax.numpy as jnp
+
+        from dynamics.training.objectives import loss, views_needed
+        from dynamics.training.settings import ObjectiveSettings
+
+        settings = ObjectiveSettings(kind=kind, symmetric=False, normalize=normalize)
+        seen, seen_by_target = views_needed(settings)
+        views, targets = jnp.stack([z1, z2]), jnp.stack([0 * target2, target2])
+        weights = {"alpha": alpha, "beta": beta}
+        return loss(settings, weights, views[jnp.array(seen)], targets[jnp.array(seen_by_target, int)]).value
+
+    return mean_loss
+
+
+BYOL, BYOL_PRIME, RAFT, SIMPLE = (trained_loss(kind) for kind in ("byol", "byol-prime", "raft", "simple"))
+BYOL_PRIME_NORMALISED, RAFT_NORMALISED = (
+    trained_loss(kind, normalize=True) for kind in ("byol-prime", "raft")
+)
+
+
+@lru_cache(maxsize=16)
+def _compiled(loss: Loss, *, each: bool = False) -> Callable[..., np.ndarray]:
+    """Evaluate a loss in float64, compiled; with `each`, of every sample by itself."""
+    import jax
+
+    one = jax.vmap(lambda *z: loss(*(x[None] for x in z[:3]), *z[3:]), in_axes=(0, 0, 0, None, None))
+    run = jax.jit(one if each else loss)
+
+    def evaluate(*arguments: Any) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(run(*arguments))
+
+    return evaluate
+
+
+# --- the same as formulas, for proofs: sample by sample -----------------------------------------------------------
 
 
 def _squared(a: Any, b: Any) -> Any:
@@ -46,11 +91,6 @@ def raft_loss(z1: Any, z2: Any, target2: Any, alpha: Any, beta: Any) -> Any:
 def tangential_loss(z: Any, target: Any, inner: Any) -> Any:
     """‖z̄ − λz‖²/λ with λ = sg⟨z, z̄⟩ given as `inner` (RAFT, remark to theorem 5.1)."""
     return ((target - inner * z) ** 2).sum(axis=-1) / inner
-
-
-def simple_contrastive_loss(positive: Any, negative: Any) -> Any:
-    """L_simp = E[r₊] − E[r₋], r = ½‖f1 − f2‖², from f1 − f2 of positive and of negative pairs (DD theorem 3)."""
-    return (positive**2).sum(axis=-1).mean() / 2 - (negative**2).sum(axis=-1).mean() / 2
 
 
 def _slope(loss: Callable[[np.ndarray], Any], at: np.ndarray) -> np.ndarray:
@@ -82,22 +122,25 @@ def _factor(alpha: Any, beta: Any) -> Any:
 def upper_bound(
     rng: np.random.Generator,
     *,
-    byol: Callable[[Any, Any], Any] = byol_loss,
-    byol_prime: Loss = byol_prime_loss,
+    byol: Loss = BYOL,
+    byol_prime: Loss = BYOL_PRIME,
     factor: Callable[[Any, Any], Any] = _factor,
 ) -> Measurement:
-    """R23: the bound at random outputs, one by one, and its tightness for residuals in the ratio β : α."""
+    """R23: the bound at random outputs, one by one, normalised or not, and its tightness for residuals as β : α."""
     alpha, beta = rng.uniform(0.1, 3.0, 2)
     z1, z2, target = rng.standard_normal((3, 64, 5))
-    bound = factor(alpha, beta) * byol_prime(z1, z2, target, alpha, beta)
-    excess = np.max((byol(z1, target) - bound) / bound)
+    if rng.integers(2):
+        z1, z2, target = (_unit(z) for z in (z1, z2, target))
+    bound = factor(alpha, beta) * _compiled(byol_prime, each=True)(z1, z2, target, alpha, beta)
+    excess = np.max((_compiled(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound)
     parallel = rng.standard_normal((64, 5))
     z1, target = z2 + beta * parallel, z2 - alpha * parallel
-    bound = factor(alpha, beta) * byol_prime(z1, z2, target, alpha, beta)
-    slack = np.max(np.abs(byol(z1, target) - bound) / bound)
-    # squared differences of numbers of size 1 and α, β, over a bound that is at least their like: α, β >= 0.1
-    # leave z1 − z2 within a tenth of the size of z, so rounding counts ten times, squared twice
-    return Measurement(float(np.max([excess, slack, 0.0])), 400 * EPS)
+    bound = factor(alpha, beta) * _compiled(byol_prime, each=True)(z1, z2, target, alpha, beta)
+    slack = np.abs(_compiled(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound
+    # a difference of z rounds by eps |z|, which counts twice in its square, relative to a residual of β or α |parallel|
+    lengths = [np.linalg.norm(z, axis=1) for z in (z1, z2, target, parallel)]
+    rounding = 4 * EPS * (1 + sum(lengths[:3]) / (min(alpha, beta) * lengths[3]))
+    return worst((max(excess, 0.0), 8 * EPS), (slack, rounding))
 
 
 def prove_upper_bound() -> bool:
@@ -129,16 +172,16 @@ def _same_flow(
 
     def objective(W: np.ndarray, P: np.ndarray) -> float:
         A = P @ W
-        return float(loss(x1 @ A.T, x2 @ A.T, x2 @ Th.T, alpha, beta).mean())
+        return float(np.mean(_compiled(loss)(x1 @ A.T, x2 @ A.T, x2 @ Th.T, alpha, beta)))
 
     slopes = _slope(lambda W: objective(W, P), W), _slope(lambda P: objective(W, P), P)
     system = MatrixSystem(*moments_of(moments, alpha, beta))
     moved = field(0.0, system.state(W, P, Th), system)
     error = max(float(np.max(np.abs(a + b / 2))) for a, b in zip(moved[:2], slopes, strict=True))
-    # differences of means of N terms over steps of size 1: N eps of the objective at the stepped states
-    size = 4 * (1 + np.linalg.norm(P)) ** 2 * (1 + np.linalg.norm(W)) ** 2 + np.linalg.norm(Th) ** 2
-    tolerance = len(x1) * EPS * (2 * alpha + beta) * size * np.trace(moments.sigma_s)
-    return error, float(tolerance)
+    # differences over steps of size 1 of means of squares, sums of n1 + n2 products, of outputs this large
+    largest = (1 + np.linalg.norm(P)) * (1 + np.linalg.norm(W)) + np.linalg.norm(Th)
+    size = (alpha + beta) * largest**2 * np.linalg.norm(moments.sigma_s, 2)
+    return error, float(EPS * (n1 + n2) * size)
 
 
 def _prove_same_flow(moments_of: Callable[[Any, Any, Any], tuple[Any, Any]], sign: int) -> bool:
@@ -163,7 +206,7 @@ def _prove_same_flow(moments_of: Callable[[Any, Any, Any], tuple[Any, Any]], sig
 def byol_prime_flow(
     rng: np.random.Generator,
     *,
-    loss: Loss = byol_prime_loss,
+    loss: Loss = BYOL_PRIME,
     moments_of: Callable[[Any, float, float], tuple[np.ndarray, np.ndarray]] = byol_prime_moments,
     field: VectorField = full_field,
 ) -> Measurement:
@@ -173,8 +216,9 @@ def byol_prime_flow(
     lambda_s, lambda_d = moments_of(Moments.from_eigenvalues(np.ones(5), r), alpha, beta)
     ratios = np.diag(lambda_d) / np.diag(lambda_s)
     off = np.max(np.abs(ratios - beta / (beta + 2 * alpha * (1 - r))))
-    unordered = float(not np.all(np.diff(ratios) > 0))
-    return Measurement(float(np.max([error, off, unordered])), tolerance + 8 * EPS)
+    # the terms of λs′ are at most 2α + β >= β, whose rounding its quotient with β multiplies
+    rounding = 2 * EPS * (1 + 2 * alpha / beta)
+    return worst((error, tolerance), (off, rounding), refuted(unless=np.all(np.diff(ratios) > 0)))
 
 
 def prove_byol_prime_flow() -> bool:
@@ -185,19 +229,41 @@ def prove_byol_prime_flow() -> bool:
 def raft_flow(
     rng: np.random.Generator,
     *,
-    loss: Loss = raft_loss,
+    loss: Loss = RAFT,
     moments_of: Callable[[Any, float, float], tuple[np.ndarray, np.ndarray]] = raft_moments,
     field: VectorField = full_field,
+    mode_field: VectorField = full_mode_field,
 ) -> Measurement:
-    """R26: gradient of RAFT by differences against the flow with its moments, and a mode that runs away."""
+    """R26: gradient of RAFT by differences against the flow with its moments; which modes run away, and which do not.
+
+    Modes with 2α(1 − r) < β have λs′ < 0: the loss has no lower bound, and the flow runs away from above w2 = r′. Small
+    starts from below r′ do not, nor do modes with 2α(1 − r) > β from anywhere.
+    """
     error, tolerance = _same_flow(rng, loss, moments_of, field)
-    r, beta = rng.uniform(0.2, 0.8), rng.uniform(0.5, 2.0)
-    alpha = rng.uniform(0.2, 0.8) * beta / (2 * (1 - r))
-    lambda_s, lambda_d = moments_of(Moments.from_eigenvalues(1.0, r), alpha, beta)
-    system = ModeSystem(lambda_s[0], lambda_d[0])
-    # above its ratio, where the predictor is pushed up for ever
-    run = integrate(system.state(1.0, 2 * system.ratio, 1.0), system, full_mode_field)
-    return Measurement(error if run.status is Status.DIVERGED else np.inf, tolerance)
+    beta = rng.uniform(0.5, 2.0)
+    alpha = beta * rng.uniform(0.6, 2.0)
+    edge = 1 - beta / (2 * alpha)  # 2α(1 − r) = β there
+    along, across = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]])[..., None]
+    parts: list[tuple[Any, Any]] = [(error, tolerance)]
+    for r in (0.8 * edge, edge + rng.uniform(0.2, 0.8) * (1 - edge)):
+        runs_away = bool(2 * alpha * (1 - r) < beta)
+        moments = Moments.from_eigenvalues(1.0, r)
+        lambda_s, lambda_d = (float(part[0, 0]) for part in moments_of(moments, alpha, beta))
+        system = ModeSystem(lambda_s, lambda_d)
+        far = abs(float(system.ratio[0])) + 1.0
+        run = integrate(system.state(1.0, far, 1.0), system, mode_field, 1e3, max_steps=2000)
+        parts.append(refuted(unless=(run.status is Status.DIVERGED) == runs_away == (lambda_s < 0)))
+        # the loss of predictions s x1 and s x2 is s² λs′ + O(s), E[x1²] = E[x2²] = 1 and E[x1 x2] = r
+        x1, x2 = along, r * along + np.sqrt(1 - r**2) * across
+        low, high = (float(np.mean(_compiled(loss)(s * x1, s * x2, x2, alpha, beta))) for s in (1e3, 1e4))
+        parts.append(refuted(unless=(high < low) == runs_away))
+        if runs_away:
+            # (0, p, 0) attracts for 0 < p < r′ while the trace −(1/τt + λs′ p²/τo) of R5 is negative
+            p = 0.5 * min(float(system.ratio[0]), 1 / np.sqrt(abs(lambda_s)))
+            small = system.state(0.02, p, 0.02)
+            quiet = integrate(small, system, mode_field, 200.0, max_steps=2000)
+            parts.append(refuted(unless=not quiet.status.failed and np.max(np.abs(quiet.final)) < far))
+    return worst(*parts)
 
 
 def prove_raft_flow() -> bool:
@@ -235,83 +301,77 @@ def _largest_difference(a: Weights, b: Weights) -> float:
     return float(np.max([np.max(np.abs(a[name] - b[name])) for name in a]))
 
 
-class _Adam:
-    """Adam with decoupled weight decay; with `root` False, momentum."""
-
-    def __init__(self, w: Weights, *, rate: float, decay: float, root: bool):
-        self.rate, self.decay, self.root, self.t = rate, decay, root, 0
-        self.m, self.v = ({name: 0.0 * value for name, value in w.items()} for _ in range(2))
-
-    def step(self, w: Weights, g: Weights) -> Weights:
-        self.t += 1
-        self.m = {k: 0.9 * self.m[k] + 0.1 * g[k] for k in w}
-        self.v = {k: 0.99 * self.v[k] + 0.01 * g[k] ** 2 for k in w}
-        m_scale, v_scale = 1 - 0.9**self.t, 1 - 0.99**self.t
-        size = {k: np.sqrt(self.v[k] / v_scale) + ADAM_EPSILON if self.root else 1.0 for k in w}
-        return {k: w[k] - self.rate * (self.m[k] / m_scale / size[k] + self.decay * w[k]) for k in w}
-
-
-@lru_cache(maxsize=8)
-def _compiled_slope(loss: Loss, normalise: Callable[[Any], Any]) -> Callable[..., tuple[Any, Any]]:
+@lru_cache(maxsize=16)
+def _compiled_slope(loss: Loss) -> Callable[..., tuple[Any, Any]]:
     """(w, target features, views, α, β) -> mean loss of a batch and its gradient; compiled once for all trials."""
     import jax
 
     def objective(w: Weights, target: Any, x: Any, alpha: Any, beta: Any) -> Any:
-        z1, z2 = (normalise(_predicted(w, view)) for view in x)
-        return loss(z1, z2, normalise(target), alpha, beta).mean()
+        return loss(_predicted(w, x[0]), _predicted(w, x[1]), target, alpha, beta)
 
     return jax.jit(jax.value_and_grad(objective))
-
-
-ADAM_EPSILON = 1e-3
-"""Keeps rounding of a gradient that nearly vanishes from being blown up: by 1/ε at most."""
 
 
 def raft_is_byol_prime(
     rng: np.random.Generator,
     *,
-    byol_prime: Loss = byol_prime_loss,
-    raft: Loss = raft_loss,
-    normalise: Callable[[Any], Any] = _unit,
+    byol_prime: Loss = BYOL_PRIME_NORMALISED,
+    raft: Loss = RAFT_NORMALISED,
 ) -> Measurement:
     """R25: values, gradients by autodiff, and a few steps of training, of RAFT and of BYOL′ at −W."""
     import jax
+
+    from dynamics.training.optimizers import direction
+    from dynamics.training.settings import OptimizerSettings, TargetSettings
+    from dynamics.training.targets import follow
 
     n_input, n, n_steps, rate = 4, 3, 3, 0.05
     alpha, beta = rng.uniform(0.2, 2.0, 2)
     shapes = {"encoder": (5, n_input), "projector": (n, 5), "hidden": (5, n), "last": (n, 5), "bias": (n,)}
     start = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    decay, root, gamma = rng.uniform(0.0, 0.1), bool(rng.integers(2)), rng.uniform(0.5, 0.99)
+    decay, gamma = rng.uniform(0.0, 0.1), rng.uniform(0.5, 0.99)
     batches = rng.standard_normal((n_steps, 2, 6, n_input))
+    kind = ("sgd", "momentum", "adam")[rng.integers(3)]
+    optimiser, averaged = direction(OptimizerSettings(kind=kind), decay, 0.9), TargetSettings()
 
-    def evaluated(loss: Loss) -> Callable[[Weights, Weights, np.ndarray], tuple[float, Weights]]:
-        slope = _compiled_slope(loss, normalise)
-
-        def evaluate(w: Weights, target: Weights, x: np.ndarray) -> tuple[float, Weights]:
-            value, gradient = slope(w, _encoded(target, x[1]), x, alpha, beta)
-            return float(value), {name: np.asarray(part) for name, part in gradient.items()}
-
-        return evaluate
-
-    errors = []
-    raft_slope, byol_prime_slope = evaluated(raft), evaluated(byol_prime)
+    parts: list[tuple[Any, Any]] = []
     with jax.enable_x64(True):
-        w, mirror = dict(start), _mirrored(start)
-        target, mirror_target = dict(start), dict(start)
-        optimiser, mirror_optimiser = (_Adam(start, rate=rate, decay=decay, root=root) for _ in range(2))
+        slopes = _compiled_slope(raft), _compiled_slope(byol_prime)
+        weights = [dict(start), _mirrored(start)]
+        targets = [dict(start), dict(start)]
+        states = [optimiser.init(w) for w in weights]
+        error = 0.0  # of weights, relative to steps of size `rate` and gradients
         for x in batches:
-            value, g = raft_slope(w, target, x)
-            mirror_value, mirror_g = byol_prime_slope(mirror, mirror_target, x)
-            errors += [abs(value - (mirror_value - 4 * beta)), _largest_difference(g, _mirrored(mirror_g))]
-            w, mirror = optimiser.step(w, g), mirror_optimiser.step(mirror, mirror_g)
-            target, mirror_target = (
-                {k: gamma * ema[k] + (1 - gamma) * now[k] for k in ema}
-                for ema, now in ((target, w), (mirror_target, mirror))
-            )
-            errors.append(_largest_difference(w, _mirrored(mirror)))
-    # gradients of size below 100 (α + β) err by as many eps a few dozen times; Adam blows that up by 1/ε a step
-    rounding = 32 * EPS * 100 * (alpha + beta)
-    return Measurement(float(np.max(errors)), float(rounding * (1 + n_steps * rate / ADAM_EPSILON)))
+            found = [
+                slope(w, _encoded(target, x[1]), x, alpha, beta)
+                for slope, w, target in zip(slopes, weights, targets, strict=True)
+            ]
+            values, gradients = zip(*found, strict=True)
+            largest = max(float(np.max(np.abs(part))) for part in gradients[0].values())
+            decayed = [g + decay * weights[0][name] for name, g in gradients[0].items()]
+            smallest = min(float(np.min(np.abs(part))) for part in decayed)
+            # losses are sums of squares below 4, gradients a dozen products of sums of five; weights differ already
+            rounding = 64 * EPS * (alpha + beta + largest) + error * largest * 8
+            parts += [
+                (abs(float(values[0]) - (float(values[1]) - 4 * beta)), rounding),
+                (_largest_difference(gradients[0], _mirrored(gradients[1])), rounding),
+            ]
+            moved = [
+                optimiser.update(g, state, w) for g, state, w in zip(gradients, states, weights, strict=True)
+            ]
+            states = [state for _, state in moved]
+            weights = [
+                {name: w[name] - rate * step[name] for name in w}
+                for w, (step, _) in zip(weights, moved, strict=True)
+            ]
+            targets = [
+                follow(averaged, target, w, gamma, 0, n_steps)
+                for target, w in zip(targets, weights, strict=True)
+            ]
+            # Adam divides gradients by their size: an error is as large as its share in the smallest of them
+            error += rate * rounding * (n_steps if kind != "adam" else 1 / smallest) + 4 * EPS
+            parts.append((_largest_difference(weights[0], _mirrored(weights[1])), error))
+    return worst(*parts)
 
 
 def prove_raft_is_byol_prime() -> bool:
@@ -327,17 +387,48 @@ def prove_raft_is_byol_prime() -> bool:
 # --- R27 ----------------------------------------------------------------------------------------------------
 
 
+def trained_tangential_gradient(z: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
+    """∂/∂z of the tangential loss that networks are trained on, and the number of clipped pairs."""
+    import jax
+    import jax.numpy as jnp
+
+    from dynamics.training.objectives import loss
+    from dynamics.training.settings import ObjectiveSettings
+
+    settings = ObjectiveSettings(kind="byol", symmetric=False, normalize=True, tangential=True)
+
+    def value(z: Any) -> tuple[Any, Any]:
+        found = loss(settings, {}, z[None, None], jnp.asarray(target)[None, None])
+        return found.value, found.clipped
+
+    with jax.enable_x64(True):
+        gradient, clipped = jax.grad(value, has_aux=True)(jnp.asarray(z))
+        return np.asarray(gradient), int(clipped)
+
+
 def tangential_gradient(
-    rng: np.random.Generator, *, loss: Callable[[Any, Any, Any], Any] = tangential_loss
+    rng: np.random.Generator,
+    *,
+    loss: Callable[[Any, Any, Any], Any] = tangential_loss,
+    trained: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, int]] = trained_tangential_gradient,
 ) -> Measurement:
-    """R27: gradient by differences against −2(z̄ − ⟨z, z̄⟩z), and that it is tangential."""
+    """R27: gradients by differences and by autodiff against −2(z̄ − ⟨z, z̄⟩z), that they are tangential, and clipping."""
     z, target = (_unit(rng.standard_normal(5)) for _ in range(2))
     target = _unit(target + (0.2 + abs(z @ target) - z @ target) * z)  # ⟨z, z̄⟩ > 0
     inner = z @ target
+    stated = -2 * (target - inner * z)
     slope = _slope(lambda z: loss(z, target, inner), z)
-    error = np.max([np.max(np.abs(slope + 2 * (target - inner * z))), abs(slope @ z)])
     # differences over steps of size 1 of ‖z̄ − λz‖²/λ, that is of numbers up to (1 + 2λ)²/λ
-    return Measurement(float(error), float(16 * EPS * (1 + 2 * inner) ** 2 / inner))
+    tolerance = 4 * EPS * (1 + 2 * inner) ** 2 / inner
+    gradient, clipped = trained(z, target)
+    _, clipped_below = trained(z, -target)
+    return worst(
+        (np.max(np.abs(slope - stated)), tolerance),
+        (abs(slope @ z), tolerance),
+        (np.max(np.abs(gradient - stated)), 16 * EPS),  # a handful of products of numbers below 2
+        (abs(gradient @ z), 16 * EPS),
+        refuted(unless=clipped == 0 and clipped_below == 1),  # below a right angle the loss changes sign
+    )
 
 
 def prove_tangential_gradient() -> bool:
@@ -361,23 +452,25 @@ def _ema_step(w: Any, ema: Any, alpha: Any, eta: Any, gain: Any) -> tuple[Any, A
 def ema_recurrence(
     rng: np.random.Generator,
     *,
-    step: Callable[..., tuple[Any, Any]] = _ema_step,
+    paths: Callable[[float, float, float, int], EmaPaths] = ema_paths,
     growth: Callable[[Any, Any, Any], EmaGrowth] = ema_growth,
 ) -> Measurement:
-    """R28: growth of the recurrence, run for 300 steps, against 1 + κ, and κ against its bound."""
+    """R28: growth of the recurrence, run for 300 steps, against 1 + κ, κ against its bound, and the printed sign."""
     n_steps = 300
     alpha, eta = rng.uniform(0.1, 0.8, 2)
     gain = rng.uniform(0.1, 3.0)
     rate, bound = growth(alpha, eta, gain)
-    w, ema = 1.0, 0.0
-    for _ in range(n_steps):
-        w, ema = step(w, ema, alpha, eta, gain)
-    grown = step(w, ema, alpha, eta, gain)[0] / w
+    run = paths(alpha, eta, gain, n_steps)
+    grown = run.corrected[-1] / run.corrected[-2]
     # the other root is −(α + η) − κ; what is left of it, and a few eps of rounding a step
     other = abs(1 - alpha - eta - rate) / (1 + rate)
     tolerance = 8 * EPS * (1 + rate) / (alpha * eta) + 100 * other**n_steps
-    excess = max(float(rate - bound), 0.0)
-    return Measurement(float(np.max([abs(grown - 1 - rate), excess])), float(tolerance))
+    return worst(
+        (abs(grown - 1 - rate), tolerance),
+        (max(float(rate - bound), 0.0), 2 * EPS * bound),
+        (abs(rate**2 + (alpha + eta) * rate - alpha * eta * gain), 4 * EPS * (alpha * eta * gain + rate**2)),
+        refuted(unless=abs(run.printed[-1]) < 1 < run.corrected[-1]),
+    )
 
 
 def prove_ema_recurrence() -> bool:
@@ -401,38 +494,61 @@ def prove_ema_recurrence() -> bool:
 def contrastive_comparison(
     rng: np.random.Generator,
     *,
-    contrastive: Callable[[Any, Any], Any] = simple_contrastive_loss,
+    contrastive: Loss = SIMPLE,
     field: VectorField = full_field,
+    compare: Callable[[Moments, int], SubspaceComparison] = compare_with_contrastive,
 ) -> Measurement:
     """R30: −∇L_simp = 2 W V by differences, then where each flow turns one row, and the angle between."""
     from scipy.linalg import expm, subspace_angles
 
-    n, rtol = 3, 1e-9
-    x1, x2, _ = _population(rng, n)
+    n, n_samples, n_views = 3, 6, 3
+    views = rng.standard_normal((n_samples, 1, n)) + 0.6 * rng.standard_normal((n_samples, n_views, n))
     W = rng.standard_normal((2, n))
-    others = np.repeat(np.arange(len(x1)), len(x1)), np.tile(np.arange(len(x1)), len(x1))
-    negative = x1[others[0]] - x2[others[1]]
-    slope = _slope(lambda W: contrastive((x1 - x2) @ W.T, negative @ W.T), W)
-    averaged = x2.reshape(-1, 3, 3, n).mean(axis=2)[:, 0]  # over the views of each sample
-    V = np.cov(averaged.T, bias=True)
-    error = float(np.max(np.abs(slope + 2 * W @ V)) / np.linalg.norm(2 * W @ V))
+
+    def objective(W: np.ndarray) -> float:
+        """Mean over the views of each sample: all pairs of them, of one sample and of two."""
+        z = views @ W.T
+        batches = [(z[:, a], z[:, b]) for a, b in np.ndindex(n_views, n_views)]
+        return float(np.mean([_compiled(contrastive)(z1, z2, z2, 1.0, 1.0) for z1, z2 in batches]))
+
+    slope = _slope(objective, W)
+    V = np.cov(
+        views.mean(axis=1).T
+    )  # of the augmentation-averaged view; negatives are of other samples: unbiased
+    size = np.linalg.norm(W) ** 2 + 4 * np.linalg.norm(W)
+    largest = float(np.max(np.sum(views**2, axis=-1)))
+    parts: list[tuple[Any, Any]] = [(np.max(np.abs(slope + 2 * W @ V)), 4 * n * EPS * size * largest)]
 
     # anisotropic noise: the direction of most variance carries most of the noise
     lambda_d, noise = np.array([2.0, 1.0, 0.5]) * rng.uniform(0.9, 1.1, 3), np.array([4.0, 0.1, 1.0])
-    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    Q = orthogonal(rng, n)
     moments = Moments.additive_noise((Q * lambda_d) @ Q.T, (Q * noise) @ Q.T)
     system = MatrixSystem(moments.sigma_s, moments.sigma_d)
     w = rng.uniform(0.5, 1.0, n) @ Q.T  # of like size along every mode of Σd
     w /= np.linalg.norm(w)
-    byol = integrate(system.state(w[None], [[1.0]]), system, field, rtol=rtol).final.online  # balanced: R10
+    run, error = followed(system.state(w[None], [[1.0]]), system, field, ts=np.array([0.0, 400.0]))
+    byol = run.final.online  # balanced: R10
     simclr = w @ expm(40 / (lambda_d[0] - lambda_d[1]) * moments.sigma_d)
     top_d = np.linalg.eigh(moments.sigma_d)[1][:, -1]
     top_m = moments.modes.directions[:, 0]
+    said = compare(moments, 1)
+    # e^{−40} is left of the other modes in the contrastive flow; an angle moves by the error over the row's length
+    tolerance = 2 * np.sqrt(n) * error / np.linalg.norm(byol) + 64 * EPS
     found = subspace_angles(byol.T, simclr[:, None])[0]
-    predicted = subspace_angles(top_m[:, None], top_d[:, None])[0]
-    # e^{−40} is left of the other modes in the contrastive flow; BYOL's row is within 10 rtol (with as much again for
-    # atol) of its end in each entry, and the largest entry is at most its length
-    return Measurement(float(np.max([error, abs(found - predicted)])), 20 * rtol * np.sqrt(n))
+    return worst(
+        *parts,
+        refuted(unless=np.linalg.norm(byol) > 0.1),  # it has learned something to compare
+        (abs(found - said.angles[0]), tolerance),
+        (_astray(byol[0], said.byol[:, 0]), tolerance),
+        (_astray(simclr, said.contrastive[:, 0]), 64 * EPS),
+        (abs(said.angles[0] - subspace_angles(top_m[:, None], top_d[:, None])[0]), 64 * EPS),
+    )
+
+
+def _astray(a: np.ndarray, b: np.ndarray) -> float:
+    """Sine of the angle between two vectors."""
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    return float(np.linalg.norm(a - (a @ b) * b))
 
 
 RESULTS: tuple[Result, ...] = (

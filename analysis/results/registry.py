@@ -90,6 +90,7 @@ class Check(NamedTuple):
     tolerance: float
     seconds: float
     proved: bool | None
+    n_trials: int
 
     def report(self) -> dict[str, Any]:
         """Return the check as a dictionary of plain values, as `dyn check --json` prints it."""
@@ -103,6 +104,7 @@ class Check(NamedTuple):
             "residual": self.residual if np.isfinite(self.residual) else None,
             "tolerance": self.tolerance if np.isfinite(self.tolerance) else None,
             "proved": self.proved,
+            "n_trials": self.n_trials,
             "seconds": self.seconds,
         }
 
@@ -149,7 +151,7 @@ def check(
         holds &= within
     proved = result.proof() if symbolic and result.proof is not None else None
     verdict = Verdict.HOLDS if holds and proved is not False else Verdict.VIOLATED
-    return Check(result, verdict, *worst, time.perf_counter() - began, proved)
+    return Check(result, verdict, *worst, time.perf_counter() - began, proved, n_trials)
 
 
 def _excess(measured: Measurement) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import comb
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from analysis.jacobian import mode_jacobian
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.trials import ATOL, EPS, RTOL, random_rates, symbolic_rates, vanishes
+from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
 from dynamics.exact import (
     escape_time,
     fixed_target_solution,
@@ -21,7 +22,6 @@ from dynamics.exact import (
     no_predictor_solution,
 )
 from dynamics.fields import VectorField, no_predictor_field
-from dynamics.integrate import integrate
 from dynamics.invariants import mode_invariant
 from dynamics.mode_fields import (
     fixed_target_mode_field,
@@ -49,21 +49,17 @@ def _largest_gap(found: Any, expected: Any) -> float:
     return float(max(np.max(np.abs(a - b)) for a, b in zip(found, expected, strict=True)))
 
 
-def _run_accuracy(states: Any, growth: float) -> float:
-    """Error of a run, 10 (RTOL |state| + ATOL), times the growth that the flow itself gives to errors."""
-    return 10 * growth * (RTOL * float(max(np.max(np.abs(part)) for part in states)) + ATOL)
-
-
 def characteristic_gap(matrices: np.ndarray, eigenvalues: np.ndarray) -> tuple[float, float]:
-    """Distance of characteristic polynomials, and what rounding explains of it.
+    """Relative distance of characteristic polynomials, and what rounding explains of it.
 
     The coefficients are well conditioned where eigenvalues are not. An eigensolver's result is exact for a matrix
-    within a few n eps ‖A‖, which moves the coefficients by that times (1 + ‖A‖)ⁿ⁻¹ and a factor 2ⁿ.
+    within a few √n eps ‖A‖, which moves coefficient k, a sum of binom(n, k) minors, by k times that and ‖A‖ᵏ⁻¹ each.
     """
     n = matrices.shape[-1]
-    gaps = [np.max(np.abs(np.poly(A) - np.poly(s))) for A, s in zip(matrices, eigenvalues, strict=True)]
-    size = 1 + np.max(np.linalg.norm(matrices, axis=(-2, -1)))
-    return float(np.max(gaps)), float(8 * n * EPS * (2 * size) ** n)
+    k = np.arange(1, n + 1)
+    sizes = np.linalg.norm(matrices, ord=2, axis=(-2, -1))[:, None] ** k * k * [comb(n, j) for j in k]
+    gaps = [np.abs(np.poly(A) - np.poly(s))[1:] for A, s in zip(matrices, eigenvalues, strict=True)]
+    return float(np.max(np.array(gaps) / sizes)), 4 * float(np.sqrt(n)) * EPS
 
 
 def mode_symbols(*names: str) -> tuple[Any, ...]:
@@ -97,22 +93,21 @@ def no_predictor(
     rates, ts = random_rates(rng), np.linspace(0.0, 2.0, 5)
     system = _random_modes(rng, **rates)
     start = _random_start(rng, system)
-    run = integrate(start, system, field, ts=ts, rtol=RTOL, atol=ATOL)
-    gaps = [_largest_gap(solution(ts, start, system), run.states)]
-
+    run, error = followed(start, system, field, ts=ts)
+    exact = solution(ts, start, system)
+    parts = [(_largest_gap(exact, run.states), 2 * error)]
     A, B = rng.standard_normal((2, 3, 3)) / np.sqrt(3)
     full = MatrixSystem(A @ A.T + B @ B.T, A @ A.T, **rates)
     W, Th = rng.standard_normal((2, 2, 3))
     matrix_start = full.state(W, np.eye(2), Th)
-    matrix_run = integrate(matrix_start, full, matrix_field, ts=ts, rtol=RTOL, atol=ATOL)
-    gaps.append(_largest_gap(matrix_solution(ts, matrix_start, full), matrix_run.states))
+    matrix_run, matrix_error = followed(matrix_start, full, matrix_field, ts=ts)
+    gap = _largest_gap(matrix_solution(ts, matrix_start, full), matrix_run.states)
+    parts.append((gap, 2 * matrix_error))
 
     below = eigenvalues(system).real
     level = eigenvalues(ModeSystem(system.lambda_s, system.lambda_s, **rates)).real
     signs_hold = np.all(below < 0) and np.all(level[:, 0] == 0) and np.all(level[:, 1] < 0)
-    # Σd ≼ Σs: in the norm τo‖W‖²/… + τt‖Θ‖²λd the flow contracts; the norms differ by sqrt(τo/(τt λd)) <= 4 or so
-    tolerance = max(_run_accuracy(run.states, 4.0), _run_accuracy(matrix_run.states, 4.0))
-    return Measurement(max(gaps) if signs_hold else np.inf, tolerance)
+    return worst(*parts, refuted(unless=signs_hold))
 
 
 def prove_no_predictor() -> bool:
@@ -141,23 +136,24 @@ def fixed_target(
     """R13: the closed form against a run, the law of u = w1 w2 at its states, its limit, and the origin's saddle."""
     system, ts = _random_modes(rng), np.linspace(0.0, 2.0, 5)
     start = _random_start(rng, system)
-    run = integrate(start, system, field, ts=ts, rtol=RTOL, atol=ATOL)
+    run, error = followed(start, system, field, ts=ts)
     exact = solution(ts, start, system)
-    gaps = [_largest_gap(exact, run.states)]
+    parts = [(_largest_gap(exact, run.states), 2 * error)]
     w1, w2, th = exact
     dw1, dw2, _ = field(0.0, exact, system)
     u, c = w1 * w2, mode_invariant(start, system)
     law = np.sqrt(c**2 + 4 * u**2) * (th * system.lambda_d - system.lambda_s * u)
-    gaps.append(float(np.max(np.abs(w2 * dw1 + w1 * dw2 - law))))
+    # the closed form keeps c and u to a few roundings, which λs sqrt(c² + 4u²) multiplies
+    largest = max(float(np.max(np.abs(part))) for part in exact)
+    pull = start.target * system.lambda_d
+    speed = np.max((np.abs(pull) + system.lambda_s * largest**2) * largest**2)
+    parts.append((np.max(np.abs(w2 * dw1 + w1 * dw2 - law)), 8 * EPS * speed))
     # u approaches θ r at the rate λs sqrt(c² + 4θ²r²) >= 0.5·2·0.2·0.3; e^{−0.06·1000} is below rounding
     end = solution(1e3, start, system)
-    gaps.append(float(np.max(np.abs(end.online * end.predictor - start.target * system.ratio))))
+    gap = np.max(np.abs(end.online * end.predictor - start.target * system.ratio))
+    parts.append((gap, 8 * EPS * max(float(np.max(np.abs(part))) for part in end) ** 2))
     J = mode_jacobian(system.state(0.0, 0.0, start.target), system, field)
-    pull = start.target * system.lambda_d
-    saddle_gap, saddle_rounding = characteristic_gap(J, np.stack([pull, -pull], axis=-1))
-    # errors grow at most like e^{|θ| λd t}, the rate at the origin, with |θ| λd <= 1.2·0.9·1.5 and t <= 2
-    tolerance = max(_run_accuracy(run.states, np.exp(2 * float(np.max(np.abs(pull))))), saddle_rounding)
-    return Measurement(max(*gaps, saddle_gap), float(tolerance))
+    return worst(*parts, characteristic_gap(J, np.stack([pull, -pull], axis=-1)))
 
 
 def prove_fixed_target() -> bool:
@@ -213,29 +209,40 @@ def no_ema(
     escape: Callable[[Any, ModeSystem], Any] = escape_time,
     integral: Callable[[Any, Any, Any], Any] = time_integral,
 ) -> Measurement:
-    """R14: the closed form against a run, its time against the printed F for c >, < and = 0."""
+    """R14: the closed form against runs, and its time against the printed F, for c >, = and < 0, w2 of either sign."""
     system, ts = _random_modes(rng), np.linspace(0.0, 2.0, 5)
-    # two leaves c > 0, two c < 0, all with w2 > 0 and w2 ≠ r
-    w1, w2 = np.array([1.2, 0.9, 0.4, 0.5]), np.array([0.3, 0.5, 1.1, 1.3])
-    start = system.state(w1 * rng.uniform(0.9, 1.1, N_MODES), w2 * rng.uniform(0.9, 1.1, N_MODES))
-    run = integrate(start, system, field, ts=ts, rtol=RTOL, atol=ATOL)
-    exact = solution(ts, start, system)
-    gaps = [_largest_gap(exact, run.states)]
+    gentle = rng.uniform(0.9, 1.1, (2, N_MODES))
+    parts = []
+    for w1, w2 in (
+        ([1.2, 0.9, -0.9, 1.0], [0.3, -0.5, -0.3, 0.6]),  # c > 0, from both sides of w2 = 0
+        ([0.4, 0.5, -0.3, 0.4], [1.1, 1.3, -0.9, -1.2]),  # c < 0: r and k = √−c are approached, and −k
+        ([0.4, 0.9, -0.5, 0.8], [0.4, 0.9, -0.5, -0.8]),  # c = 0: w1 = ±w2
+    ):
+        size = gentle if w1[0] != w2[0] else gentle[:1]
+        start = system.state(*(np.array([w1, w2]) * size))
+        run, error = followed(start, system, field, ts=ts)
+        exact = solution(ts, start, system)
+        parts.append((_largest_gap(exact, run.states), 2 * error))
 
-    c, moved = mode_invariant(start, system), exact.predictor[2]
-    values = zip(moved, start.predictor, c, system.ratio, strict=True)
-    spans = np.array([integral(b, ci, ri) - integral(a, ci, ri) for b, a, ci, ri in values])
-    printed = spans / (system.lambda_s * (system.ratio**2 + c))
-    times = time_of(moved, start, system)
-    gaps.append(float(np.max(np.abs(times - ts[2]))))
-    gaps.append(float(np.max(np.abs(printed - times))))
+        c, moved = mode_invariant(start, system), exact.predictor[2]
+        values = list(zip(start.predictor, moved, c, system.ratio, strict=True))
+        F = np.array([[integral(w, ci, ri) for w in (a, b)] for a, b, ci, ri in values])
+        ends = np.array([[a, b] for a, b, _, _ in values])
+        rate = system.lambda_s * (system.ratio**2 + c)
+        times = time_of(moved, start, system)
+        # w2 is known to a few eps, which moves F by dF/dw = (r² + c)/((w² + c)(r − w)) times that
+        slopes = np.abs((system.ratio**2 + c) / ((ends.T**2 + c) * (system.ratio - ends.T)))
+        rounded = 8 * EPS * (np.abs(F).T + np.abs(ends.T) * slopes).max(axis=0) / np.abs(rate)
+        # the printed F subtracts w² and −c where w1 is small: w1² = w² + c is known to eps w² there
+        rounded += 4 * EPS * ((ends.T**2 + np.abs(c)) / (ends.T**2 + c)).max(axis=0) / np.abs(rate)
+        printed = (F[:, 1] - F[:, 0]) / rate
+        parts += [(np.abs(times - ts[2]), rounded), (np.abs(printed - times), rounded)]
 
     small = rng.uniform(0.01, 0.1)
     spans = np.array([integral(r / 2, 0.0, r) - integral(small, 0.0, r) for r in system.ratio])
     tied = spans / (system.lambda_s * system.ratio**2)
-    gaps.append(float(np.max(np.abs(escape(small, system) / tied - 1))))
-    # errors grow at most like e^{∫ 3λd w t}: rates λd w <= 1.35·1.5 on t <= 2, met only until w has come to r
-    return Measurement(max(gaps), _run_accuracy(run.states, np.exp(4.0)))
+    parts.append((np.max(np.abs(escape(small, system) / tied - 1)), 8 * EPS))
+    return worst(*parts)
 
 
 def prove_no_ema() -> bool:
@@ -271,13 +278,15 @@ def weight_decay(
     eta = bare.lambda_d**2 / (4 * rates["tau_online"] * bare.lambda_s) * rng.uniform(0.2, 0.8, N_MODES)
     system = ModeSystem(bare.lambda_s, bare.lambda_d, **rates, weight_decay=eta)
     _, points, spectra = fixed_points(system)
-    gaps, tolerances = [], []
+    parts = []
     for state, eigenvalues in zip(zip(*points, strict=True), spectra, strict=True):
         point = ModeState(*state)
-        gaps.append(max(float(np.max(np.abs(part))) for part in field(0.0, point, system)))
-        gap, rounding = characteristic_gap(mode_jacobian(point, system, field), eigenvalues)
-        gaps.append(gap)
-        tolerances.append(rounding)
+        push = max(float(np.max(np.abs(part))) for part in field(0.0, point, system))
+        # p± is a root of which the discriminant, at least 0.2 of λd², is rounded; E is linear in it
+        parts.append(
+            (push, 4 * EPS * np.max(system.lambda_d) * (1 + max(rates.values())) / min(rates.values()))
+        )
+        parts.append(characteristic_gap(mode_jacobian(point, system, field), eigenvalues))
     real = spectra.real
     n_growing = np.sum(real > 0, axis=-1)
     as_stated = np.all(n_growing[[0, 3, 4]] == 0) and np.all(n_growing[[1, 2]] == 1)
@@ -286,19 +295,18 @@ def weight_decay(
         np.sum(
             ~np.isnan(fixed_points(ModeSystem(bare.lambda_s, bare.lambda_d, **rates, weight_decay=e))[1][0])
         )
-        for e in (edges * (1 - 1e-6), edges * (1 + 1e-6))
+        for e in (edges * (1 - 16 * EPS), edges * (1 + 16 * EPS))
     ]
     as_stated &= counts == [5 * N_MODES, N_MODES]
 
     start = _random_start(rng, system)
-    run = integrate(start, system, field, ts=np.linspace(0.0, 2.0, 5), rtol=RTOL, atol=ATOL)
+    run, error = followed(start, system, field, ts=np.linspace(0.0, 2.0, 5))
     c = mode_invariant(run.states, system)
-    gaps.append(float(np.max(np.abs(c - np.exp(-2 * eta * run.ts[:, None]) * c[0]))))
+    gap = np.max(np.abs(c - np.exp(-2 * eta * run.ts[:, None]) * c[0]))
     # two squares of weights known to the run's accuracy
     largest = max(float(np.max(np.abs(part))) for part in run.states)
     weights = rates["tau_online"] + rates["tau_predictor"]
-    tolerances.append(2 * weights * largest * _run_accuracy(run.states, 1.0))
-    return Measurement(max(gaps) if as_stated else np.inf, float(max(tolerances)))
+    return worst(*parts, (gap, 2 * weights * largest * error), refuted(unless=as_stated))
 
 
 def prove_weight_decay() -> bool:

@@ -6,9 +6,61 @@ from typing import Any
 
 import numpy as np
 
+from analysis.results.registry import Measurement
+from dynamics.fields import VectorField
+from dynamics.integrate import Trajectory, integrate
+from dynamics.states import State
+from dynamics.system import System
+
 EPS = float(np.finfo(np.float64).eps)
 RTOL, ATOL = 1e-9, 1e-12
-"""Tolerances of the integrations; errors stay within 10 (RTOL |state| + ATOL)."""
+"""Tolerances of the integrations."""
+
+
+def worst(*parts: tuple[Any, Any]) -> Measurement:
+    """Of several residuals, numbers or arrays, each with its own tolerance, that which uses up most of it; NaN first.
+
+    >>> worst((1e-15, 1e-14), (np.array([1e-9, 0.0]), 1e-6))
+    Measurement(residual=1e-15, tolerance=1e-14)
+    """
+    pairs = [pair for part in parts for pair in zip(*map(np.ravel, np.broadcast_arrays(*part)), strict=True)]
+    measured = [Measurement(float(residual), float(tolerance)) for residual, tolerance in pairs]
+
+    def share(m: Measurement) -> float:
+        used = m.residual / m.tolerance
+        return np.inf if np.isnan(used) else used
+
+    return max(measured, key=share)
+
+
+def refuted(*, unless: Any) -> tuple[float, float]:
+    """Part of `worst` for a statement that holds or does not: 0 where it holds, infinite where not."""
+    return (0.0 if unless else np.inf), 1.0
+
+
+def followed(
+    start: State, system: System, field: VectorField, t_end: float | None = None, **options: Any
+) -> tuple[Trajectory[State], float]:
+    """Follow the flow, and measure the error of the run by a second one at a tolerance 100 times finer.
+
+    Returns
+    -------
+    run, error
+        The run at `RTOL` and `ATOL`, and the largest distance of its states from those of the finer run, or of its
+        end where no times are asked for, with the rounding of the finer one: a few eps a step of its largest weight.
+        NaN, which no residual is within, where the runs have parted: they would prove nothing.
+    """
+    run = integrate(start, system, field, t_end, rtol=RTOL, atol=ATOL, **options)
+    finer = integrate(start, system, field, t_end, rtol=RTOL / 100, atol=ATOL / 100, **options)
+    pairs = (
+        zip(run.states, finer.states, strict=True)
+        if "ts" in options
+        else zip(run.final, finer.final, strict=True)
+    )
+    largest = max(float(np.max(np.abs(part))) for part in finer.states)
+    error = max(float(np.max(np.abs(a - b))) for a, b in pairs)
+    error += 4 * EPS * max(finer.n_steps, 1) * largest
+    return run, error if error < 1e-6 * (1 + largest) else np.nan
 
 
 def orthogonal(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -42,6 +94,3 @@ def vanishes(expressions: Any) -> bool:
     import sympy as sp
 
     return all(sp.simplify(sp.expand(entry)) == 0 for entry in np.ravel(np.array(expressions, dtype=object)))
-
-
-# --- the loss, view by view -------------------------------------------------------------------------------------
