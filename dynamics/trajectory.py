@@ -154,7 +154,10 @@ def natural_time(system: System, *, fastest: bool = False) -> float:
         size = size[size > len(size) * np.finfo(float).eps * np.max(size)]
     else:
         size = np.abs(system.lambda_s)
-    times = np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size) + system.tau_target
+    times = (
+        np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
+        + system.tau_target
+    )
     if times.size == 0:
         return float(np.max(system.tau_target))
     return float(np.min(times) if fastest else np.max(times))
