@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,9 @@ from analysis.special_points import (
     happenings,
     vanishes,
 )
+from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 from dynamics.system import ModeSystem
 
-Objective = Literal["byol", "byol-prime", "raft"]
 Status = Literal["complete", "escaped"]
 
 _MOMENTS, _TIMES = ("lambda-s", "lambda-d"), ("tau-online", "tau-predictor", "tau-target")
@@ -169,7 +169,7 @@ def bifurcation(
     interval: tuple[float, float],
     *,
     invariant: float | None = None,
-    objective: Objective = "byol",
+    objective: str = "byol",
     alpha: float = 1.0,
     beta: float = 1.0,
 ) -> Bifurcation:
@@ -222,12 +222,13 @@ def bifurcation(
 
     for option, given, known in (
         ("parameter", parameter, PARAMETERS),
-        ("objective", objective, get_args(Objective)),
+        ("objective", objective, tuple(linear_objectives())),
     ):
         if given not in known:
             raise ValueError(f"`{option}` must be one of {', '.join(known)}, got {given!r}")
-    if parameter in ("alpha", "beta") and objective == "byol":
-        raise ValueError(f"`objective` must be byol-prime or raft for {parameter} to move, got byol")
+    if parameter in ("alpha", "beta") and parameter not in OBJECTIVES[objective].weights:
+        takers = " or ".join(with_weight(parameter))
+        raise ValueError(f"`objective` must be {takers} for {parameter} to move, got {objective}")
     if not 0 <= alpha < np.inf:
         raise ValueError(f"`alpha` must be finite and >= 0, got {alpha}")
     if not 0 < beta < np.inf:
@@ -285,11 +286,11 @@ def _family(
     parameter: str,
     interval: tuple[float, float],
     invariant: float | None,
-    objective: Objective,
+    objective: str,
     alpha: float,
     beta: float,
 ) -> Family:
-    from numpy.polynomial import polynomial
+    from numpy.polynomial import Polynomial
 
     names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
     numbers = [float(np.squeeze(getattr(system, name))) for name in names]
@@ -297,10 +298,9 @@ def _family(
     moves = {name: np.array([simplest_fraction(value)], dtype=object) for name, value in fixed.items()}
     moves[parameter] = np.array([Fraction(0), Fraction(1)], dtype=object)
     ls, ld, to, tp, tt, eta, c, a, b = moves.values()
-    if objective != "byol":  # R24, R26
-        weight = b if objective == "byol-prime" else -b
-        spread = 2 * polynomial.polymul(a, polynomial.polysub(ls, ld))
-        ls, ld = polynomial.polyadd(spread, polynomial.polymul(weight, ls)), polynomial.polymul(weight, ls)
+    transform = linear_objectives()[objective].transform
+    assert transform is not None
+    ls, ld = (poly.coef for poly in transform(*(Polynomial(letter) for letter in (ls, ld, a, b))))
     decays = parameter == "weight-decay" or fixed["weight-decay"] > 0
     lo, hi = (simplest_fraction(float(end)) for end in interval)
     family = Family(Numbers(ls, ld, to, tp, tt, eta, c), lo, hi, decays)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cli.application import command
 from cli.options import (
+    BYOL,
     OUTPUT,
     SYSTEM,
     JsonOption,
@@ -23,6 +24,7 @@ from cli.options import (
     option,
 )
 from cli.printing import note, number_text, print_json, print_table, triple_text
+from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:
     from analysis.bifurcations import Bifurcation, Branch
@@ -52,7 +54,7 @@ class OneMode:
     ] = None
     objective: Annotated[
         Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
-    ] = Objective.BYOL
+    ] = BYOL
     alpha: Annotated[
         float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
     ] = None
@@ -167,8 +169,9 @@ def _check_weights(mode: OneMode, parameter: str) -> None:
         given, option_name = getattr(mode, name), "--" + name.replace("_", "-")
         if given is not None and option_name[2:] == parameter:
             raise ValueError(f"{option_name} must not be given where --parameter moves it, got {given:g}")
-        if given is not None and name in ("alpha", "beta") and mode.objective is Objective.BYOL:
-            raise ValueError(f"{option_name} must go with --objective byol-prime or raft, got byol")
+        if given is not None and name in ("alpha", "beta") and name not in OBJECTIVES[mode.objective].weights:
+            takers = " or ".join(with_weight(name))
+            raise ValueError(f"{option_name} must go with --objective {takers}, got {mode.objective}")
 
 
 def _system(mode: OneMode, parameter: str) -> ModeSystem:

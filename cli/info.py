@@ -34,11 +34,6 @@ VARIANT_MEANINGS = {
     "directpred": "P = Û diag(√s + 0.1 max s) Ûᵀ from the feature covariance F = Û diag(s) Ûᵀ",
     "directset": "P = F",
 }
-OBJECTIVE_MEANINGS = {
-    "byol": "E‖P W x1 − Θ x2‖²",
-    "byol-prime": "α E‖P W (x1 − x2)‖² + β E‖P W x2 − Θ x2‖², an upper bound (R24)",
-    "raft": "α E‖P W (x1 − x2)‖² − β E‖P W x2 − Θ x2‖² (R26)",
-}
 DATASET_MEANINGS = {
     "digits": "1,797 images of 8 by 8 pixels, bundled with scikit-learn",
     "FILE.npy, FILE.npz": "an array (N, d), (N, h, w) or (N, h, w, c)",
@@ -61,7 +56,7 @@ def info(
     names = {
         "augmentations": _augmentation_names,
         "variants": lambda: VARIANT_MEANINGS,
-        "objectives": lambda: OBJECTIVE_MEANINGS,
+        "objectives": _objective_names,
         "datasets": lambda: DATASET_MEANINGS,
         "formats": _format_names,
     }
@@ -106,3 +101,9 @@ def _format_names() -> dict[str, str]:
     from figures.style import PICTURES
 
     return {"--out": ", ".join(SUFFIXES), "--plot": ", ".join(PICTURES)}
+
+
+def _objective_names() -> dict[str, str]:
+    from dynamics.objectives import OBJECTIVES
+
+    return {name: row.meaning for name, row in OBJECTIVES.items()}

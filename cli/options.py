@@ -11,6 +11,7 @@ import typer
 
 from cli.application import READS, WRITES
 from cli.printing import progress
+from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 
 if TYPE_CHECKING:
     from dynamics.moments import Moments
@@ -56,12 +57,9 @@ class Variant(StrEnum):
     DIRECTSET = "directset"
 
 
-class Objective(StrEnum):
-    """Objectives that follow the flow with moments of their own (R24, R26)."""
-
-    BYOL = "byol"
-    BYOL_PRIME = "byol-prime"
-    RAFT = "raft"
+Objective = StrEnum("Objective", {name.upper().replace("-", "_"): name for name in linear_objectives()})  # type: ignore[misc]
+"""Objectives whose flow is that of BYOL with moments of their own (R24, R26), as options."""
+BYOL = Objective("byol")
 
 
 SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
@@ -106,7 +104,7 @@ class SystemOptions:
     )
     objective: Annotated[
         Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
-    ] = Objective.BYOL
+    ] = BYOL
     alpha: Annotated[
         float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
     ] = None
@@ -221,17 +219,16 @@ def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
 
 def effective_moments(options: SystemOptions, moments: Moments) -> tuple[Any, Any]:
     """Σs and Σd of the flow that the objective follows (R24, R26)."""
-    from dynamics.moments import byol_prime_moments, raft_moments
+    from dynamics.moments import objective_moments
 
-    if options.objective is Objective.BYOL:
-        for name in ("alpha", "beta"):
-            if getattr(options, name) is not None:
-                raise ValueError(f"--{name} must go with --objective byol-prime or raft, got byol")
-        return moments.sigma_s, moments.sigma_d
-    transform = byol_prime_moments if options.objective is Objective.BYOL_PRIME else raft_moments
-    alpha = 1.0 if options.alpha is None else options.alpha
-    beta = 1.0 if options.beta is None else options.beta
-    return transform(moments, alpha, beta)
+    row = OBJECTIVES[options.objective]
+    weights = {name: getattr(options, name) for name in ("alpha", "beta")}
+    for name, value in weights.items():
+        if value is not None and name not in row.weights:
+            takers = " or ".join(with_weight(name))
+            raise ValueError(f"--{name} must go with --objective {takers}, got {row.name}")
+    given = {name: value for name, value in weights.items() if value is not None}
+    return objective_moments(row.name, moments, **given)
 
 
 def _rates(options: SystemOptions) -> dict[str, float]:
@@ -256,7 +253,7 @@ def matrix_system(options: SystemOptions, moments: Moments) -> MatrixSystem:
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
     """Start of a matrix run in the coordinates of the support: from a file, or drawn."""
-    from dynamics.states import MatrixState, random_state
+    from dynamics.moments import draw_start, on_support
 
     n1 = moments.n_inputs
     if start.state is not None:
@@ -270,21 +267,10 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
             raise ValueError(
                 f"--state: online must have {n1} columns like the data, got {state.online.shape[1]}"
             )
-    else:
-        dim = min(8, n1) if start.dim is None else start.dim
-        if dim < 1:
-            raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
-        scale_online = 0.3 if start.init_online is None else start.init_online
-        scale_predictor = 0.1 if start.init_predictor is None else start.init_predictor
-        for name, scale in (("init_online", scale_online), ("init_predictor", scale_predictor)):
-            if not 0 <= scale < float("inf"):
-                raise ValueError(f"`{name}` must be finite and >= 0, got {scale}")
-        state = random_state(
-            n1, dim, scale_online=scale_online / n1**0.5, scale_predictor=scale_predictor, seed=seed
-        )
-    if moments.support is None:
-        return state
-    return MatrixState(state.online @ moments.support, state.predictor, state.target @ moments.support)
+        return on_support(state, moments)
+    given = {name: getattr(start, name) for name in ("init_online", "init_predictor")}
+    sizes = {name: value for name, value in given.items() if value is not None}
+    return draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
 
 
 def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:

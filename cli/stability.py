@@ -10,7 +10,6 @@ from cli.options import (
     OUTPUT,
     RUN,
     START,
-    Objective,
     ReportOptions,
     StartOptions,
     SystemOptions,
@@ -22,6 +21,7 @@ from cli.options import (
     read_moments,
 )
 from cli.printing import print_json, print_table
+from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from analysis.stability import Stability
@@ -74,7 +74,7 @@ def stability(
         polished = {"polished": dict(zip(network_fixed_points.Polished._fields[1:], facts, strict=True))}
     result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
     conditions = []
-    r10_applies = full.weight_decay == 0 and system.objective is not Objective.RAFT
+    r10_applies = full.weight_decay == 0 and OBJECTIVES[system.objective].cross > 0
     if r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
         conditions = pair_conditions(start, full, tolerance=tolerance)
     counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}

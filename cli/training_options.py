@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cli.application import READS, WRITES
 from cli.options import RUN, SYSTEM, AugmentOption, numeric, option
+from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingSettings
@@ -182,8 +183,6 @@ _SUITED: dict[tuple[str, str], dict[str, Any]] = {
 }
 """Defaults of kinds that have to differ from those of the library, which cannot know the others."""
 
-_CONTRASTIVE = ("infonce", "simple", "triplet")  # they have neither predictor nor target
-
 
 def read_settings(options: TrainingOptions) -> TrainingSettings:
     """Build the settings that the options name.
@@ -292,7 +291,8 @@ def _laid_over(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str,
     if source in ("gaussian", "exact") and "features" not in layer.get("encoder", {}):
         n1 = len(merged["data"]["sigma_s"] or ())
         merged["encoder"] = {**merged["encoder"], "features": min(merged["encoder"]["features"], n1)}
-    if layer.get("objective", {}).get("kind") in _CONTRASTIVE:
+    kind = layer.get("objective", {}).get("kind")
+    if kind in OBJECTIVES and OBJECTIVES[kind].contrastive:  # it has neither predictor nor target
         merged |= {name: {"kind": "none"} for name in ("predictor", "target") if name not in layer}
     return merged
 

@@ -17,6 +17,8 @@ import numpy as np
 from dynamics.augment import Augmentation, scrambled, view_moments
 from dynamics.datasets import check_finite, real_numbers, standardised
 from dynamics.modes import relative_commutator
+from dynamics.objectives import linear_objectives
+from dynamics.states import MatrixState, random_state
 from dynamics.storage import read_npz, write_npz
 
 # A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
@@ -402,8 +404,7 @@ def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.
     >>> byol_prime_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 1.0)
     (array([[2.]]), array([[1.]]))
     """
-    alpha, beta = _weights(alpha, beta)
-    return 2 * alpha * (moments.sigma_s - moments.sigma_d) + beta * moments.sigma_s, beta * moments.sigma_s
+    return objective_moments("byol-prime", moments, alpha, beta)
 
 
 def raft_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
@@ -415,8 +416,86 @@ def raft_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarra
     >>> raft_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 2.0)
     (array([[-1.]]), array([[-2.]]))
     """
-    alpha, beta = _weights(alpha, beta)
-    return 2 * alpha * (moments.sigma_s - moments.sigma_d) - beta * moments.sigma_s, -beta * moments.sigma_s
+    return objective_moments("raft", moments, alpha, beta)
+
+
+def objective_moments(
+    objective: str, moments: Moments, alpha: float = 1.0, beta: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moments with which the BYOL flow is that of an objective of `dynamics.objectives.OBJECTIVES`.
+
+    Parameters
+    ----------
+    objective
+        Name of a row that has such moments.
+    moments
+        Σs and Σd of the views.
+    alpha, beta
+        Its weights, α finite and >= 0, β finite and > 0; byol has none.
+
+    Raises
+    ------
+    ValueError
+        No flow of (W, P, Θ) follows the objective, or a weight is out of range.
+
+    Examples
+    --------
+    >>> objective_moments("byol", Moments.from_eigenvalues(1.0, 0.5))
+    (array([[1.]]), array([[0.5]]))
+    """
+    known = linear_objectives()
+    if objective not in known:
+        raise ValueError(f"`objective` must be one of {', '.join(known)}, got {objective!r}")
+    transform = known[objective].transform
+    assert transform is not None
+    sigma_s, sigma_d = transform(moments.sigma_s, moments.sigma_d, *_weights(alpha, beta))
+    return sigma_s, sigma_d
+
+
+def draw_start(
+    moments: Moments, dim: int, *, init_online: float = 0.3, init_predictor: float = 0.1, seed: int = 0
+) -> MatrixState:
+    """Gaussian start of a matrix run on data, the same for all that run on them.
+
+    W ~ init_online·N(0, 1)/√n_inputs and P ~ init_predictor·N(0, 1), Θ = W. W is drawn in terms of the samples, so that
+    directions in which the data do not vary change nothing, and then written on the support of Σs.
+
+    Parameters
+    ----------
+    moments
+        Moments of the data.
+    dim
+        n2 >= 1.
+    init_online, init_predictor
+        Sizes, finite and >= 0.
+    seed
+        Seed of the draw.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Examples
+    --------
+    >>> draw_start(Moments.from_eigenvalues([1.0, 1.0], [0.5, 0.2]), 3).online.shape
+    (3, 2)
+    """
+    if dim < 1:
+        raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
+    for name, value in (("init_online", init_online), ("init_predictor", init_predictor)):
+        if not 0 <= value < np.inf:
+            raise ValueError(f"`{name}` must be finite and >= 0, got {value}")
+    n_inputs = moments.n_inputs
+    scale = init_online / np.sqrt(n_inputs)
+    start = random_state(n_inputs, dim, scale_online=scale, scale_predictor=init_predictor, seed=seed)
+    return on_support(start, moments)
+
+
+def on_support(state: MatrixState, moments: Moments) -> MatrixState:
+    """A state in terms of the samples, written on the support of Σs."""
+    V = moments.support
+    return state if V is None else MatrixState(state.online @ V, state.predictor, state.target @ V)
 
 
 def save_moments(path: str | Path, moments: Moments) -> None:

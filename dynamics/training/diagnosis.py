@@ -249,7 +249,7 @@ def _at_rest(
         return ratios * (amplitudes[0] / ratios[0] if amplitudes[0] > 0 else 1.0)
     objective, predictor = settings.objective, settings.predictor
     alpha, beta = _number(objective.alpha), _number(objective.beta)
-    if objective.kind == "byol-prime" and beta > 0:  # R24
+    if objective.row.align and objective.row.cross > 0 and beta > 0:  # R24
         ratios = beta / (beta + 2 * alpha * (1 - np.minimum(ratios, 1)))
     rate = _number(settings.optimizer.predictor_rate)
     if predictor.kind == "direct":  # P is set by features, not weights
@@ -295,7 +295,7 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
         return Prediction("contrast keeps features apart: top eigenvectors of the averaged view (R30)")
     if not objective.stop_gradient:
         return Prediction("no stop-gradient: collapse (R12)", most=0)
-    if objective.kind == "raft" and not objective.normalize:
+    if objective.row.cross < 0 and not objective.normalize:
         return Prediction("RAFT without normalisation: modes with 2α(1 − r) < β run away (R26)")
     if _still(settings):
         return Prediction(
@@ -328,9 +328,9 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
 
 def _without_predictor(run: TrainingRun, settings: TrainingSettings) -> Prediction:
     objective = settings.objective
-    if objective.kind == "raft":
+    if objective.row.cross < 0:
         return Prediction()
-    if objective.kind == "byol-prime" and _number(objective.alpha) == 0:
+    if objective.row.align and _number(objective.alpha) == 0:
         return Prediction()  # views of the target are predicted from themselves: every mode has ratio 1
     lasting = int(np.sum(run.spectrum.ratios > 1 - 1e-9))
     if lasting and not objective.normalize:

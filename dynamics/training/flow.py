@@ -17,7 +17,8 @@ from dynamics.fields import (
     no_stop_gradient_field,
     symmetric_predictor_field,
 )
-from dynamics.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.moments import Moments, objective_moments
+from dynamics.objectives import linear_objectives
 from dynamics.predictors import DIRECT_OPTIONS
 from dynamics.system import MatrixSystem
 from dynamics.training.settings import TrainingSettings
@@ -77,11 +78,8 @@ def flow_of(settings: TrainingSettings, moments: Moments, index: int = 0) -> Flo
     objective = one.objective
     value = {name: float(np.asarray(number)) for name, number in one.swept().items()}
     rate, predictor_rate = value["optimizer.learning_rate"], value["optimizer.predictor_rate"]
-    sigma_s, sigma_d = moments.sigma_s, moments.sigma_d
-    if objective.kind == "byol-prime":
-        sigma_s, sigma_d = byol_prime_moments(moments, value["objective.alpha"], value["objective.beta"])
-    if objective.kind == "raft":
-        sigma_s, sigma_d = raft_moments(moments, value["objective.alpha"], value["objective.beta"])
+    weights = {name: value[f"objective.{name}"] for name in objective.row.weights}
+    sigma_s, sigma_d = objective_moments(objective.kind, moments, **weights)
     dt = objective.step_factor * rate
     kept = value["target.decay"] if one.target.kind == "ema" else 0.0
     system = MatrixSystem(
@@ -110,7 +108,7 @@ def _require_flow(settings: TrainingSettings) -> None:
         and not predictor.reinitialise,
         "predictor.average must be 0 and predictor.refresh 1": predictor.kind in ("none", "linear")
         or at_once,
-        "objective must be byol, byol-prime or raft": not objective.contrastive,
+        f"objective must be one of {', '.join(linear_objectives())}": objective.row.transform is not None,
         "objective.normalize must be false": not objective.normalize,
         "optimizer must be sgd at a constant rate": (optimizer.kind, optimizer.schedule)
         == ("sgd", "constant"),

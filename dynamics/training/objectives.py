@@ -41,7 +41,7 @@ def views_needed(settings: ObjectiveSettings) -> tuple[tuple[int, ...], tuple[in
         return (0, 1), ()
     if settings.symmetric:
         return (0, 1), (0, 1)
-    return ((0,), (1,)) if settings.kind == "byol" else ((0, 1), (1,))
+    return ((0, 1), (1,)) if settings.row.align else ((0,), (1,))
 
 
 def unit(x: Any) -> Any:
@@ -73,14 +73,13 @@ def loss(settings: ObjectiveSettings, weights: Mapping[str, Any], q: Any, t: Any
         q, t = unit(q), unit(t)
     if settings.contrastive:
         value, clipped = _contrastive(settings, weights, q), jnp.zeros((), jnp.int32)
-    elif settings.kind == "byol":
+    elif not settings.row.align:
         value, clipped = _distance(settings, q, t[::-1])  # each prediction beside the other view's target
         value = value * len(q)
     else:
         align, clipped_align = _distance(settings, q[:1], q[1:])
         cross, clipped_cross = _distance(settings, q[-len(t) :], t)
-        sign = 1.0 if settings.kind == "byol-prime" else -1.0
-        value = weights["alpha"] * align + sign * weights["beta"] * cross
+        value = weights["alpha"] * align + settings.row.cross * weights["beta"] * cross
         clipped = clipped_align + clipped_cross
     return Loss(value / 2 if settings.halved else value, clipped)
 

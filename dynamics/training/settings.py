@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.augment import Augmentation, parse
+from dynamics.objectives import OBJECTIVES, Objective, with_weight
 from dynamics.predictors import DIRECT_OPTIONS
 
 Swept = float | tuple[float, ...]
@@ -21,8 +22,6 @@ Swept = float | tuple[float, ...]
 ENCODERS = ("linear", "mlp", "conv")
 PREDICTORS = ("none", "linear", "mlp", "direct", "optimal")
 STARTS = ("normal", "identity", "positive", "uniform")
-OBJECTIVES = ("byol", "byol-prime", "raft", "infonce", "simple", "triplet")
-CONTRASTIVE = ("infonce", "simple", "triplet")
 TARGETS = ("ema", "none", "fixed")
 SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = ("sgd", "momentum", "adam", "lars")
@@ -329,7 +328,7 @@ class ObjectiveSettings:
     margin: Swept = 0.0
 
     def __post_init__(self) -> None:
-        _choice("objective.kind", self.kind, OBJECTIVES)
+        _choice("objective.kind", self.kind, tuple(OBJECTIVES))
         for name in ("symmetric", "normalize", "halved", "tangential", "stop_gradient"):
             _flag(f"objective.{name}", getattr(self, name))
         if self.tangential and (not self.normalize or self.contrastive):
@@ -338,12 +337,8 @@ class ObjectiveSettings:
             object.__setattr__(self, name, _swept(f"objective.{name}", getattr(self, name), 0))
         temperature = _swept("objective.temperature", self.temperature, 0, open_low=True)
         object.__setattr__(self, "temperature", temperature)
-        for name, kinds in (
-            ("alpha", ("byol-prime", "raft")),
-            ("beta", ("byol-prime", "raft")),
-            ("temperature", ("infonce", "triplet")),
-            ("margin", ("triplet",)),
-        ):
+        for name in ("alpha", "beta", "temperature", "margin"):
+            kinds = with_weight(name)
             if self.kind not in kinds and getattr(self, name) != _default(ObjectiveSettings, name):
                 raise ValueError(
                     f"`objective.{name}` must be left out unless the objective is {' or '.join(kinds)},"
@@ -353,7 +348,12 @@ class ObjectiveSettings:
     @property
     def contrastive(self) -> bool:
         """Whether it compares different samples, and needs neither predictor nor target."""
-        return self.kind in CONTRASTIVE
+        return self.row.contrastive
+
+    @property
+    def row(self) -> Objective:
+        """Its row of the table of objectives."""
+        return OBJECTIVES[self.kind]
 
     @property
     def step_factor(self) -> float:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from dynamics.augment import parse
 from dynamics.datasets import load
-from dynamics.moments import Moments
-from dynamics.states import MatrixState, random_state
+from dynamics.moments import Moments, draw_start
+from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
 
@@ -46,13 +44,7 @@ def network_on_data(
     >>> system.n1, start.online.shape
     (64, (2, 64))
     """
-    if dim < 1:
-        raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
-    for name, value in (("init_online", init_online), ("init_predictor", init_predictor)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"`{name}` must be finite and >= 0, got {value}")
     chain = [parse(spec, seed=seed) for spec in augment]
     moments = Moments.from_data(load(source).images, chain, seed=seed)
-    scale = init_online / np.sqrt(moments.n_inputs)
-    start = random_state(moments.n1, dim, scale_online=scale, scale_predictor=init_predictor, seed=seed)
+    start = draw_start(moments, dim, init_online=init_online, init_predictor=init_predictor, seed=seed)
     return MatrixSystem(moments.sigma_s, moments.sigma_d), start

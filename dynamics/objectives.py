@@ -1,0 +1,108 @@
+"""The table of objectives: every objective is one row, and nothing else lists them.
+
+Options, help texts, `dyn info`, the moments of a flow, bifurcations, sweeps and the trainer's losses are derived from
+it. An objective that a question does not cover is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective.
+
+    Parameters
+    ----------
+    name
+        As on the command line.
+    meaning
+        One line for `dyn info`.
+    weights
+        Names of the numbers that it takes, settings and options alike.
+    align, cross
+        α and β terms of a predictive objective in the order of its formula: whether predictions of two views are drawn
+        together, and the sign with which predictions are drawn to targets.
+    transform
+        (Σs, Σd, α, β) -> (Σs′, Σd′), the moments with which the BYOL flow is that of this objective for linear networks
+        and squared errors; None where no such moments exist.
+    contrastive
+        Whether it compares different samples, and needs neither predictor nor target.
+    """
+
+    name: str
+    meaning: str
+    weights: tuple[str, ...] = ()
+    align: bool = False
+    cross: int = 1
+    transform: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
+    contrastive: bool = False
+
+
+def _own(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
+    return sigma_s, sigma_d
+
+
+def _aligned(sign: int) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+    def transform(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
+        weight = sign * beta
+        return 2 * alpha * (sigma_s - sigma_d) + weight * sigma_s, weight * sigma_s
+
+    return transform
+
+
+_ROWS = (
+    Objective("byol", "E‖P W x1 − Θ x2‖²", transform=_own),
+    Objective(
+        "byol-prime",
+        "α E‖P W (x1 − x2)‖² + β E‖P W x2 − Θ x2‖², an upper bound (R24)",
+        ("alpha", "beta"),
+        align=True,
+        transform=_aligned(1),
+    ),
+    Objective(
+        "raft",
+        "α E‖P W (x1 − x2)‖² − β E‖P W x2 − Θ x2‖² (R26)",
+        ("alpha", "beta"),
+        align=True,
+        cross=-1,
+        transform=_aligned(-1),
+    ),
+    Objective(
+        "infonce",
+        "−log e^{−r₊/T}/(e^{−r₊/T} + Σ e^{−r₋/T}), r half a squared distance, of networks alone",
+        ("temperature",),
+        contrastive=True,
+    ),
+    Objective("simple", "r₊ − mean r₋, of networks alone", contrastive=True),
+    Objective(
+        "triplet",
+        "T mean log(1 + e^{(r₊ − r₋ + margin)/T}), of networks alone",
+        ("temperature", "margin"),
+        contrastive=True,
+    ),
+)
+
+OBJECTIVES: dict[str, Objective] = {row.name: row for row in _ROWS}
+"""All objectives by name."""
+
+
+def linear_objectives() -> dict[str, Objective]:
+    """Objectives of linear networks with squared errors, whose flow is that of BYOL with other moments.
+
+    >>> list(linear_objectives())
+    ['byol', 'byol-prime', 'raft']
+    """
+    return {name: row for name, row in OBJECTIVES.items() if row.transform is not None}
+
+
+def with_weight(weight: str) -> tuple[str, ...]:
+    """Names of the objectives that take a weight.
+
+    >>> with_weight("margin")
+    ('triplet',)
+    """
+    return tuple(name for name, row in OBJECTIVES.items() if weight in row.weights)
