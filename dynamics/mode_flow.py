@@ -314,11 +314,12 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     if kind == POLAR:
         cos, sin = math.cos(sigma), math.sin(sigma)
         return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
-    if abs(sigma) < 300:
-        grown = math.expm1(sigma)
-        sinh = (grown + grown / (grown + 1)) / 2
-        cosh = 1 + grown * grown / (2 * (grown + 1))
+    if abs(sigma) < 1:
+        cosh, sinh = math.cosh(sigma), math.sinh(sigma)
         new_a, new_b = decay * (a * cosh + b * sinh), decay * (b * cosh + a * sinh)
+    elif abs(sigma) < 300:  # by u and v, of which one vanishes for tied weights
+        u, v = (a + b) * math.exp(sigma), (a - b) * math.exp(-sigma)
+        new_a, new_b = decay * (u + v) / 2, decay * (u - v) / 2
     else:
         new_a, new_b = math.inf, math.inf  # such a step is rejected
     return new_a, new_b, new_a if kind == NO_EMA else second
@@ -344,7 +345,8 @@ def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
         x0 = 0.0
     j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
     inverse = 1 / (GAMMA * h)
-    over = 1 / (inverse * inverse - inverse * (j11 + j22) + det)
+    determinant = inverse * inverse - inverse * (j11 + j22) + det
+    over = 1 / determinant if determinant != 0 else math.inf  # such a step is rejected
     m11, m12, m21, m22 = (inverse - j22) * over, j12 * over, j21 * over, (inverse - j11) * over
     t1, t2 = h * t1, h * t2
     f, e = rates_of(kind, y, p)
@@ -425,9 +427,12 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
     elif kind in (POLAR, LOG):
         worst = max(s, x) / rtol
     elif kind == TIED:
-        worst = max(s * a, x) / (rtol * small + _TINY)
+        worst = max(s / rtol, x / (rtol * small + _TINY))
     else:
-        worst = max(max(s * b, x) / (rtol * small + _TINY), s * a / (rtol * large + atol))
+        g = max(abs(y[2]), abs(z[2]))
+        own = max(a, b if kind == FIXED else min(b, g))  # a target far larger than both must not hide a and b
+        worst = max(s * b / (rtol * own + _TINY), s * a / (rtol * max(a, b) + atol))
+        worst = max(worst, x / (rtol * small + _TINY))
     finite = abs(z[0]) + abs(z[1]) + abs(z[2]) < math.inf and worst < math.inf
     if not finite:
         return z, dense, False, _LEAST * h
@@ -500,11 +505,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
-    f, e = rates_of(kind, y, p)
-    stuck = f == 0 or (a == 0 and b == 0 and kind != IDENTITY)
-    if a == 0 and (kind == DIRECT or (kind == FAST and start[0] == 0)):
-        stuck = True
-    if stuck and e == 0 and (eta == 0 or (a == 0 and b == 0) or kind in (DIRECT, IDENTITY)):
+    if at_rest(kind, y, p):
         return STEADY, y
     if kind == IDENTITY:
         if gain < loss + eta:
@@ -573,11 +574,33 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     if c > 0 or (b > 0 and depth < level):
         if c <= 0 and kind != NO_EMA and not (a * g > 0):
             return RUNNING, y
+        if c > 0 and a * start[0] <= 0:  # the flow conserves its sign, so an integration has lost it
+            return RUNNING, y
         size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, math.sqrt(c))
         end = math.copysign(size, a)
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
     return _shown(SLOW if slow else STEADY, kind, y, (0.0, sign * math.copysign(depth, b), 0.0), start)
+
+
+def at_rest(kind: Any, y: Any, p: Any) -> Any:
+    """Whether nothing moves at y, exactly: by vanishing factors, never by products that underflow."""
+    a, b, g = y
+    coupling, damping, eta, loss, gain = p[0], p[1], p[3], p[4], p[5]
+    balanced = coupling == b * damping
+    if kind == IDENTITY:
+        return a == g and (a == 0 or gain == loss + eta)
+    if kind == NO_STOP:
+        return (a == 0 and (eta == 0 or b == 0)) or (balanced and loss == 0 and eta == 0)
+    if kind == FIXED:
+        if a == 0 or b == 0:
+            return (a == 0 and b == 0) or (eta == 0 and (g == 0 or coupling == 0))
+        return eta == 0 and abs(a * b * damping) > _TINY and g * coupling == a * b * damping
+    if kind == FAST:
+        return a == g and (a == 0 or eta == 0)
+    if kind == NO_EMA:
+        g = a
+    return a == g and ((a == 0 and (eta == 0 or b == 0 or kind == DIRECT)) or (eta == 0 and balanced))
 
 
 def _preimage(level: Any, c1: Any, c2: Any) -> Any:
@@ -720,6 +743,8 @@ def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any, p: Any) -> Any:
             lost = abs(g) < _TINY or abs(b) < _TINY
         else:
             lost = kind in (TIED, NO_EMA, DIRECT, FAST)
+        if lost and arrived(kind, y, start, p)[0] != RUNNING:  # it will not come back
+            lost = False
     return MAX_STEPS if lost or h < _SHORTEST else RUNNING
 
 

@@ -38,7 +38,7 @@ class Status(StrEnum):
             Status.END_TIME: "the end time was reached before the trajectory came to rest",
             Status.SLOW: "the trajectory still crawls: it approaches its end like a power of t, or takes too long",
             Status.DIVERGED: "the trajectory grew without bound",
-            Status.MAX_STEPS: "the step budget was spent",
+            Status.MAX_STEPS: "the step budget was spent, or weights sank so low that numbers no longer hold them",
         }[self]
 
 
