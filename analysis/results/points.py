@@ -374,8 +374,8 @@ def exact_spectrum(
         expected[np.ix_([at[k] for k in kept], [at[k] for k in kept])] = B[np.ix_(kept, kept)]
     found = spectrum(state, system)
     size, n = float(np.linalg.norm(expected)), len(J)
-    # entries are sums of n1 products, turned twice
-    parts = [(np.max(np.abs(J - expected)), 2 * n1 * EPS * size)]
+    # entries are sums of n1 products, turned from both sides
+    parts = [(np.max(np.abs(J - expected)), 4 * n1 * EPS * size)]
     # an eigensolver's spectrum is that of a matrix within a few √n eps of its size: its k-th power sum moves by k
     # times that and the size of the others; forced zeros are set to 0 from within `zero_spread`
     for k in (1, 2, 3):
