@@ -244,6 +244,13 @@ class _Pencil:
         return cluster._replace(radius=max(cluster.radius, tolerance * movable))
 
 
+def _common(a: np.ndarray, reach_a: float, b: np.ndarray, reach_b: float) -> np.ndarray:
+    """Eigenvalues of two clusters, and the means of those, that are within reach of both."""
+    values = np.concatenate([a, b, [np.mean(a), np.mean(b)]])
+    away_a, away_b = (np.min(np.abs(np.subtract.outer(values, c)), axis=1) for c in (a, b))
+    return np.unique(values[(away_a <= reach_a) & (away_b <= reach_b)])
+
+
 def _shared_clusters(
     problem: _Problem, tolerance: float, norms: tuple[float, float]
 ) -> tuple[list[_Shared], list[Cluster], list[Cluster], np.ndarray]:
@@ -262,9 +269,8 @@ def _shared_clusters(
         if not Phi.eigenvalues.size:
             continue
         near = near or (_Nearness(P), problem.pencil or _Nearness(M))
-        values = [left[i].eigenvalues, right[j].eigenvalues.conj(), Phi.eigenvalues]
-        candidates = np.unique(np.concatenate([*values, [np.mean(part) for part in values]]))
-        perturbation = min(max(near[0](value), near[1](value)) for value in candidates)
+        candidates = _common(left[i].eigenvalues, left[i].reach, right[j].eigenvalues.conj(), right[j].reach)
+        perturbation = min(max(near[0](value), near[1](value)) for value in (*candidates, *Phi.eigenvalues))
         if perturbation > tolerance:
             continue
         distance[i, j] = np.inf

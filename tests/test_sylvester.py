@@ -546,6 +546,14 @@ def test_a_jordan_block_says_how_far_it_must_be_perturbed(size: float) -> None:
     assert sylvester_solutions(P, M, tolerance=min(needed * 1.01, 0.9)).nullity == 1
 
 
+def test_each_shared_eigenvalue_has_a_perturbation_of_its_own() -> None:
+    # one cluster of P meets two eigenvalues of M: 0.9 as it stands, 0.4 far away
+    found = sylvester_solutions([[0.9, 3e6], [0.0, 0.9]], np.diag([0.9, 0.4]))
+    assert_allclose(found.shared_eigenvalues, [0.9, 0.4])
+    assert found.perturbation[0] <= np.finfo(float).eps
+    assert_allclose(found.perturbation[1], 0.25 / 9e12, rtol=1e-3)
+
+
 def test_an_eigenvalue_shared_to_the_last_digit_needs_rounding_alone() -> None:
     V = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
     P, M = V @ np.diag([0.9, 0.5, 0.3, 0.1]) @ V.T, np.diag([0.9, 0.3])

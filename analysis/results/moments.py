@@ -155,11 +155,11 @@ def sylvester_nullity(
         values = np.array(
             sorted(found.shared_eigenvalues, key=lambda x: (-round(np.real(x), 6), -np.imag(x)))
         )
-        # the mean of a cluster moves by its condition, at most 2² times the rounding of S J S⁻¹
-        parts.append((np.max(np.abs(values - order)), 4 * 2**2 * len(P) * EPS * scale))
+        # the mean of a cluster moves by its condition times the rounding of S J S⁻¹, 2² each, of P and of M
+        parts.append((np.max(np.abs(values - order)), 2 * 4 * 2**2 * len(P) * EPS * scale))
     # S J S⁻¹ and the Schur forms err by a few n eps, the condition 2 of S twice over
     parts += [
-        (np.max(residuals, initial=0.0), 4 * len(P) * EPS),
+        (np.max(residuals, initial=0.0), 8 * len(P) * EPS),
         (np.max(np.abs(gram), initial=0.0), len(matrix) * EPS),
     ]
     return worst(*parts)

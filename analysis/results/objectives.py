@@ -469,7 +469,7 @@ def ema_recurrence(
         (abs(grown - 1 - rate), tolerance),
         (max(float(rate - bound), 0.0), 2 * EPS * bound),
         (abs(rate**2 + (alpha + eta) * rate - alpha * eta * gain), 4 * EPS * (alpha * eta * gain + rate**2)),
-        refuted(unless=abs(run.printed[-1]) < 1 < run.corrected[-1]),
+        refuted(unless=abs(run.printed[-1]) < run.corrected[-1] and run.corrected[-1] > run.corrected[-75]),
     )
 
 

@@ -308,7 +308,9 @@ def rank_never_lost(
     largest = float(np.max(np.linalg.norm(run.states.online, axis=(1, 2))))
     tolerance = 2 * n2 * largest * error
     shortfall = float(np.max(bound - eigenvalues[1:]))
-    rounding = 2 * (n1 + n2) * EPS * largest**2
+    # C/τo is the difference of W Wᵀ and (τp/τo) Pᵀ P, and its eigenvalues round with the larger of the two
+    subtracted = system.tau_predictor / system.tau_online * float(np.max(p**2))
+    rounding = (n1 + n2) * EPS * (largest**2 + subtracted)
     # p² >= 2.5² − 4·0.8² keeps λs p²/τo above 0.9, so that w falls at a rate of at least 0.9/(1 + 2·0.9), R5
     left = int(np.sum(eigenvalues[-1] > tolerance + rounding))
     return worst(
@@ -372,8 +374,8 @@ def exact_spectrum(
         expected[np.ix_([at[k] for k in kept], [at[k] for k in kept])] = B[np.ix_(kept, kept)]
     found = spectrum(state, system)
     size, n = float(np.linalg.norm(expected)), len(J)
-    # entries are sums of n1 products, turned twice
-    parts = [(np.max(np.abs(J - expected)), 2 * n1 * EPS * size)]
+    # entries are sums of n1 products, turned from both sides
+    parts = [(np.max(np.abs(J - expected)), 4 * n1 * EPS * size)]
     # an eigensolver's spectrum is that of a matrix within a few √n eps of its size: its k-th power sum moves by k
     # times that and the size of the others; forced zeros are set to 0 from within `zero_spread`
     for k in (1, 2, 3):
