@@ -76,7 +76,7 @@ def test_a_damaged_chunk_is_said_on_standard_error(dyn, spec, tmp_path):
     next(path for path in (tmp_path / "s.zarr" / "drift" / "c").rglob("*") if path.is_file()).unlink()
     code, out, err = dyn("sweep", spec, "--out", "s.zarr", "--json")
     assert (code, json.loads(out)["damaged"]) == (0, 1)
-    assert err == "1 chunks of s.zarr are damaged and are done again\n"
+    assert err == "s.zarr: damaged and done again: 1 of 2 chunks\n"
 
 
 REFUSED = {

@@ -324,7 +324,7 @@ def test_a_damaged_chunk_is_done_again(path, tmp_path, harm, name):
     notes = []
     done = sweeps.sweep(design(SMALL), path, note=notes.append)
     assert (done.damaged, done.total - done.resumed) == (1, 3)
-    assert notes == [f"1 chunks of {path} are damaged and are done again"]
+    assert notes == [f"{path}: damaged and done again: 1 of 6 chunks"]
     assert_equal_stores(path, tmp_path / "whole.zarr")
     assert sweeps.sweep(design(SMALL), path).damaged == 0
 

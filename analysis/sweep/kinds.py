@@ -106,6 +106,8 @@ class Kind:
     fingerprint
         settings -> digest of the files that the runs read, so that a sweep is not continued with others; None
         without files.
+    prepare
+        settings -> None: compiles what the runs need, so that their rate is that of the runs alone.
     """
 
     settings: Mapping[str, Setting]
@@ -114,6 +116,7 @@ class Kind:
     outputs: Callable[[Settings, Columns], Mapping[str, Output]]
     run: Callable[[Settings, Columns, Mapping[str, Output]], Columns]
     fingerprint: Callable[[Settings], str | None] = lambda settings: None
+    prepare: Callable[[Settings], None] = lambda settings: None
 
 
 def empty(outputs: Mapping[str, Output], n: int) -> dict[str, np.ndarray]:

@@ -95,6 +95,13 @@ def _run(settings: Settings, columns: Columns, outputs: Mapping[str, Output]) ->
     return dict(zip(outputs, found, strict=True))
 
 
+def _prepare(settings: Settings) -> None:
+    system = ModeSystem(1.0, 0.5)
+    integrate_ensemble(
+        system.state(), system, VARIANTS[settings["variant"]].mode_field, 1.0, device=settings["device"]
+    )
+
+
 def _one_if_equal(column: np.ndarray) -> np.ndarray | float:
     """A constant column as one number, which need not be copied for every run."""
     return float(column[0]) if column.strides == (0,) else column
@@ -112,5 +119,6 @@ MODES = Kind(
     check=_check,
     outputs=_outputs,
     run=_run,
+    prepare=_prepare,
 )
 """Decoupled eigenmodes (R3), one trajectory of (w1, w2, θ) a run."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from analysis.sweep.kinds import failed
-from analysis.sweep.spec import Design
+from analysis.sweep.spec import KINDS, Design
 from analysis.sweep.store import Chunks, Store, checked_place, versions
 
 SECONDS = 1.0
@@ -323,17 +323,18 @@ def sweep(
     with Store(path, design) as store:
         damaged = store.verify() if store.begun else []
         if damaged:
-            note(f"{len(damaged)} chunks of {path} are damaged and are done again")
+            note(f"{path}: damaged and done again: {len(damaged)} of {len(store.chunks)} chunks")
         if store.begun and store.begun["versions"] != versions():
             note(f"{path} was begun with other versions, {store.begun['versions']}")
-        resumed = store.completed
+        resumed, computing = store.completed, 0.0
         _check_room(path, design, resumed)
         if store.begun is None or store.missing():
             with _executor(design, workers, scheduler, note) as executor:
                 if store.begun is None:
                     rate = executor.rate(design) if design.chunk is None else math.nan
                     store.begin(_chunk_runs(design, rate, executor.chunk_bytes))
-                _fill(store, executor, progress)
+                KINDS[design.kind].prepare(design.settings)
+                computing = _fill(store, executor, progress)
         completed, n_failed = store.completed, sum(mark.failed for mark in store.marks.values())
     seconds = time.perf_counter() - begun
     return Sweep(
@@ -342,14 +343,14 @@ def sweep(
         resumed=resumed,
         failed=n_failed,
         damaged=len(damaged),
-        trajectories_per_second=(completed - resumed) / seconds,
+        trajectories_per_second=(completed - resumed) / computing if computing > 0 else 0.0,
         seconds=seconds,
         store=str(path),
     )
 
 
-def _fill(store: Store, executor: Executor, progress: Callable[[Progress], None] | None) -> None:
-    """Compute the chunks that are missing; a thread writes one while the next ones are computed."""
+def _fill(store: Store, executor: Executor, progress: Callable[[Progress], None] | None) -> float:
+    """Compute the chunks that are missing; a thread writes one while the next ones are computed. Return the seconds."""
     design, chunks = store.design, store.chunks
     ranges = {number: chunks.range(number) for number in store.missing()}
     before = completed = store.completed
@@ -367,3 +368,4 @@ def _fill(store: Store, executor: Executor, progress: Callable[[Progress], None]
                 progress(Progress(completed, design.size, rate, (design.size - completed) / rate))
         if written is not None:
             written.result()
+    return time.perf_counter() - begun
