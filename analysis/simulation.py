@@ -10,7 +10,6 @@ import numpy as np
 from analysis.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
 from analysis.fates import Fate, Prediction, predict_fates
 from dynamics.fields import VectorField
-from dynamics.integrate import integrate
 from dynamics.invariants import balance_drift, mode_invariant, rank_floor
 from dynamics.mode_integration import integrate_modes
 from dynamics.modes import commutator, spectrum
@@ -253,6 +252,8 @@ def simulate_matrices(
     >>> simulate_matrices(start, system, full_field).resonance_error < 1e-6
     True
     """
+    from dynamics.integrate import integrate  # SciPy's integrators, which a run of modes does without
+
     trajectory = integrate(state, system, vector_field, t_end, **options)
     row = VARIANTS.get(vector_field.name)
     balanced = row is not None and row.matrix_balanced
