@@ -30,7 +30,6 @@ BLOCK = 100_000
 _EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = 1000 * _EPS
 """Relative accuracy of an end: it is computed from the start by a dozen operations, some of them ill-conditioned."""
-ROBUST = ("no-stop-gradient",)  # whose end solves a transcendental equation, by Newton's method to 1e-15 in ln y²
 
 
 @dataclass
@@ -135,11 +134,11 @@ def rest_error(variant: str, state: ModeState, system: ModeSystem) -> np.ndarray
     ls, ld, eta = np.abs(system.lambda_s), np.abs(system.lambda_d), system.weight_decay
     e = np.abs(th) * ld + np.abs(w2 * w1) * ls
     pull = np.abs(w2) * e + (np.abs(w2 * w1) * ld + np.abs(w1) * ls if variant == "no-stop-gradient" else 0.0)
-    terms = (
-        pull / system.tau_online + eta * np.abs(w1),
-        np.abs(w1) * e / system.tau_predictor + eta * np.abs(w2),
-        (np.abs(w1) + np.abs(th)) / system.tau_target,
-    )
+    own = pull / system.tau_online + eta * np.abs(w1)
+    follower = (np.abs(w1) + np.abs(th)) / system.tau_target
+    if variant in ("no-ema", "no-stop-gradient"):
+        follower = own
+    terms = own, np.abs(w1) * e / system.tau_predictor + eta * np.abs(w2), follower
     return np.maximum.reduce(
         [
             np.where(rate == 0, 0.0, np.abs(rate) / np.where(term == 0, 1.0, term))
@@ -160,6 +159,8 @@ def judge(
         np.sqrt(system.tau_online) * np.maximum(np.abs(start.online), np.abs(start.target)),
         np.sqrt(system.tau_predictor) * np.maximum(np.abs(start.predictor), system.ratio),
     )
+    amplitude = np.where(np.isnan(predicted.amplitude), 0.0, predicted.amplitude)
+    size = np.maximum(size, np.sqrt(system.tau_online) * amplitude)
     off = np.zeros(len(fate), bool)
     for found, expected, tau in (
         (final.online, predicted.amplitude, system.tau_online),
