@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ import numpy as np
 
 from analysis.fates import predict_fates
 from dynamics.ensemble import FATES, STATUSES, Ensemble, integrate_ensemble
+from dynamics.mode_integration import integrate_modes
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.trajectory import Status
 from dynamics.variants import VARIANTS
 
 BLOCK = 100_000
+RATES = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
 _EPS = float(np.finfo(np.float64).eps)
 ROUNDINGS = 1000 * _EPS
 """Relative accuracy of an end: it is computed from the start by a dozen operations, some of them ill-conditioned."""
@@ -107,9 +110,8 @@ def draw(variant: str, n: int, seed: int, *, decay: bool) -> tuple[ModeState, Mo
 
 def part(system: ModeSystem, chosen: Any) -> ModeSystem:
     """The chosen modes of a system."""
-    names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
     return ModeSystem(
-        **{name: np.broadcast_to(getattr(system, name), (system.n_modes,))[chosen] for name in names}
+        **{name: np.broadcast_to(getattr(system, name), (system.n_modes,))[chosen] for name in RATES}
     )
 
 
@@ -196,8 +198,10 @@ def campaign(variant: str, n: int, seed: int = 0, *, decay: bool = False, **opti
     return row
 
 
-def reference_end(variant: str, start: Any, rates: Any, t: float) -> tuple[float, float, float]:
-    """ln |(w1, θ)|, its angle atan2(θ, w1) and w2 at time t, by SciPy's Radau method.
+def reference_end(
+    variant: str, start: Any, rates: Any, t: float, most: int = 1000
+) -> tuple[float, float, float, float]:
+    """Time, ln |(w1, θ)|, its angle atan2(θ, w1) and w2 at the time t, or after `most` steps of SciPy's Radau method.
 
     In these variables an encoder that sinks by a thousand decades and comes back keeps its sign and its size.
 
@@ -212,42 +216,110 @@ def reference_end(variant: str, start: Any, rates: Any, t: float) -> tuple[float
     t
         Time > 0.
     """
-    from scipy.integrate import solve_ivp
-
-    ls, ld, to, tp, tt, eta = rates
-    kind = variant if variant in ("tied", "no-ema", "directpred", "directset") else "full"
-    half, one = VARIANTS[variant].direct
-
-    def predictor(log_size: float, cos: float, w2: float) -> float:
-        w1 = np.exp(log_size) * cos
-        if kind == "tied":
-            return float(w1)
-        if kind.startswith("direct"):
-            return float(half * np.sqrt(ls) * abs(w1) + one * ls * w1 * w1)
-        return w2
-
-    def flow(_: float, y: np.ndarray) -> list[float]:
-        log_size, angle, w2 = y
-        cos, sin = np.cos(angle), np.sin(angle)
-        w2 = predictor(log_size, cos, w2)
-        e = sin * ld - cos * w2 * ls  # over the size of the encoder
-        d_cos = w2 * e / to - eta * cos
-        d_sin = d_cos if kind == "no-ema" else (cos - sin) / tt
-        own = np.exp(2 * log_size) * cos * e / tp - eta * w2
-        return [
-            cos * d_cos + sin * d_sin,
-            cos * d_sin - sin * d_cos,
-            own if kind in ("full", "no-ema") else 0.0,
-        ]
+    from scipy.integrate import Radau
 
     w1, w2, th = start
-    th = w1 if kind == "no-ema" else th
-    begin = [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2]
-    solution = solve_ivp(flow, (0.0, t), begin, method="Radau", rtol=1e-9, atol=[1e-9, 1e-11, 1e-13])
-    if not solution.success:
-        raise ArithmeticError(solution.message)
-    log_size, angle, w2 = solution.y[:, -1]
-    return log_size, angle, predictor(log_size, np.cos(angle), w2)
+    th = w1 if variant == "no-ema" else th
+    flow, jacobian = _logarithmic(variant if variant in ("tied", "no-ema", "directpred", "directset") else "full")
+    given = (float(np.sign(w1)), *rates)
+    solver = Radau(
+        *(lambda _, y: np.array(flow(*y, *given)), 0.0, [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2], t),
+        jac=lambda _, y: np.array(jacobian(*y, *given), dtype=np.float64),
+        rtol=1e-9,
+        atol=[1e-9, 1e-11, 1e-13],
+    )
+    while solver.status == "running" and most > 0:
+        solver.step()
+        most -= 1
+    if solver.status == "failed":
+        raise ArithmeticError("Radau's step became too small")
+    log_size, angle, w2 = solver.y
+    return float(solver.t), float(log_size), float(angle), float(w2)
+
+
+@cache
+def _logarithmic(kind: str) -> tuple[Any, Any]:
+    """The flow of (ln |(w1, θ)|, atan2(θ, w1), w2) and its Jacobian; slaved predictors leave the third unknown be."""
+    import sympy as sp
+
+    log_size, angle, w2 = sp.symbols("log_size angle w2", real=True)
+    sign, ls, ld, to, tp, tt, eta = given = sp.symbols("sign ls ld to tp tt eta", real=True)
+    half, one = VARIANTS[kind].direct
+    cos, sin = sp.cos(angle), sp.sin(angle)
+    w1 = sp.exp(log_size) * cos
+    b = w2
+    if kind == "tied":
+        b = w1
+    elif kind in ("directpred", "directset"):
+        b = half * sp.sqrt(ls) * sign * w1 + one * ls * w1**2
+    e = sin * ld - cos * b * ls  # over the size of the encoder
+    d_cos = b * e / to - eta * cos
+    d_sin = d_cos if kind == "no-ema" else (cos - sin) / tt
+    rates = sp.Matrix(
+        [
+            cos * d_cos + sin * d_sin,
+            cos * d_sin - sin * d_cos,
+            w1 * sp.exp(log_size) * e / tp - eta * b if kind in ("full", "no-ema") else 0,
+        ]
+    )
+    unknowns = (log_size, angle, w2)
+    arguments = (*unknowns, *given)
+    return (
+        sp.lambdify(arguments, list(rates), "numpy", cse=True),
+        sp.lambdify(arguments, rates.jacobian(unknowns).tolist(), "numpy", cse=True),
+    )
+
+
+@dataclass
+class Silent:
+    """A sample of trajectories on which theory is silent, against two other integrations.
+
+    Parameters
+    ----------
+    variant, n
+        Name, and size of the sample.
+    wrong_radau, wrong_modes
+        Other fate, or other sign of w1, than SciPy's Radau method, and than `integrate_modes` at a tolerance of 1e-11.
+    unsettled
+        Trajectories that one of the two did not follow as far as the ensemble, within its budget of steps.
+    """
+
+    variant: str
+    n: int = 0
+    wrong_radau: int = 0
+    wrong_modes: int = 0
+    unsettled: int = 0
+
+
+def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> Silent:
+    """Compare n decided trajectories with weight decay, of which theory says nothing, with two other methods."""
+    start, system = draw(variant, pool, seed, decay=True)
+    ensemble = run(variant, start, system)
+    silent = (predict_fates(start, system, variant).fate == "") & (np.array(FATES)[ensemble.fate] != "undecided")
+    row = Silent(variant)
+    for k in np.flatnonzero(silent)[:n]:
+        row.n += 1
+        one = part(system, [k])
+        begin = ModeState(*(values[[k]] for values in start))
+        found = np.sign(ensemble.final.online[k])
+        field, options = VARIANTS[variant].mode_field, dict(rtol=1e-11, atol=1e-13, max_steps=5000)
+        trajectory, fates = integrate_modes(begin, one, field, **options)
+        if fates[0] == "undecided":
+            row.unsettled += 1
+        elif fates[0] != FATES[ensemble.fate[k]] or np.sign(trajectory.final.online[0]) * found < 0:
+            row.wrong_modes += 1
+        rates = [float(np.ravel(getattr(one, name))[0]) for name in RATES]
+        # the end attracts at η or 1/τt at least, but for the few that are near the saddle-node
+        later = 2 * ensemble.t[k] + 20 * (1 / rates[5] + rates[4])
+        reached, log_size, angle, _ = reference_end(variant, [float(values[0]) for values in begin], rates, later)
+        size = np.hypot(ensemble.final.online[k], ensemble.final.target[k])
+        if reached < ensemble.t[k]:
+            row.unsettled += 1
+        elif found == 0:
+            row.wrong_radau += log_size > np.log(np.hypot(begin.online[0], begin.target[0])) + np.log(1e-2)
+        else:
+            row.wrong_radau += bool(np.sign(np.cos(angle)) != found or abs(log_size - np.log(size)) > 0.1)
+    return row
 
 
 def table(rows: list[Row]) -> str:
