@@ -174,8 +174,9 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
     if weight == 0 or time == 0 or weight == math.inf or time == math.inf:
         proper = False
     end = t_end if t_end == math.inf else _shifted(t_end, k)
-    if kind == IDENTITY:
-        y = y[0], 0.0, y[2]
+    if kind == FAST:
+        y = y[0], 0.0 if y[0] == 0 or p[1] == 0 else y[2] / y[0] * (p[0] / p[1]), y[2]
+        proper = proper and abs(y[1]) < math.inf
     return constrained(kind, y, p), p, end, (weight, time, root_o, root_p), proper
 
 
@@ -217,7 +218,9 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
     if kind in (NO_EMA, NO_STOP):
         return a, b, a
     if kind == FAST:
-        return a, (g / a * (p[0] / p[1]) if a != 0 and p[1] != 0 else 0.0), g
+        if abs(a) > _TINY and p[1] != 0:
+            return a, g / a * (p[0] / p[1]), g
+        return a, b, g  # a w1 that has decayed beyond what numbers hold leaves w2 as it is
     if kind == DIRECT:
         return a, abs(a) * (p[6] + p[7] * abs(a)), g
     return a, b, g
@@ -226,8 +229,24 @@ def constrained(kind: Any, y: Any, p: Any) -> Any:
 # --- the flow of (σ, second unknown) ------------------------------------------------------------------------
 
 
+def _second(kind: Any, y: Any, p: Any) -> Any:
+    """Second unknown at y: g; b for no-stop-gradient; g/a for fast-predictor; ln of the scale in POLAR and LOG."""
+    if kind == NO_STOP:
+        return y[1]
+    if kind in (POLAR, LOG):
+        return 0.0
+    if kind == FAST and not _still(y):
+        return y[2] / y[0] if abs(y[0]) > _TINY or p[0] == 0 else y[1] * (p[1] / p[0])
+    return y[2]
+
+
+def _still(y: Any) -> Any:
+    """Whether fast-predictor has w1 = w2 = 0, so that only θ moves."""
+    return y[0] == 0 and y[1] == 0
+
+
 def rates_of(kind: Any, y: Any, p: Any) -> Any:
-    """Return dσ/dt and the rate of the second unknown, g, or b for no-stop-gradient."""
+    """Return dσ/dt and the rate of the second unknown, see `_second`."""
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
     if kind == NO_EMA:
@@ -245,7 +264,9 @@ def rates_of(kind: Any, y: Any, p: Any) -> Any:
     if kind == IDENTITY:
         return g * gain - a * (loss + eta), zeta * (a - g)
     if kind == FAST:
-        return -eta, zeta * (a - g)
+        if _still(y):
+            return -eta, -zeta * g
+        return -eta, zeta - (zeta - eta) * _second(FAST, y, p)
     if kind == DIRECT:
         slope = math.copysign(c1 + c2 * abs(a), a)  # b/a
         return slope * g * coupling - b * b * damping - eta, zeta * (a - g)
@@ -273,7 +294,7 @@ def _jacobian(kind: Any, y: Any, p: Any) -> Any:
     if kind == IDENTITY:
         return -(loss + eta), gain, zeta, -zeta, zeta * (loss + eta - gain), 0.0, 0.0
     if kind == FAST:
-        return 0.0, 0.0, zeta * a, -zeta, 0.0, 0.0, 0.0
+        return 0.0, 0.0, 0.0, -zeta if _still(y) else eta - zeta, 0.0, 0.0, 0.0
     if kind == DIRECT:
         x = abs(a)
         slope = math.copysign(c1 + c2 * x, a)
@@ -305,7 +326,12 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     if kind == NO_STOP:
         a = a * _exp(sigma)
         return a, second, a
-    if kind in (FAST, DIRECT, TIED):
+    if kind == FAST:
+        a = a * _exp(sigma)
+        if _still(y) or p[1] == 0:
+            return a, b, second
+        return a, second * (p[0] / p[1]), second * a
+    if kind in (DIRECT, TIED):
         a = a * _exp(sigma - (p[3] * time if kind == TIED else 0.0))
         return constrained(kind, (a, a, second), p)
     decay = math.exp(-p[3] * time) if p[3] != 0 else 1.0
@@ -338,11 +364,7 @@ def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
 
     The dense output is (σ1, σ3, σ4, x0, x1, x3, x4) for `between`.
     """
-    x0 = y[2]
-    if kind == NO_STOP:
-        x0 = y[1]
-    elif kind in (POLAR, LOG):
-        x0 = 0.0
+    x0 = _second(kind, y, p)
     j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
     inverse = 1 / (GAMMA * h)
     determinant = inverse * inverse - inverse * (j11 + j22) + det
@@ -422,7 +444,10 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
         worst = max(s, x) / (rtol * small + _TINY)
     elif kind == NO_STOP:
         worst = max(s / rtol, x / (rtol * large + atol))
-    elif kind in (FAST, DIRECT):
+    elif kind == FAST:
+        ratio = 0.0 if _still(y) else 1.0
+        worst = max(s / rtol, x / (rtol * max(ratio, abs(_second(kind, y, p))) + _TINY))
+    elif kind == DIRECT:
         worst = max(s / rtol, x / (rtol * small + _TINY))
     elif kind in (POLAR, LOG):
         worst = max(s, x) / rtol
@@ -451,6 +476,8 @@ def first_step(kind: Any, y: Any, p: Any, rtol: Any) -> Any:
     )
     if kind == NO_STOP:
         fast = max(abs(f), abs(e) / max(abs(b), small))
+    if kind == FAST:
+        fast = max(abs(f), abs(e) / max(0.0 if _still(y) else 1.0, abs(_second(kind, y, p))))
     fast = max(max(fast, abs(f) if kind != IDENTITY else abs(f) / small), p[3])
     return 2 * rtol**0.25 / fast if fast > 0 else 1.0
 
@@ -490,13 +517,17 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
       and one above with E <= 0, a <= g is never left, and holds the learned point alone.
     - tied: c = 0. no-ema: db/dt = a² (A − B b) in one dimension (R14). fixed-target: a b moves monotonically to
       θ λd/B (R13).
-    - fast-predictor: a is constant (R21). direct: planar with the Dulac function 1/b (R22).
+    - fast-predictor: a is constant (R21), and with weight decay a = e^{−ηt} a(0) and b follows a linear equation. direct: planar with the Dulac function 1/b (R22).
     - no-stop-gradient: (ln |a|)′ = −B (b − b*)² − C with C >= 0 (R12). no-predictor: linear (R11).
 
     η > 0:
 
     - Collapse: η > η* = A²/4B (R15); or all weights below b−, the smaller root of A b − B b² = η, a box that no
       trajectory leaves because |a|, |b|, |g| <= x < b− gives d|a|/dt <= x (A x − B x²) − η x < 0 on its faces.
+    - Collapse with b = −β < 0 (A > 0), full: V = a² + (A β τt) g² obeys dV/dt <= −2 min(B β² + η, 1/τt) V where
+      dβ/dt <= 0, and A |a g| <= A V/(2 √(A β τt)). With η τt <= 1, A V <= ½ η β √(A β τt) and B V <= η/12 the latter
+      is at most ηβ/4, so −(1¼ + 1/12) ηβ <= dβ/dt < 0: V falls as e^{−2ηt} at least, β^{3/2} not faster, and both
+      conditions hold for ever.
     - Learning, full and no-ema: v = c/u with |c| falling. With du/dt = u (A g − B (u² − v²)/4 − η) and
       g′ = ((u + v)/2 − g)/τt the flow of (u, g) is cooperative, and (u0, g0) with A g0 >= B u0²/4 + η and
       2 g0 <= u0 − max(−c, 0)/u0 stays below every trajectory that starts above it. As c → 0 what is left above it is
@@ -515,15 +546,15 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
             return _shown(STEADY, kind, y, (end, 0.0, end), start)
         return RUNNING, y
     if kind == FAST:
-        if a == 0:
+        if _still(start):
             return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
         if eta == 0:
             a = start[0]
             return _shown(STEADY, kind, y, (a, coupling / damping if damping != 0 else b, a), start)
-        lag = 1 - eta / zeta
-        end = coupling / damping / lag if lag > 0 and damping != 0 else math.copysign(math.inf, b)
-        near = lag <= 0 or abs(b - end) <= NEAR * abs(end)
-        return _shown(STEADY, kind, y, (0.0, end if lag > 0 else b, 0.0), start) if near else (RUNNING, y)
+        lag = 1 - eta / zeta  # b − b*/lag decays at the rate lag/τt, and grows without bound where that is not positive
+        if lag <= 0 and coupling != 0:
+            return _shown(STEADY, kind, y, (0.0, b, 0.0), start)
+        return _shown(STEADY, kind, y, (0.0, coupling / damping / lag if coupling != 0 else 0.0, 0.0), start)
     if a == 0 and b == 0 and kind != NO_STOP and kind != FIXED:
         return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
     if damping <= 0:
@@ -559,6 +590,11 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     if eta > 0:
         if beyond or (abs(b) < lower and _encoder(kind, y) < lower):
             return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
+        if kind == FULL and b < 0 and eta <= zeta:
+            shape = -b * abs(coupling) / zeta
+            v = a * a + shape * g * g
+            if abs(coupling) * v <= -b * eta * math.sqrt(shape) / 2 and 12 * damping * v <= eta:
+                return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
         x, z = abs(a), math.copysign(1.0, a) * g
         u = x + b
         deficit = max(-(x - b) * u, 0.0)
@@ -596,8 +632,8 @@ def at_rest(kind: Any, y: Any, p: Any) -> Any:
         if a == 0 or b == 0:
             return (a == 0 and b == 0) or (eta == 0 and (g == 0 or coupling == 0))
         return eta == 0 and abs(a * b * damping) > _TINY and g * coupling == a * b * damping
-    if kind == FAST:
-        return a == g and (a == 0 or eta == 0)
+    if kind == FAST:  # its predictor is a ratio of weights: see `arrived`
+        return False
     if kind == NO_EMA:
         g = a
     return a == g and ((a == 0 and (eta == 0 or b == 0 or kind == DIRECT)) or (eta == 0 and balanced))
@@ -741,8 +777,12 @@ def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any, p: Any) -> Any:
     if mode == kind and start[0] != 0 and abs(a) < _TINY and (p[3] == 0 or abs(p[0] * g) > p[3]):
         if kind == FULL:
             lost = abs(g) < _TINY or abs(b) < _TINY
+        elif kind == TIED:
+            lost = math.copysign(1.0, a) * p[0] > 0
+        elif kind == DIRECT:
+            lost = p[0] > 0
         else:
-            lost = kind in (TIED, NO_EMA, DIRECT, FAST)
+            lost = kind == NO_EMA
         if lost and arrived(kind, y, start, p)[0] != RUNNING:  # it will not come back
             lost = False
     return MAX_STEPS if lost or h < _SHORTEST else RUNNING
