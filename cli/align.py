@@ -15,7 +15,6 @@ from cli.options import (
     RunOptions,
     StartOptions,
     SystemOptions,
-    Variant,
     checked_outputs,
     matrix_start,
     matrix_system,
@@ -71,7 +70,7 @@ def align(
         raise ValueError(f"--inputs must go with --isotropic, got {inputs} alone")
     if start.online or start.predictor or start.target:
         raise ValueError("a run of matrices starts from --state, or from --init-online and --init-predictor")
-    if ema_ratio is not None and system.variant is not Variant.FULL:
+    if ema_ratio is not None and system.variant != "full":
         raise ValueError(
             f"--ema-ratio must not be given with --variant {system.variant}: it is one of its own"
         )

@@ -15,7 +15,6 @@ from cli.options import (
     Objective,
     OutputOptions,
     SystemOptions,
-    Variant,
     checked_outputs,
     effective_moments,
     mode_system,
@@ -60,7 +59,7 @@ def bifurcation(
     from analysis.bifurcations import bifurcation as theory
 
     checked_outputs(output)
-    if system.variant is not Variant.FULL:
+    if system.variant != "full":
         raise ValueError(f"--variant must be full for bifurcations, got {system.variant}")
     moments = read_moments(system, output)
     effective_moments(system, moments)  # refuses weights that the objective does not have

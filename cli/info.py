@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -10,30 +11,6 @@ from cli.application import command
 from cli.options import JsonOption
 from cli.printing import print_json, print_table
 
-LIBRARIES = (
-    "numpy",
-    "scipy",
-    "sympy",
-    "matplotlib",
-    "typer",
-    "rich",
-    "jax",
-    "diffrax",
-    "scikit-learn",
-    "xarray",
-)
-VARIANT_MEANINGS = {
-    "full": "W and P by gradient flow, Θ follows W by an exponential moving average",
-    "fixed-target": "Θ constant",
-    "tied": "one mode with w1 = w2 and τo = τp",
-    "no-predictor": "P = I constant",
-    "no-ema": "Θ = W behind the stop-gradient",
-    "no-stop-gradient": "Θ = W, gradient through both branches",
-    "symmetric-predictor": "P kept symmetric",
-    "fast-predictor": "P optimal for the current W and Θ, the limit τp → 0",
-    "directpred": "P = Û diag(√s + 0.1 max s) Ûᵀ from the feature covariance F = Û diag(s) Ûᵀ",
-    "directset": "P = F",
-}
 OBJECTIVE_MEANINGS = {
     "byol": "E‖P W x1 − Θ x2‖²",
     "byol-prime": "α E‖P W (x1 − x2)‖² + β E‖P W x2 − Θ x2‖², an upper bound (R24)",
@@ -60,7 +37,7 @@ def info(
     """Print what this installation has."""
     names = {
         "augmentations": _augmentation_names,
-        "variants": lambda: VARIANT_MEANINGS,
+        "variants": _variant_names,
         "objectives": lambda: OBJECTIVE_MEANINGS,
         "datasets": lambda: DATASET_MEANINGS,
         "formats": _format_names,
@@ -79,20 +56,50 @@ def info(
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
     from platform import python_version
 
-    return {
-        "dyn": version("dyn-byol"),
-        "python": python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
+    return {"dyn": version_of("dyn-byol") or "not installed", "python": python_version(), **_libraries()}
+
+
+def _libraries() -> dict[str, str]:
+    """Versions of what the project names as a dependency, of the optional ones those that are installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        needed = requires("dyn-byol") or []
+    except PackageNotFoundError:  # run from a folder of sources
+        return {}
+    names = dict.fromkeys(re.split(r"[^\w.-]", requirement)[0] for requirement in needed)
+    return {name: version for name in sorted(names) if (version := version_of(name)) is not None}
+
+
+def version_of(name: str) -> str | None:
+    """Version of a distribution, None where it is not installed.
+
+    >>> version_of("no-such-library") is None
+    True
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _devices() -> list[str]:
     import jax
 
-    return [f"{device.platform}: {device.device_kind}" for device in jax.devices()]
+    try:
+        return [f"{device.platform}: {device.device_kind}" for device in jax.devices()]
+    except RuntimeError as error:  # a platform asked for in JAX_PLATFORMS that is not there
+        return [f"none: {error}"]
+
+
+def _variant_names() -> dict[str, str]:
+    from dynamics.variants import VARIANTS
+
+    return {row.name: row.meaning for row in VARIANTS.values()}
 
 
 def _augmentation_names() -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.application import READS, WRITES
-from cli.printing import progress
+from cli.application import READS, WRITES, OneOf
+from cli.printing import duration_text, note, progress
 
 if TYPE_CHECKING:
     from dynamics.moments import Moments
@@ -41,19 +44,11 @@ def numeric(*names: str, panel: str, help: str) -> Any:
     return option(*names, panel=panel, help=help, parser=number, metavar="NUMBER")
 
 
-class Variant(StrEnum):
-    """Variants of the flow."""
+def variant_names() -> list[str]:
+    """Names of the variants of the flow."""
+    from dynamics.variants import VARIANTS
 
-    FULL = "full"
-    FIXED_TARGET = "fixed-target"
-    TIED = "tied"
-    NO_PREDICTOR = "no-predictor"
-    NO_EMA = "no-ema"
-    NO_STOP_GRADIENT = "no-stop-gradient"
-    SYMMETRIC_PREDICTOR = "symmetric-predictor"
-    FAST_PREDICTOR = "fast-predictor"
-    DIRECTPRED = "directpred"
-    DIRECTSET = "directset"
+    return list(VARIANTS)
 
 
 class Objective(StrEnum):
@@ -68,15 +63,17 @@ SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
 
 AugmentOption = Annotated[
     list[str] | None,
-    option("--augment", panel=SYSTEM, help="Augmentation, e.g. shift:1; any number, in order."),
+    option(
+        "--augment", panel=SYSTEM, metavar="SPEC", help="Augmentation, e.g. shift:1; any number, in order."
+    ),
 ]
 JsonOption = Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")]
 QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")]
 
 
 @dataclass(frozen=True)
-class SystemOptions:
-    """The system in one of three ways, its rates, variant and objective."""
+class EigenvalueOptions:
+    """Eigenvalues of Σs and Σd, a pair for each mode."""
 
     lambda_s: Annotated[
         list[float] | None, numeric("--lambda-s", panel=SYSTEM, help="Eigenvalue of Σs; once for each mode.")
@@ -84,26 +81,19 @@ class SystemOptions:
     lambda_d: Annotated[
         list[float] | None, numeric("--lambda-d", panel=SYSTEM, help="Eigenvalue of Σd; once for each mode.")
     ] = None
-    moments: Annotated[
-        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d.")
-    ] = None
-    data: Annotated[
-        str | None,
-        option(
-            "--data",
-            panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
-        ),
-        READS,
-    ] = None
-    augment: AugmentOption = None
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """Rates, variant and objective."""
+
     tau_online: Annotated[float, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = 1.0
     tau_predictor: Annotated[float, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = 1.0
     tau_target: Annotated[float, numeric("--tau-target", panel=SYSTEM, help="τt > 0 (1).")] = 1.0
     weight_decay: Annotated[float, numeric("--weight-decay", panel=SYSTEM, help="η >= 0 (0).")] = 0.0
-    variant: Annotated[Variant, option("--variant", panel=SYSTEM, help="Variant of the flow (full).")] = (
-        Variant.FULL
-    )
+    variant: Annotated[
+        str, option("--variant", panel=SYSTEM, help="Variant of the flow (full)."), OneOf(variant_names)
+    ] = "full"
     objective: Annotated[
         Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
     ] = Objective.BYOL
@@ -113,6 +103,36 @@ class SystemOptions:
     beta: Annotated[
         float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
     ] = None
+
+
+@dataclass(frozen=True)
+class ModeOptions(FlowOptions, EigenvalueOptions):
+    """A system of modes, for commands that know no other."""
+
+
+@dataclass(frozen=True)
+class _MomentOptions(EigenvalueOptions):
+    """Moments of the data, in one of three ways."""
+
+    moments: Annotated[
+        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d.")
+    ] = None
+    data: Annotated[
+        str | None,
+        option(
+            "--data",
+            panel=SYSTEM,
+            metavar="SOURCE",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
+        ),
+        READS,
+    ] = None
+    augment: AugmentOption = None
+
+
+@dataclass(frozen=True)
+class SystemOptions(FlowOptions, _MomentOptions):
+    """The system in one of three ways, its rates, variant and objective."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +200,7 @@ class OutputOptions(ReportOptions):
     ] = None
 
 
-def _given(options: SystemOptions) -> str:
+def _given(options: _MomentOptions) -> str:
     """Which of the three ways of giving a system was used."""
     ways = {
         "--lambda-s/--lambda-d": options.lambda_s is not None or options.lambda_d is not None,
@@ -197,7 +217,7 @@ def _given(options: SystemOptions) -> str:
     return used[0]
 
 
-def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
+def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
     from dynamics.moments import Moments, load_moments
 
@@ -209,17 +229,68 @@ def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
         from dynamics.augment import parse
         from dynamics.datasets import load
 
-        augmentations = [parse(spec, seed=output.seed) for spec in options.augment or []]
+        chain = options.augment or []
+        augmentations = [parse(spec, seed=output.seed) for spec in chain]
         dataset = load(options.data or "digits")
+        if not chain:
+            raise _no_selection("none")
+        _announce(math.prod(dataset.images.shape[1:]), output)
         with progress("moments", output) as report:
-            return Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
-    if options.lambda_s is None or options.lambda_d is None:
-        missing = "--lambda-s" if options.lambda_s is None else "--lambda-d"
-        raise ValueError(f"--lambda-s and --lambda-d must both be given, got no {missing}")
-    return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
+            moments = Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
+        if (moments.sigma_s == moments.sigma_d).all():
+            raise _no_selection(" ".join(chain))
+        return moments
+    return eigenvalue_moments(options)
 
 
-def effective_moments(options: SystemOptions, moments: Moments) -> tuple[Any, Any]:
+def _no_selection(got: str) -> ValueError:
+    return ValueError(
+        "--augment must make two views of an image differ: where they are equal, M = I, and no direction is selected;"
+        f" got {got} (`dyn info augmentations` lists them)"
+    )
+
+
+_LONG = 6000  # dimensions whose eigenvalues take minutes
+_MATRICES = 10  # of n by n float64 that moments and their eigenvalues hold at once: 9.4, measured
+_DECOMPOSITIONS = 2.6  # time of all that is done with n by n matrices, in eigen-decompositions, measured
+
+
+def _announce(n: int, output: ReportOptions) -> None:
+    """Say how long moments of many dimensions take, and refuse those for which memory is too small."""
+    if n < _LONG:
+        return
+    needed, there = _MATRICES * 8 * n**2, available_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"--data must have a dimension whose moments fit into memory, got {n:,}: they take"
+            f" {needed / 2**30:.0f} GiB, of which {there / 2**30:.0f} GiB are available; crop the images, or make them"
+            " smaller"
+        )
+    import numpy as np
+
+    small = 500
+    matrix = np.random.default_rng(0).standard_normal((small, small))
+    began = time.perf_counter()
+    np.linalg.eigh(matrix + matrix.T)
+    seconds = _DECOMPOSITIONS * (time.perf_counter() - began) * (n / small) ** 3
+    note(
+        f"eigenvalues of moments in {n:,} dimensions: about {duration_text(seconds)} and {needed / 2**30:.0f} GiB,"
+        " after the images are read",
+        output,
+    )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be used without swapping; None where the system does not tell."""
+    try:
+        facts = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable: +(\d+) kB", facts, re.MULTILINE)
+    return None if found is None else 1024 * int(found[1])
+
+
+def effective_moments(options: FlowOptions, moments: Moments) -> tuple[Any, Any]:
     """Σs and Σd of the flow that the objective follows (R24, R26)."""
     from dynamics.moments import byol_prime_moments, raft_moments
 
@@ -234,12 +305,22 @@ def effective_moments(options: SystemOptions, moments: Moments) -> tuple[Any, An
     return transform(moments, alpha, beta)
 
 
-def _rates(options: SystemOptions) -> dict[str, float]:
+def _rates(options: FlowOptions) -> dict[str, float]:
     names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
     return {name: getattr(options, name) for name in names}
 
 
-def mode_system(options: SystemOptions, moments: Moments) -> ModeSystem:
+def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
+    """Moments with the eigenvalues that were given."""
+    from dynamics.moments import Moments
+
+    if options.lambda_s is None or options.lambda_d is None:
+        missing = "--lambda-s" if options.lambda_s is None else "--lambda-d"
+        raise ValueError(f"--lambda-s and --lambda-d must both be given, got no {missing}")
+    return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
+
+
+def mode_system(options: FlowOptions, moments: Moments) -> ModeSystem:
     """System of decoupled modes with the eigenvalues that were given."""
     from dynamics.system import ModeSystem
 
@@ -247,7 +328,7 @@ def mode_system(options: SystemOptions, moments: Moments) -> ModeSystem:
     return ModeSystem(sigma_s.diagonal(), sigma_d.diagonal(), **_rates(options))
 
 
-def matrix_system(options: SystemOptions, moments: Moments) -> MatrixSystem:
+def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     """System of the full network on the support of Σs."""
     from dynamics.system import MatrixSystem
 

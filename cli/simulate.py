@@ -13,14 +13,22 @@ from cli.options import (
     RunOptions,
     StartOptions,
     SystemOptions,
-    Variant,
     checked_outputs,
     matrix_start,
     matrix_system,
     mode_system,
     read_moments,
 )
-from cli.printing import note, number_text, print_json, print_table, status_code, ticker, triple_text
+from cli.printing import (
+    note,
+    number_text,
+    print_json,
+    print_table,
+    progress,
+    status_code,
+    ticker,
+    triple_text,
+)
 
 if TYPE_CHECKING:
     from analysis.simulation import MatrixSimulation, ModeSimulation
@@ -42,7 +50,8 @@ def simulate(
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
     simulation: ModeSimulation | MatrixSimulation
-    with ticker("simulating", output) as report_progress:
+    watch = progress("simulating", output, "modes") if as_modes else ticker("simulating", output)
+    with watch as report_progress:
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
         if as_modes:
             simulation = _simulate_modes(system, start, moments, options)
@@ -81,7 +90,7 @@ def _simulate_modes(
             )
     modes = mode_system(system, moments)
     online = start.online or [0.1]
-    predictor = start.predictor or (online if system.variant is Variant.TIED else [0.1])
+    predictor = start.predictor or (online if system.variant == "tied" else [0.1])
     state = modes.state(online, predictor, start.target or [0.1])
     return simulate_modes(state, modes, VARIANTS[system.variant].mode_field, **options)
 

@@ -14,7 +14,6 @@ from cli.options import (
     ReportOptions,
     StartOptions,
     SystemOptions,
-    Variant,
     matrix_start,
     matrix_system,
     numeric,
@@ -60,7 +59,7 @@ def stability(
     from analysis.pair_conditions import decoupled_form, pair_conditions
     from analysis.simulation import plain
 
-    if system.variant is not Variant.FULL:
+    if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
     moments = read_moments(system, output)
     full = matrix_system(system, moments)

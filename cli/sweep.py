@@ -12,7 +12,7 @@ import typer
 
 from cli.application import command
 from cli.options import OUTPUT, RUN, JsonOption, QuietOption, ReportOptions, option
-from cli.printing import note, print_json, print_table
+from cli.printing import duration_text, note, print_json, print_table
 
 if TYPE_CHECKING:
     from analysis.sweep import Progress
@@ -64,7 +64,7 @@ def sweep(
             ["store", size_text(plan.store_bytes)],
             ["memory of chunks", size_text(plan.memory_bytes)],
             ["runs a second", f"{plan.trajectories_per_second:,.4g}"],
-            ["time left", _duration(plan.seconds)],
+            ["time left", duration_text(plan.seconds)],
         ]
         print_table(["dry run", ""], rows)
         return
@@ -85,7 +85,7 @@ def sweep(
         ["done before", f"{done.resumed:,}"],
         ["diverged or out of steps", f"{done.failed:,}"],
         ["runs a second", f"{done.trajectories_per_second:,.4g}"],
-        ["time", _duration(done.seconds)],
+        ["time", duration_text(done.seconds)],
         ["store", done.store],
     ]
     print_table(["sweep", ""], rows)
@@ -106,17 +106,7 @@ def _bar(output: ReportOptions) -> Iterator[Callable[[Progress], None] | None]:
         task = bars.add_task("measuring")
 
         def show(progress: Progress) -> None:
-            text = f"{progress.rate:,.4g} runs/s, {_duration(progress.seconds_left)} left"
+            text = f"{progress.rate:,.4g} runs/s, {duration_text(progress.seconds_left)} left"
             bars.update(task, completed=progress.completed, total=progress.total, description=text)
 
         yield show
-
-
-def _duration(seconds: float) -> str:
-    """Time in words: 7.3 s, 2:05 min or 31:00:12 h."""
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
