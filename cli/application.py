@@ -24,7 +24,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
+from cli import printing
+
+CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, printing.FAILED, 130
 # click's own class, wherever this version of typer keeps click
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
@@ -58,9 +60,7 @@ class Dyn(typer.Typer):
             sys.exit(_interrupted())
 
     def _exit_code(self, arguments: list[str]) -> int:
-        from cli.printing import spell_out
-
-        spell_out()
+        printing.spell_out()
         # Only the command that is called is declared, the others cost time: for help, completion and errors, all.
         called = [name for name in arguments[:1] if name in COMMANDS]
         for name in called or COMMANDS:
@@ -112,6 +112,10 @@ def _unread() -> int:
 
 class Group(TyperGroup):
     """The list of commands, whose summaries are wrapped and never cut."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Help in letters that the terminal has."""
+        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its summary."""
@@ -259,6 +263,10 @@ _UNBROKEN = "\u2011"  # a hyphen at which the formatter of the help does not bre
 class Command(TyperCommand):
     """A command whose help lists options under the names of their groups."""
 
+    def get_help(self, ctx: Any) -> str:
+        """Help in letters that the terminal has."""
+        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections of the help: arguments, groups as the command declares them, and how it is shown."""
         first, *last = "Arguments", "Output", "Options"
@@ -269,7 +277,9 @@ class Command(TyperCommand):
                 row = (row[0], row[1].replace("-", _UNBROKEN))
                 if (choice := _one_of.get((str(self.name), str(parameter.name)))) is not None:
                     row = (row[0], f"{row[1]} One of {', '.join(choice.names())}.".replace("-", _UNBROKEN))
-                other = first if parameter.param_type_name == "argument" else last[-1]
+                other = last[-1]
+                if parameter.param_type_name == "argument":  # which some versions of typer follow by a type
+                    other, row = first, (re.sub(" <.*>$", "", row[0]), row[1])
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or other, []).append(row)
         for name in [*(name for name in sections if name not in last), *last]:
             if sections.get(name):

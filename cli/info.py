@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Annotated
 
 import typer
@@ -22,7 +23,21 @@ DATASET_MEANINGS = {
     "cifar10:DIR": "CIFAR-10, python or binary version, unpacked in DIR",
     "stl10:DIR": "STL-10, binary version, unpacked in DIR",
 }
-TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "formats")
+SWEEP = """\
+# Run it with: dyn sweep FILE.toml --out FILE.zarr
+kind = "modes"  # one-mode trajectories
+samples = 20    # random starts in every cell of the grid
+seed = 0
+
+[parameters]
+lambda_s = 1.0
+ratio = { linspace = [0.1, 0.9, 5] }         # axis
+weight_decay = { values = [0, 0.02, 0.05] }  # axis
+online = { normal = [0, 0.7] }               # drawn
+predictor = { normal = [0, 0.7] }            # drawn
+t_end = 50
+"""
+TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "formats", "sweep")
 
 
 @command(
@@ -31,7 +46,7 @@ TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "fo
     epilog="Example: dyn info augmentations",
 )
 def info(
-    topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help=", ".join(TOPICS))] = "versions",
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help=", ".join(TOPICS))] = "versions",
     json: JsonOption = False,
 ) -> None:
     """Print what this installation has."""
@@ -46,7 +61,10 @@ def info(
         raise ValueError(f"the topic must be one of {', '.join(TOPICS)}, got {topic!r}")
     if json:
         report = {"versions": _versions(), "devices": _devices()}
-        print_json(report | {name: read() for name, read in names.items()})
+        print_json(report | {name: read() for name, read in names.items()} | {"sweep": SWEEP})
+        return
+    if topic == "sweep":
+        sys.stdout.write(SWEEP)
         return
     if topic != "versions":
         print_table(["name", "meaning"], [[name, text] for name, text in names[topic]().items()])

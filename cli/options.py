@@ -237,10 +237,13 @@ def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
         _announce(math.prod(dataset.images.shape[1:]), output)
         with progress("moments", output) as report:
             moments = Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
-        if (moments.sigma_s == moments.sigma_d).all():
+        if abs(moments.sigma_s - moments.sigma_d).max() <= _EQUAL * abs(moments.sigma_s).max():
             raise _no_selection(" ".join(chain))
         return moments
     return eigenvalue_moments(options)
+
+
+_EQUAL = 1e-12  # of the largest moment: what sums over images lose to rounding
 
 
 def _no_selection(got: str) -> ValueError:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cli.application import FAILED
-
 if TYPE_CHECKING:
     from cli.options import ReportOptions
     from dynamics.integrate import Trajectory
 
 
+FAILED = 3
+"""Exit code of a run that failed."""
 WORD_EVERY = 10.0
 """Seconds between two lines of long work where there is no terminal."""
 
@@ -236,7 +236,7 @@ def _entry(name: str, value: str, width: int, indent: int) -> str:
 
     text = _wrapped(value, width - indent).replace("\n", "\n" + " " * indent)
     if cell_len(name) + _GAP > indent:
-        return f"{name}\n{' ' * indent}{text}\n"
+        return f"{_wrapped(name, width)}\n{' ' * indent}{text}\n"
     return f"{set_cell_size(name, indent)}{text}".rstrip() + "\n"
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli.application import command
 from cli.options import OUTPUT, RUN, JsonOption, QuietOption, ReportOptions, option
-from cli.printing import duration_text, note, print_json, print_table
-
-if TYPE_CHECKING:
-    from analysis.sweep import Progress
+from cli.printing import duration_text, note, print_json, print_table, progress
 
 
 @command(
     "sweep",
     help="The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
-    epilog="Example: dyn sweep phases.toml --out phases.zarr --workers 2",
+    epilog="Example: dyn info sweep > phases.toml && dyn sweep phases.toml --out phases.zarr",
 )
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to run; see docs/sweeps.md.")],
+    spec: Annotated[
+        Path,
+        typer.Argument(metavar="SPEC.toml", help="What to run; `dyn info sweep` prints an example."),
+    ],
     out: Annotated[Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued.")],
     workers: Annotated[
         int | None, option("--workers", panel=RUN, help="Processes of this machine; left out, this one.")
@@ -68,13 +65,13 @@ def sweep(
         ]
         print_table(["dry run", ""], rows)
         return
-    with _bar(output) as progress:
+    with progress("sweep", output, "runs") as bar:
         done = theory.sweep(
             design,
             out,
             workers=workers,
             scheduler=scheduler,
-            progress=progress,
+            progress=None if bar is None else lambda so_far: bar(so_far.completed, so_far.total),
             note=lambda text: note(text, output),
         )
     if json:
@@ -89,24 +86,3 @@ def sweep(
         ["store", done.store],
     ]
     print_table(["sweep", ""], rows)
-
-
-@contextmanager
-def _bar(output: ReportOptions) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a progress bar with rate and time left on standard error, if that is a terminal."""
-    if output.quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("sweep"), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("measuring")
-
-        def show(progress: Progress) -> None:
-            text = f"{progress.rate:,.4g} runs/s, {duration_text(progress.seconds_left)} left"
-            bars.update(task, completed=progress.completed, total=progress.total, description=text)
-
-        yield show

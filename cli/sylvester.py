@@ -22,7 +22,8 @@ from cli.printing import eigenvalue_text, print_json, print_table
 @command(
     "sylvester",
     help="Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
-    epilog="Example: dyn sylvester --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --predictor point.npz",
+    epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5 --dim 1 --seed 1 --out end.npz"
+    " && dyn sylvester --lambda-s 1 --lambda-d 0.5 --predictor end.npz --tolerance 1e-6",
 )
 def sylvester(
     system: SystemOptions,
