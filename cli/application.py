@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
@@ -54,6 +55,10 @@ class Dyn(typer.Typer):
 
     def __call__(self, arguments: Sequence[str] | None = None) -> Any:
         """Run the command line and exit with the code of the contract."""
+        if (
+            arguments is None and not sys.warnoptions
+        ):  # what overflows on the way, the status of a run tells in words
+            warnings.simplefilter("ignore", RuntimeWarning)
         try:
             sys.exit(self._exit_code(list(sys.argv[1:] if arguments is None else arguments) or ["--help"]))
         except KeyboardInterrupt:
@@ -152,13 +157,34 @@ def _group(
     pass
 
 
+_ALIASES = {
+    "interval": "--from and --to",
+    "n2": "--dim",
+    "sigma_s": "Σs (--lambda-s or --moments)",
+    "sigma_d": "Σd (--lambda-d or --moments)",
+}
+"""Parameters of the library that options of another name set."""
+
+
 def _in_terms_of_options(message: str) -> str:
-    """Name parameters as the options that set them: `weight_decay` becomes --weight-decay."""
+    """Name parameters as the options that set them: `weight_decay` and weight_decay become --weight-decay."""
 
     def replace(match: re.Match[str]) -> str:
-        return "--" + match[1].replace("_", "-") if match[1] in _options else match[0]
+        name = match[1] or match[2]
+        if name in _options:
+            return "--" + name.replace("_", "-")
+        return _ALIASES.get(match[1], match[0])
 
-    return " ".join(re.sub(r"`(\w+)`", replace, message).split())
+    return " ".join(re.sub(r"`(\w+)`|\b([a-z]+_[a-z]+)\b", replace, message).split())
+
+
+def _blamed(message: str, options: Mapping[str, Any]) -> str:
+    """Say which option named the file that an error is about, where the error does not."""
+    if "--" not in message and "`" not in message:
+        for name, value in options.items():
+            if isinstance(value, Path) and re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message):
+                return f"--{name.replace('_', '-')}: {message}"
+    return message
 
 
 class Role:
@@ -231,6 +257,18 @@ class OneOf:
         return [name for name in self.names() if name.startswith(incomplete)]
 
 
+def _integer(least: int | None, text: str | int) -> int:
+    """Read an integer that is not less than `least`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or (least is not None and value < least):
+        bound = "" if least is None else f" >= {least}"
+        raise typer.BadParameter(f"must be an integer{bound}, got {text!r}")
+    return value
+
+
 _one_of: dict[tuple[str, str], OneOf] = {}  # by command and parameter
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "NAME", Path: "FILE"}
@@ -249,6 +287,9 @@ def _describe(command_name: str, parameter: str, annotation: Any) -> None:
             continue
         if choice is not None:
             info.parser, info.autocompletion = choice.read, choice.complete
+        elif inside[0] is int and info.parser is None:
+            info.parser = partial(_integer, info.min)
+            info.min = None
         elif issubclass(inside[0], Enum):
             choice = OneOf(partial(map, attrgetter("value"), inside[0]))
         if choice is not None:
@@ -335,12 +376,17 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
                     check_distinct(_files(options, run.__annotations__, READS), written)
                     _claim(written, claims)
                 before = {path: _fingerprint(path) for path in written.values()}
-                quiet = options.get("quiet", False)
+                given = dict(options)
                 for group, kind in groups.items():
                     options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
-                code = function(**options)
+                try:
+                    code = function(**options)
+                except BrokenPipeError:
+                    raise
+                except (ValueError, OSError) as error:
+                    raise ValueError(_blamed(str(error), given)) from error
                 for path, fingerprint in before.items():
-                    if not quiet and _fingerprint(path) != fingerprint:
+                    if not given.get("quiet") and _fingerprint(path) != fingerprint:
                         sys.stderr.write(f"wrote {path}\n")
                 return code
 

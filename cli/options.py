@@ -149,7 +149,7 @@ class StartOptions:
     target: Annotated[list[float] | None, numeric("--target", panel=START, help="θ, likewise (0.1).")] = None
     dim: Annotated[
         int | None,
-        option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1)."),
+        option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1).", min=1),
     ] = None
     init_online: Annotated[
         float | None, numeric("--init-online", panel=START, help="s in W = s·N(0, 1)/√n1 (0.3).")
@@ -176,7 +176,7 @@ class RunOptions:
     method: Annotated[str, option("--method", panel=RUN, help="auto, explicit or exponential (auto).")] = (
         "auto"
     )
-    max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).")] = 100_000
+    max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
 
 
 @dataclass(frozen=True)
@@ -323,6 +323,9 @@ def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
     return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
 
 
+_LEAST, _MOST = 1e-150, 1e150  # whose squares neither vanish nor overflow
+
+
 def mode_system(options: FlowOptions, moments: Moments) -> ModeSystem:
     """System of decoupled modes with the eigenvalues that were given."""
     from dynamics.system import ModeSystem
@@ -335,7 +338,22 @@ def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     """System of the full network on the support of Σs."""
     from dynamics.system import MatrixSystem
 
+    for name, value in _rates(options).items():
+        if not (value == 0 or _LEAST <= abs(value) <= _MOST or math.isnan(value)):
+            raise ValueError(
+                f"`{name}` must lie within {_LEAST:g} and {_MOST:g} for a flow of matrices, where squares are numbers,"
+                f" got {value:g}"
+            )
+    largest = abs(moments.sigma_s).max()
+    if not _LEAST <= largest <= _MOST:
+        raise ValueError(
+            f"eigenvalues of Σs (--lambda-s or --moments) must lie within {_LEAST:g} and {_MOST:g} for a flow of"
+            f" matrices, got {largest:g}"
+        )
     return MatrixSystem(*effective_moments(options, moments), **_rates(options))
+
+
+_LARGEST_START = 1e7  # a drawn weight is a few times as large; above 1e8, rounding hides weights of size 1
 
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
@@ -345,8 +363,10 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
     n1 = moments.n_inputs
     if start.state is not None:
         for name in ("dim", "init_online", "init_predictor"):
-            if getattr(start, name) is not None:
-                raise ValueError(f"`{name}` must not be given with --state, which holds the whole start")
+            if (value := getattr(start, name)) is not None:
+                raise ValueError(
+                    f"`{name}` must not be given with --state, which holds the whole start, got {value:g}"
+                )
         from dynamics.storage import load_state
 
         state = load_state(start.state)
@@ -356,19 +376,29 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
             )
     else:
         dim = min(8, n1) if start.dim is None else start.dim
-        if dim < 1:
-            raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
         scale_online = 0.3 if start.init_online is None else start.init_online
         scale_predictor = 0.1 if start.init_predictor is None else start.init_predictor
         for name, scale in (("init_online", scale_online), ("init_predictor", scale_predictor)):
-            if not 0 <= scale < float("inf"):
-                raise ValueError(f"`{name}` must be finite and >= 0, got {scale}")
+            if not (scale == 0 or _LEAST <= scale <= _LARGEST_START):
+                raise ValueError(
+                    f"`{name}` must be 0, or lie within {_LEAST:g} and {_LARGEST_START:g}, got {scale:g}"
+                )
         state = random_state(
             n1, dim, scale_online=scale_online / n1**0.5, scale_predictor=scale_predictor, seed=seed
         )
     if moments.support is None:
         return state
     return MatrixState(state.online @ moments.support, state.predictor, state.target @ moments.support)
+
+
+def check_no_mode_start(start: StartOptions) -> None:
+    """Refuse starts of modes where matrices run."""
+    for name in ("online", "predictor", "target"):
+        if (values := getattr(start, name)) is not None:
+            raise ValueError(
+                f"`{name}` must go with eigenvalues alone: a run of matrices starts from --state, or from --init-online"
+                f" and --init-predictor; got {' '.join(f'{value:g}' for value in values)}"
+            )
 
 
 def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:

@@ -13,6 +13,7 @@ from cli.options import (
     RunOptions,
     StartOptions,
     SystemOptions,
+    check_no_mode_start,
     checked_outputs,
     matrix_start,
     matrix_system,
@@ -81,8 +82,10 @@ def _simulate_modes(
     from analysis.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
-    if options.pop("method") != "auto":
-        raise ValueError("--method must go with a matrix run: a run of modes has one method of its own")
+    if (method := options.pop("method")) != "auto":
+        raise ValueError(
+            f"--method must go with a matrix run, as a run of modes has one method of its own, got {method}"
+        )
     for name in ("init_online", "init_predictor"):
         if getattr(start, name) is not None:
             raise ValueError(
@@ -101,11 +104,7 @@ def _simulate_matrices(
     from analysis.simulation import simulate_matrices
     from dynamics.variants import VARIANTS
 
-    for name in ("online", "predictor", "target"):
-        if getattr(start, name) is not None:
-            raise ValueError(
-                f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}"
-            )
+    check_no_mode_start(start)
     field = VARIANTS[system.variant].matrix_field
     if field is None:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")

@@ -242,7 +242,9 @@ def _moments(options: TrainingOptions) -> tuple[Any, Any] | None:
     """Σs and Σd, where they were given by eigenvalues or by a file."""
     if options.moments is not None:
         if options.lambda_s is not None or options.lambda_d is not None:
-            raise ValueError("--moments must be given without --lambda-s and --lambda-d")
+            raise ValueError(
+                f"--moments must be given without --lambda-s and --lambda-d, got {options.moments}"
+            )
         from dynamics.moments import load_moments
 
         moments = load_moments(options.moments)
@@ -319,4 +321,5 @@ def _data_over(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 def in_terms_of_options(message: str) -> str:
     """Name settings as what sets them: `optimizer.learning_rate` becomes --learning-rate, others --set."""
     options = {place: f"--{name.replace('_', '-')}" for name, place in _PLACES.items()}
+    options |= {f"data.{name}": f"`{name}`" for name in ("sigma_s", "sigma_d")}
     return re.sub(r"`(\w+\.\w+)`", lambda match: options.get(match[1], f"--set {match[1]}"), message)

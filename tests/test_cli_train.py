@@ -338,7 +338,7 @@ def test_an_interrupted_run_ends_with_130_and_keeps_its_rows(tmp_path: Path) -> 
         (("--config", "no.yaml"), "must end in .toml, .json"),
         (("--lambda-s", "1"), "--lambda-s and --lambda-d must both be given"),
         (("--data", "digits", "--lambda-s", "1", "--lambda-d", "1"), "must go with --data gaussian or exact"),
-        (("--data", "gaussian"), "--set data.sigma_s must be given for the source gaussian"),
+        (("--data", "gaussian"), "Σs (--lambda-s or --moments) must be given for the source gaussian"),
         (("--seed", str(2**32)), "must be in [0, 2**32)"),
     ],
 )  # fmt: skip

@@ -313,3 +313,42 @@ def test_moments_of_many_dimensions_are_announced_or_refused(capsys):
     )
     _announce(5000, ReportOptions())
     assert capsys.readouterr().err == ""
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+PAIR = ("--lambda-s", "1", "--lambda-d", "0.5")
+BASES = {
+    "simulate": PAIR,
+    "simulate matrices": (*PAIR, "--dim", "1"),
+    "fixed-points": PAIR,
+    "stability": (*PAIR, "--state", "end.npz"),
+    "basins": (*PAIR, "--grid", "2"),
+    "bifurcation": (*PAIR, "--parameter", "weight-decay", "--from", "0", "--to", ".1"),
+    "sylvester": (*PAIR, "--predictor", "end.npz"),
+    "align": (*PAIR, "--dim", "1"),
+    "train": ("--data", "exact", *PAIR, "--features", "1"),
+}
+WRONG = {"NUMBER": ("abc", "nan", "1/0"), "INTEGER": ("2.5", "abc", "-1"), "FILE": ("missing",)}
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_what_is_refused_is_named_as_it_was_typed(dyn, name):
+    command = name.split()[0]
+    np.savez("end.npz", **{part: np.array([[0.5]]) for part in ("online", "predictor", "target")})
+    options = re.findall(r"^  (--[\w-]+) (NUMBER|INTEGER|FILE) ", dyn(command, "--help")[1], re.MULTILINE)
+    assert len(options) > 5
+    for option, kind in options:
+        given = dict(zip(BASES[name][::2], BASES[name][1::2], strict=True))
+        given.pop(option, None)
+        if option == "--state":  # not with --dim
+            given.pop("--dim", None)
+        for value in () if option == "--checkpoint" else WRONG[kind]:  # which is written
+            code, out, err = dyn(
+                command, *(f"{key}={text}" for key, text in given.items()), f"{option}={value}"
+            )
+            assert (code, out) == (2, ""), (option, value, err)
+            named = {"--lambda-s": "Σs", "--lambda-d": "Σd"}.get(option, option) if value == "nan" else option
+            assert named in err or option in err
+            assert "got" in err or value in err
+            assert not re.search("Input should|Warning|`", err), err
