@@ -58,6 +58,11 @@ def _band() -> dict[str, Any]:
     return {"color": theme().faint, "linewidth": 5.0 * size().text, "solid_capstyle": "butt"}
 
 
+def _thread() -> dict[str, Any]:
+    """An unstable manifold is a thin line of dashes above a nullcline that it runs beside."""
+    return {"color": theme().ink, "linewidth": 1.0 * size().text, "linestyle": (0, (3, 2))}
+
+
 def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     """All of a `Portrait`: a nullcline has the colour of the weight that stands still on it."""
     colours, scale = theme(), size().text
@@ -65,7 +70,7 @@ def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
         for branch in separatrix.stable:
             ax.plot(*branch.T, **_band(), zorder=1.2)
         for branch in separatrix.unstable:
-            ax.plot(*branch.T, color=colours.ink, linewidth=0.8 * scale, zorder=2.2)
+            ax.plot(*branch.T, **_thread(), zorder=2.6)
     draw_flow(ax, portrait.u, portrait.v, portrait.du, portrait.dv)
     for nullcline in portrait.nullclines:
         for branch in nullcline.branches:
@@ -112,5 +117,5 @@ def portrait_handles(portraits: Iterable[Portrait]) -> list[Artist]:
     if any(separatrix.stable for separatrix in found):
         handles.append(Line2D([], [], **_band(), label="separatrix"))
     if any(separatrix.unstable for separatrix in found):
-        handles.append(Line2D([], [], color=colours.ink, linewidth=0.8, label="unstable manifold"))
+        handles.append(Line2D([], [], **_thread(), label="unstable manifold"))
     return [*handles, *stability_handles(kind for portrait in shown for kind in portrait.stability)]

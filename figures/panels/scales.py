@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
+TIME = r"time $t$ (in units of the $\tau$)"
+"""Label of axes of time: τo, τp and τt are numbers in the unit of t, and have one unit with 1/η."""
+
 _LONG = 100  # natural times that a linear axis shows well; beyond, it would hide the start
 _SMOOTH = 0.9 / np.log(10)  # length of the linear part in decades, with which a symlog axis has no kink
 _NARROW = 100  # ratio of the limits of a logarithmic axis
@@ -29,7 +32,7 @@ def scale_time(ax: Axes, ts: np.ndarray, natural: float) -> Axes:
         ax.set_xticks([0.0, *10.0**labelled])
         ax.set_xticks(decades if step > 1 else between[between > natural], minor=True)
     ax.set_xlim(begin, end if end > begin else begin + natural)
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel(TIME)
     return ax
 
 
