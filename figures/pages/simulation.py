@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -190,7 +191,9 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
 
 def _page(width: float, height: float, headline: str) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
-    fitting = headline if len(headline) <= _LETTERS * width else headline.replace("; ", ";\n")
+    room = int(_LETTERS * width)
+    parts = [headline] if len(headline) <= room else headline.replace("; ", ";\n").split("\n")
+    fitting = "\n".join(line for part in parts for line in textwrap.wrap(part, room))
     figure.suptitle(fitting, x=0.01, ha="left", linespacing=1.3)
     return figure
 
