@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from figures.panels.scales import keep_equal
 from figures.style import DASHED, WEIGHTS, size, theme
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def draw_basins(ax: Axes, basin_map: BasinMap) -> Axes:
             zorder=0,
         )
     ax.set(xlim=basin_map.ranges[0], ylim=basin_map.ranges[1])
+    keep_equal(ax)
     ax.set_xlabel(f"{basin_map.plane[0]} {WEIGHTS[basin_map.plane[0]]} at the start")
     ax.set_ylabel(f"{basin_map.plane[1]} {WEIGHTS[basin_map.plane[1]]}")
     return ax

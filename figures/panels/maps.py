@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw_leading_eigenvalue(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, limit: float) -> Axes:
-    """Largest real part, shape (len(y), len(x)), as colour: that of what is learned below 0, where it is kept, ink above.
+    """Largest real part, shape (len(y), len(x)), as colour: green below 0, where points are stable, ink above.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.panels.scales import keep_equal
 from figures.panels.stability import draw_fixed_points, stability_handles, stroke
 from figures.style import WEIGHTS, size, theme
 
@@ -83,6 +84,7 @@ def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     draw_fixed_points(ax, portrait.points, portrait.stability)
     ax.set_xlim(portrait.u_range)
     ax.set_ylim(portrait.v_range)
+    keep_equal(ax)
     for axis, name in zip((ax.xaxis, ax.yaxis), portrait.axes, strict=True):
         axis.set_label_text(
             f"{name} weight {WEIGHTS[name]}" if name == "online" else f"{name} {WEIGHTS[name]}"
