@@ -80,8 +80,8 @@ class TrainingOptions:
     features: Annotated[
         int | None, option("--features", panel=NETWORK, help="Dimension of the representation.")
     ] = None
-    predictor: Annotated[
-        str | None, option("--predictor", panel=NETWORK, help="none, linear, mlp, direct or optimal.")
+    predictor_kind: Annotated[
+        str | None, option("--predictor-kind", panel=NETWORK, help="none, linear, mlp, direct or optimal.")
     ] = None
     objective: Annotated[
         str | None,
@@ -99,7 +99,9 @@ class TrainingOptions:
             "--normalize/--no-normalize", panel=NETWORK, help="Divide features by their norm first, or not."
         ),
     ] = None
-    target: Annotated[str | None, option("--target", panel=NETWORK, help="ema, none or fixed.")] = None
+    target_kind: Annotated[str | None, option("--target-kind", panel=NETWORK, help="ema, none or fixed.")] = (
+        None
+    )
     decay: Annotated[float | None, numeric("--decay", panel=NETWORK, help="γ of the ema.")] = None
     optimizer: Annotated[
         str | None, option("--optimizer", panel=TRAINING, help="sgd, momentum, adam or lars.")
@@ -148,12 +150,12 @@ _PLACES = {
     "encoder": "encoder.kind",
     "widths": "encoder.widths",
     "features": "encoder.features",
-    "predictor": "predictor.kind",
+    "predictor_kind": "predictor.kind",
     "objective": "objective.kind",
     "alpha": "objective.alpha",
     "beta": "objective.beta",
     "normalize": "objective.normalize",
-    "target": "target.kind",
+    "target_kind": "target.kind",
     "decay": "target.decay",
     "optimizer": "optimizer.kind",
     "learning_rate": "optimizer.learning_rate",

@@ -51,7 +51,9 @@ def test_digits_from_nothing_end_above_the_random_encoder_with_a_picture(dyn: Dy
 
 
 def test_collapse_is_diagnosed_in_a_line_with_its_theory(dyn: Dyn) -> None:
-    code, out, _ = dyn(*SMALL[:-1], "2000", "--predictor", "none", "--decay", ".5", "--learning-rate", ".05")
+    code, out, _ = dyn(
+        *SMALL[:-1], "2000", "--predictor-kind", "none", "--decay", ".5", "--learning-rate", ".05"
+    )
     assert code == 0
     line = next(line for line in out.splitlines() if line.startswith("run 1, seed 1: "))
     assert line.startswith("run 1, seed 1: collapsed: none of 2 modes held")

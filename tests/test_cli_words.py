@@ -325,7 +325,7 @@ BASES = {
     "stability": (*PAIR, "--state", "end.npz"),
     "basins": (*PAIR, "--grid", "2"),
     "bifurcation": (*PAIR, "--parameter", "weight-decay", "--from", "0", "--to", ".1"),
-    "sylvester": (*PAIR, "--predictor", "end.npz"),
+    "sylvester": (*PAIR, "--state", "end.npz"),
     "align": (*PAIR, "--dim", "1"),
     "train": ("--data", "exact", *PAIR, "--features", "1"),
 }
