@@ -186,7 +186,7 @@ def test_every_option_sets_what_it_names() -> None:
 
 
 def test_a_part_of_another_kind_starts_from_that_kind_s_defaults() -> None:
-    settings = settings_of(preset="BYOL-MLPP", predictor="linear", optimizer="sgd")
+    settings = settings_of(preset="BYOL-MLPP", predictor_kind="linear", optimizer="sgd")
     assert settings.predictor == TrainingSettings(predictor={"kind": "linear"}).predictor
     assert settings.optimizer.learning_rate == 0.01
     kept = settings_of(preset="TanBYOL-LP", objective="infonce")
