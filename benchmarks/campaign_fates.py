@@ -167,7 +167,11 @@ def judge(
     for found, expected, tau in (
         (final.online, predicted.amplitude, system.tau_online),
         (final.predictor, predicted.predictor, system.tau_predictor),
-        (final.target, np.where(np.isnan(predicted.target), predicted.amplitude, predicted.target), system.tau_online),
+        (
+            final.target,
+            np.where(np.isnan(predicted.target), predicted.amplitude, predicted.target),
+            system.tau_online,
+        ),
     ):
         if variant == "fast-predictor" and expected is predicted.predictor:
             off |= np.abs(found - expected) > ROUNDINGS * np.abs(expected)
@@ -220,10 +224,17 @@ def reference_end(
 
     w1, w2, th = start
     th = w1 if variant == "no-ema" else th
-    flow, jacobian = _logarithmic(variant if variant in ("tied", "no-ema", "directpred", "directset") else "full")
+    flow, jacobian = _logarithmic(
+        variant if variant in ("tied", "no-ema", "directpred", "directset") else "full"
+    )
     given = (float(np.sign(w1)), *rates)
     solver = Radau(
-        *(lambda _, y: np.array(flow(*y, *given)), 0.0, [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2], t),
+        *(
+            lambda _, y: np.array(flow(*y, *given)),
+            0.0,
+            [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2],
+            t,
+        ),
         jac=lambda _, y: np.array(jacobian(*y, *given), dtype=np.float64),
         rtol=1e-9,
         atol=[1e-9, 1e-11, 1e-13],
@@ -295,7 +306,9 @@ def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> S
     """Compare n decided trajectories with weight decay, of which theory says nothing, with two other methods."""
     start, system = draw(variant, pool, seed, decay=True)
     ensemble = run(variant, start, system)
-    silent = (predict_fates(start, system, variant).fate == "") & (np.array(FATES)[ensemble.fate] != "undecided")
+    silent = (predict_fates(start, system, variant).fate == "") & (
+        np.array(FATES)[ensemble.fate] != "undecided"
+    )
     row = Silent(variant)
     for k in np.flatnonzero(silent)[:n]:
         row.n += 1
@@ -311,7 +324,9 @@ def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> S
         rates = [float(np.ravel(getattr(one, name))[0]) for name in RATES]
         # the end attracts at η or 1/τt at least, but for the few that are near the saddle-node
         later = 2 * ensemble.t[k] + 20 * (1 / rates[5] + rates[4])
-        reached, log_size, angle, _ = reference_end(variant, [float(values[0]) for values in begin], rates, later)
+        reached, log_size, angle, _ = reference_end(
+            variant, [float(values[0]) for values in begin], rates, later
+        )
         size = np.hypot(ensemble.final.online[k], ensemble.final.target[k])
         if reached < ensemble.t[k]:
             row.unsettled += 1

@@ -3,6 +3,12 @@
 One module a command; nothing heavy is imported until the command that needs it runs.
 """
 
-from cli.application import app
+import sys
+
+try:
+    from cli.application import app
+except KeyboardInterrupt:
+    sys.stderr.write("dyn: interrupted\n")
+    sys.exit(130)
 
 __all__ = ["app"]

@@ -15,7 +15,7 @@ from cli.options import (
     RunOptions,
     StartOptions,
     SystemOptions,
-    Variant,
+    check_no_mode_start,
     checked_outputs,
     matrix_start,
     matrix_system,
@@ -49,7 +49,7 @@ def align(
         ),
     ] = None,
     inputs: Annotated[
-        int | None, option("--inputs", panel=SYSTEM, help="Input dimension n1 of --isotropic (8).")
+        int | None, option("--inputs", panel=SYSTEM, help="Input dimension n1 of --isotropic (8).", min=1)
     ] = None,
     ema_ratio: Annotated[
         float | None,
@@ -69,9 +69,8 @@ def align(
     moments = _isotropic(isotropic, inputs, system) if isotropic is not None else read_moments(system, output)
     if isotropic is None and inputs is not None:
         raise ValueError(f"--inputs must go with --isotropic, got {inputs} alone")
-    if start.online or start.predictor or start.target:
-        raise ValueError("a run of matrices starts from --state, or from --init-online and --init-predictor")
-    if ema_ratio is not None and system.variant is not Variant.FULL:
+    check_no_mode_start(start)
+    if ema_ratio is not None and system.variant != "full":
         raise ValueError(
             f"--ema-ratio must not be given with --variant {system.variant}: it is one of its own"
         )
@@ -128,11 +127,9 @@ def _isotropic(sigma: float, inputs: int | None, system: SystemOptions) -> Momen
     given = ("lambda_s", "lambda_d", "moments", "data", "augment")
     if any(getattr(system, name) is not None for name in given):
         raise ValueError(
-            "--isotropic is a system of its own: no eigenvalues, moments or data must be given with it"
+            f"--isotropic must be given without eigenvalues, moments and data, as a system of its own, got {sigma:g}"
         )
     n1 = 8 if inputs is None else inputs
-    if n1 < 1:
-        raise ValueError(f"--inputs must be an integer >= 1, got {n1}")
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"--isotropic must be finite and >= 0, got {sigma}")
     return Moments.additive_noise(np.eye(n1), sigma**2 * np.eye(n1))

@@ -9,19 +9,25 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
-from functools import wraps
+from enum import Enum
+from functools import partial, wraps
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
+from cli import printing
+
+CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, printing.FAILED, 130
 # click's own class, wherever this version of typer keeps click
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
@@ -49,7 +55,17 @@ class Dyn(typer.Typer):
 
     def __call__(self, arguments: Sequence[str] | None = None) -> Any:
         """Run the command line and exit with the code of the contract."""
-        arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+        if (
+            arguments is None and not sys.warnoptions
+        ):  # what overflows on the way, the status of a run tells in words
+            warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            sys.exit(self._exit_code(list(sys.argv[1:] if arguments is None else arguments) or ["--help"]))
+        except KeyboardInterrupt:
+            sys.exit(_interrupted())
+
+    def _exit_code(self, arguments: list[str]) -> int:
+        printing.spell_out()
         # Only the command that is called is declared, the others cost time: for help, completion and errors, all.
         called = [name for name in arguments[:1] if name in COMMANDS]
         for name in called or COMMANDS:
@@ -57,14 +73,20 @@ class Dyn(typer.Typer):
         self.registered_commands.sort(key=lambda known: COMMANDS.index(str(known.name)))
         try:
             code = super().__call__(arguments, prog_name="dyn", standalone_mode=False)
+            sys.stdout.flush()
             if code == INTERRUPTED:  # typer turns Ctrl-C into this
-                raise KeyboardInterrupt
+                return _interrupted()
+            return code if isinstance(code, int) else 0
+        except BrokenPipeError:
+            return _unread()
+        except SystemExit as leaving:
+            if isinstance(leaving.__context__, BrokenPipeError):  # typer turns a closed pipe into this
+                return _unread()
+            raise
         except USAGE_ERROR as error:
             message = error.format_message()
-        except BrokenPipeError:
-            sys.exit(0)
         except typer.Abort:
-            sys.exit(_interrupted())
+            return _interrupted()
         except (ValueError, OSError) as error:
             message = str(error)
         except MemoryError as error:
@@ -75,22 +97,41 @@ class Dyn(typer.Typer):
             sys.stderr.write(
                 f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
             )
-            sys.exit(FAILED)
-        except KeyboardInterrupt:
-            sys.exit(_interrupted())
-        else:
-            sys.exit(code if isinstance(code, int) else 0)
+            return FAILED
         sys.stderr.write(f"dyn: {_in_terms_of_options(message)}\n")
-        sys.exit(BAD_INPUT)
+        return BAD_INPUT
 
 
 def _interrupted() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once what is left to be done
     sys.stderr.write("dyn: interrupted\n")
     return INTERRUPTED
 
 
+def _unread() -> int:
+    """Whoever read standard output has gone, as `head` does: nothing is left to be said."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # for what Python flushes when it ends
+    return 0
+
+
+class Group(TyperGroup):
+    """The list of commands, whose summaries are wrapped and never cut."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Help in letters that the terminal has."""
+        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with its summary."""
+        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.short_help) for name, each in known if each is not None])
+
+
 app = Dyn(
     name="dyn",
+    cls=Group,
     help="Theory and dynamics of linear BYOL: why it learns without negatives, and when it collapses.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -98,18 +139,52 @@ app = Dyn(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from cli.info import version_of
+
+        typer.echo(f"dyn {version_of('dyn-byol') or 'of a folder of sources, not installed'}")
+        raise typer.Exit
+
+
 @app.callback()
-def _group() -> None:
+def _group(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
     pass
 
 
+_ALIASES = {
+    "interval": "--from and --to",
+    "n2": "--dim",
+    "sigma_s": "Σs (--lambda-s or --moments)",
+    "sigma_d": "Σd (--lambda-d or --moments)",
+}
+"""Parameters of the library that options of another name set."""
+
+
 def _in_terms_of_options(message: str) -> str:
-    """Name parameters as the options that set them: `weight_decay` becomes --weight-decay."""
+    """Name parameters as the options that set them: `weight_decay` and weight_decay become --weight-decay."""
 
     def replace(match: re.Match[str]) -> str:
-        return "--" + match[1].replace("_", "-") if match[1] in _options else match[0]
+        name = match[1] or match[2]
+        if name in _options:
+            return "--" + name.replace("_", "-")
+        return _ALIASES.get(match[1], match[0])
 
-    return " ".join(re.sub(r"`(\w+)`", replace, message).split())
+    return " ".join(re.sub(r"`(\w+)`|\b([a-z]+_[a-z]+)\b", replace, message).split())
+
+
+def _blamed(message: str, options: Mapping[str, Any]) -> str:
+    """Say which option named the file that an error is about, where the error does not."""
+    if "--" not in message and "`" not in message:
+        for name, value in options.items():
+            if isinstance(value, Path) and re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message):
+                return f"--{name.replace('_', '-')}: {message}"
+    return message
 
 
 class Role:
@@ -141,6 +216,15 @@ def _claim(files: Mapping[str, Path], claims: ExitStack) -> None:
             raise ValueError(f"{name}: {error}") from None
 
 
+def _fingerprint(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 _options: set[str] = set()  # of all commands, as parameters
 
 
@@ -149,8 +233,80 @@ def name_options(parameters: Iterable[str]) -> None:
     _options.update(parameters)
 
 
+class OneOf:
+    """Names that an option takes, read when they are needed; stands in the option's annotation.
+
+    Parameters
+    ----------
+    names
+        Gives the names; what it imports is not paid for by other commands.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self.names = names
+
+    def read(self, text: str) -> str:
+        """Refuse what is none of the names."""
+        names = list(self.names())
+        if text not in names:
+            raise typer.BadParameter(f"must be one of {', '.join(names)}, got {text!r}")
+        return text
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Names that begin with what was typed."""
+        return [name for name in self.names() if name.startswith(incomplete)]
+
+
+def _integer(least: int | None, text: str | int) -> int:
+    """Read an integer that is not less than `least`."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = None
+    if value is None or (least is not None and value < least):
+        bound = "" if least is None else f" >= {least}"
+        raise typer.BadParameter(f"must be an integer{bound}, got {text!r}")
+    return value
+
+
+_one_of: dict[tuple[str, str], OneOf] = {}  # by command and parameter
+
+_METAVARS = {int: "INTEGER", float: "NUMBER", str: "NAME", Path: "FILE"}
+"""How the help calls a value of each type."""
+
+
+def _describe(command_name: str, parameter: str, annotation: Any) -> None:
+    """Name the value of an option for its help, and list, check and complete its names if it has some."""
+    kind: Any = getattr(annotation, "__origin__", annotation)
+    marks: tuple[Any, ...] = getattr(annotation, "__metadata__", ())
+    inside = [each for each in (get_args(kind) or (kind,)) if each is not type(None)]
+    inside = [each for outer in inside for each in (get_args(outer) or (outer,))]
+    choice = next((mark for mark in marks if isinstance(mark, OneOf)), None)
+    for info in marks:
+        if not hasattr(info, "metavar") or inside == [bool]:
+            continue
+        if choice is not None:
+            info.parser, info.autocompletion = choice.read, choice.complete
+        elif inside[0] is int and info.parser is None:
+            info.parser = partial(_integer, info.min)
+            info.min = None
+        elif issubclass(inside[0], Enum):
+            choice = OneOf(partial(map, attrgetter("value"), inside[0]))
+        if choice is not None:
+            _one_of[command_name, parameter] = choice
+            info.metavar = info.metavar or "NAME"
+        info.metavar = info.metavar or _METAVARS[inside[0]]
+
+
+_UNBROKEN = "\u2011"  # a hyphen at which the formatter of the help does not break a name
+
+
 class Command(TyperCommand):
     """A command whose help lists options under the names of their groups."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Help in letters that the terminal has."""
+        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections of the help: arguments, groups as the command declares them, and how it is shown."""
@@ -159,12 +315,31 @@ class Command(TyperCommand):
         for parameter in self.get_params(ctx):
             row = parameter.get_help_record(ctx)
             if row is not None:
-                other = first if parameter.param_type_name == "argument" else last[-1]
+                row = (row[0], row[1].replace("-", _UNBROKEN))
+                if (choice := _one_of.get((str(self.name), str(parameter.name)))) is not None:
+                    row = (row[0], f"{row[1]} One of {', '.join(choice.names())}.".replace("-", _UNBROKEN))
+                other = last[-1]
+                if parameter.param_type_name == "argument":  # which some versions of typer follow by a type
+                    other, row = first, (re.sub(" <.*>$", "", row[0]), row[1])
                 sections.setdefault(getattr(parameter, "rich_help_panel", None) or other, []).append(row)
         for name in [*(name for name in sections if name not in last), *last]:
             if sections.get(name):
                 with formatter.section(name):
                     formatter.write_dl(sections[name])
+        formatter.buffer[:] = [part.replace(_UNBROKEN, "-") for part in formatter.buffer]
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the example in one line, to be copied."""
+        formatter.write(f"\n  {self.epilog}\n")
+
+
+def _summary(text: str) -> str:
+    """What a command answers: its help up to the details.
+
+    >>> _summary("Which starts collapse: follow a lattice of starts.")
+    'Which starts collapse'
+    """
+    return re.split("[:;.]", text)[0]
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
@@ -200,14 +375,27 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
 
                     check_distinct(_files(options, run.__annotations__, READS), written)
                     _claim(written, claims)
+                before = {path: _fingerprint(path) for path in written.values()}
+                given = dict(options)
                 for group, kind in groups.items():
                     options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
-                return function(**options)
+                try:
+                    code = function(**options)
+                except BrokenPipeError:
+                    raise
+                except (ValueError, OSError) as error:
+                    raise ValueError(_blamed(str(error), given)) from error
+                for path, fingerprint in before.items():
+                    if not given.get("quiet") and _fingerprint(path) != fingerprint:
+                        sys.stderr.write(f"wrote {path}\n")
+                return code
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        for parameter in parameters:
+            _describe(name, parameter.name, parameter.annotation)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         _options.update(parameter.name for parameter in parameters)
-        app.command(name, cls=Command, **settings)(run)
+        app.command(name, cls=Command, short_help=_summary(settings["help"]), **settings)(run)
         return function
 
     return register

@@ -13,14 +13,14 @@ from cli.application import command
 from cli.options import (
     RUN,
     START,
+    ModeOptions,
     OutputOptions,
-    SystemOptions,
     checked_outputs,
+    eigenvalue_moments,
     mode_system,
     number,
     numeric,
     option,
-    read_moments,
 )
 from cli.printing import note, print_json, print_table, progress
 
@@ -43,7 +43,7 @@ _REASONS = {
     epilog="Example: dyn basins --lambda-s 1 --lambda-d 0.5 --grid 100 --range online:-1:1",
 )
 def basins(
-    system: SystemOptions,
+    system: ModeOptions,
     output: OutputOptions,
     plane: Annotated[
         str,
@@ -83,14 +83,12 @@ def basins(
     from dynamics.variants import VARIANTS
 
     checked_outputs(output)
-    if system.lambda_s is None:
-        raise ValueError("basins are those of one mode: give --lambda-s and --lambda-d, each once")
     names = plane.split(",")
     bounds = dict(_range(text) for text in ranges or [])
     for name in bounds:
         if name not in names:
             raise ValueError(f"--range must name a coordinate of --plane {plane}, got {name!r}")
-    modes = mode_system(system, read_moments(system, output))
+    modes = mode_system(system, eigenvalue_moments(system))
     with progress("basins", output) as report_progress:
         found = theory(
             modes,

@@ -19,7 +19,7 @@ from cli.printing import print_json, print_markdown, print_table, progress
 def check(
     output: ReportOptions,
     results: Annotated[
-        list[str] | None, typer.Argument(metavar="[RESULT]...", help="R1 to R30; left out, all.")
+        list[str] | None, typer.Argument(metavar="RESULT", help="R1 to R30; left out, all.")
     ] = None,
     seeds: Annotated[int, option("--seeds", panel=RUN, help="Random systems for each result (5).")] = 5,
     symbolic: Annotated[

@@ -27,12 +27,12 @@ Share = Callable[[float, float], None]
 def confirm(
     output: ReportOptions,
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="C1 to C12; left out, all.")
+        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="C1 to C12; left out, all.")
     ] = None,
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
-    out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Folder for a figure of each experiment.")
+    folder: Annotated[
+        Path | None, option("--folder", panel=OUTPUT, help="Folder for a figure of each experiment.")
     ] = None,
     picture_format: Annotated[
         str, option("--format", panel=OUTPUT, help="Format of figures: png, svg or pdf (png).")
@@ -44,8 +44,8 @@ def confirm(
     if f".{picture_format}" not in PICTURES:
         accepted = ", ".join(suffix.removeprefix(".") for suffix in PICTURES)
         raise ValueError(f"--format must be one of {accepted}, got {picture_format!r}")
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"--out must be a folder, got the file {out}")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"--folder must be a folder, got the file {folder}")
     keep_compiled_programs()
     chosen = _chosen(experiments)
     found: list[Confirmation] = []
@@ -53,8 +53,8 @@ def confirm(
     with progress("confirming", output) as report_progress:
         for experiment in chosen:
             found.append(_confirmed(experiment, quick, output.seed, len(found), len(chosen), report_progress))
-            if out is not None and found[-1].outcome.curves:
-                pictures[experiment.id] = _draw(found[-1], out / f"{experiment.id}.{picture_format}")
+            if folder is not None and found[-1].outcome.curves:
+                pictures[experiment.id] = _draw(found[-1], folder / f"{experiment.id}.{picture_format}")
     return _print(found, pictures, output, markdown)
 
 

@@ -16,8 +16,6 @@ from cli.printing import print_json, print_table, progress
 if TYPE_CHECKING:
     from figures.registry import Page
 
-_FOLDER = Path("out/figures")
-
 
 @command(
     "figure",
@@ -38,9 +36,9 @@ def figure(
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, help="Picture to write: .png, .svg or .pdf."), WRITES
     ] = None,
-    out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Folder for pictures without --plot (out/figures).")
-    ] = None,
+    folder: Annotated[
+        Path, option("--folder", panel=OUTPUT, help="Folder for pictures without --plot (out/figures).")
+    ] = Path("out/figures"),
     picture_format: Annotated[
         str, option("--format", panel=OUTPUT, help="Format without --plot: png, svg or pdf (png).")
     ] = "png",
@@ -49,8 +47,8 @@ def figure(
         option("--size", panel=OUTPUT, help="single, double (columns) or slide (as suits the figure)."),
     ] = None,
     theme: Annotated[str | None, option("--theme", panel=OUTPUT, help="light or dark (light).")] = None,
-    data: Annotated[
-        Path | None, option("--data", panel=OUTPUT, help="FILE.npz for the numbers in the figure."), WRITES
+    out: Annotated[
+        Path | None, option("--out", panel=OUTPUT, help="FILE.npz for the numbers in the figure."), WRITES
     ] = None,
     show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.")] = False,
 ) -> None:
@@ -69,7 +67,7 @@ def figure(
         _list([page(each) for each in PAGES], output)
         return
     if everything:
-        for given, what in ((name, "a name"), (plot, "--plot"), (data, "--data")):
+        for given, what in ((name, "a name"), (plot, "--plot"), (out, "--out")):
             if given is not None:
                 raise ValueError(f"--all must go without {what}, got {given}")
         _refuse_parameters(context.args, "--all draws every figure with its defaults")
@@ -78,13 +76,12 @@ def figure(
         raise ValueError(
             f"--format must be one of {', '.join(item[1:] for item in PICTURES)}, got {picture_format!r}"
         )
-    folder = _FOLDER if out is None else out
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out must be a folder, got the file {folder}")
+        raise ValueError(f"--folder must be a folder, got the file {folder}")
     if plot is not None:
         checked_target(checked_suffix(plot, PICTURES))
-    if data is not None:
-        checked_target(checked_suffix(data, (".npz",)))
+    if out is not None:
+        checked_target(checked_suffix(out, (".npz",)))
     names = [name] if name is not None else list(PAGES)
     with look(size=size, theme=theme):  # refuses what does not exist before anything is computed
         jobs = [(page(each), _arguments(page(each), context.args, output.seed)) for each in names]
@@ -92,7 +89,7 @@ def figure(
         with progress("drawing", output) as report_progress:
             for item, arguments in jobs:
                 picture = folder / f"{item.name}{suffix}" if plot is None else plot
-                drawn.append(_draw(item, arguments, picture, size, data))
+                drawn.append(_draw(item, arguments, picture, size, out))
                 if report_progress is not None:
                     report_progress(len(drawn), len(jobs))
     files = [file for entry in drawn for file in entry["files"]]

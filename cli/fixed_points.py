@@ -10,7 +10,6 @@ from cli.options import (
     SYSTEM,
     ReportOptions,
     SystemOptions,
-    Variant,
     matrix_system,
     mode_system,
     numeric,
@@ -71,7 +70,7 @@ def fixed_points(
     for name, of_network in (("--rank", rank), ("--amplitude", amplitude)):
         if of_network is not None:
             raise ValueError(f"{name} must go with --dim, got {of_network:g} alone")
-    if target is None and system.variant is Variant.FIXED_TARGET:
+    if target is None and system.variant == "fixed-target":
         target = 1.0
     found = theory(mode_system(system, moments), str(system.variant), invariant=invariant, target=target)
     report = found.report(exact=exact or output.json)
@@ -122,7 +121,7 @@ def _network_report(
     from analysis.simulation import plain
     from analysis.stability import stability
 
-    if system.variant is not Variant.FULL:
+    if system.variant != "full":
         raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
     full = matrix_system(system, moments)
     points = []

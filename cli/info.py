@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Annotated
 
 import typer
@@ -10,37 +12,27 @@ from cli.application import command
 from cli.options import JsonOption
 from cli.printing import print_json, print_table
 
-LIBRARIES = (
-    "numpy",
-    "scipy",
-    "sympy",
-    "matplotlib",
-    "typer",
-    "rich",
-    "jax",
-    "diffrax",
-    "scikit-learn",
-    "xarray",
-)
-VARIANT_MEANINGS = {
-    "full": "W and P by gradient flow, Θ follows W by an exponential moving average",
-    "fixed-target": "Θ constant",
-    "tied": "one mode with w1 = w2 and τo = τp",
-    "no-predictor": "P = I constant",
-    "no-ema": "Θ = W behind the stop-gradient",
-    "no-stop-gradient": "Θ = W, gradient through both branches",
-    "symmetric-predictor": "P kept symmetric",
-    "fast-predictor": "P optimal for the current W and Θ, the limit τp → 0",
-    "directpred": "P = Û diag(√s + 0.1 max s) Ûᵀ from the feature covariance F = Û diag(s) Ûᵀ",
-    "directset": "P = F",
-}
 DATASET_MEANINGS = {
     "digits": "1,797 images of 8 by 8 pixels, bundled with scikit-learn",
     "FILE.npy, FILE.npz": "an array (N, d), (N, h, w) or (N, h, w, c)",
     "cifar10:DIR": "CIFAR-10, python or binary version, unpacked in DIR",
     "stl10:DIR": "STL-10, binary version, unpacked in DIR",
 }
-TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "formats")
+SWEEP = """\
+# Run it with: dyn sweep FILE.toml --out FILE.zarr
+kind = "modes"  # one-mode trajectories
+samples = 20    # random starts in every cell of the grid
+seed = 0
+
+[parameters]
+lambda_s = 1.0
+ratio = { linspace = [0.1, 0.9, 5] }         # axis
+weight_decay = { values = [0, 0.02, 0.05] }  # axis
+online = { normal = [0, 0.7] }               # drawn
+predictor = { normal = [0, 0.7] }            # drawn
+t_end = 50
+"""
+TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "formats", "sweep")
 
 
 @command(
@@ -49,13 +41,13 @@ TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "fo
     epilog="Example: dyn info augmentations",
 )
 def info(
-    topic: Annotated[str, typer.Argument(metavar="[TOPIC]", help=", ".join(TOPICS))] = "versions",
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help=", ".join(TOPICS))] = "versions",
     json: JsonOption = False,
 ) -> None:
     """Print what this installation has."""
     names = {
         "augmentations": _augmentation_names,
-        "variants": lambda: VARIANT_MEANINGS,
+        "variants": _variant_names,
         "objectives": _objective_names,
         "datasets": lambda: DATASET_MEANINGS,
         "formats": _format_names,
@@ -64,7 +56,10 @@ def info(
         raise ValueError(f"the topic must be one of {', '.join(TOPICS)}, got {topic!r}")
     if json:
         report = {"versions": _versions(), "devices": _devices()}
-        print_json(report | {name: read() for name, read in names.items()})
+        print_json(report | {name: read() for name, read in names.items()} | {"sweep": SWEEP})
+        return
+    if topic == "sweep":
+        sys.stdout.write(SWEEP)
         return
     if topic != "versions":
         print_table(["name", "meaning"], [[name, text] for name, text in names[topic]().items()])
@@ -74,20 +69,50 @@ def info(
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
     from platform import python_version
 
-    return {
-        "dyn": version("dyn-byol"),
-        "python": python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
+    return {"dyn": version_of("dyn-byol") or "not installed", "python": python_version(), **_libraries()}
+
+
+def _libraries() -> dict[str, str]:
+    """Versions of what the project names as a dependency, of the optional ones those that are installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        needed = requires("dyn-byol") or []
+    except PackageNotFoundError:  # run from a folder of sources
+        return {}
+    names = dict.fromkeys(re.split(r"[^\w.-]", requirement)[0] for requirement in needed)
+    return {name: version for name in sorted(names) if (version := version_of(name)) is not None}
+
+
+def version_of(name: str) -> str | None:
+    """Version of a distribution, None where it is not installed.
+
+    >>> version_of("no-such-library") is None
+    True
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _devices() -> list[str]:
     import jax
 
-    return [f"{device.platform}: {device.device_kind}" for device in jax.devices()]
+    try:
+        return [f"{device.platform}: {device.device_kind}" for device in jax.devices()]
+    except RuntimeError as error:  # a platform asked for in JAX_PLATFORMS that is not there
+        return [f"none: {error}"]
+
+
+def _variant_names() -> dict[str, str]:
+    from dynamics.variants import VARIANTS
+
+    return {row.name: row.meaning for row in VARIANTS.values()}
 
 
 def _augmentation_names() -> dict[str, str]:

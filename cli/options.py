@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.application import READS, WRITES
-from cli.printing import progress
+from cli.application import READS, WRITES, OneOf
+from cli.printing import duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 
 if TYPE_CHECKING:
@@ -42,19 +45,11 @@ def numeric(*names: str, panel: str, help: str) -> Any:
     return option(*names, panel=panel, help=help, parser=number, metavar="NUMBER")
 
 
-class Variant(StrEnum):
-    """Variants of the flow."""
+def variant_names() -> list[str]:
+    """Names of the variants of the flow."""
+    from dynamics.variants import VARIANTS
 
-    FULL = "full"
-    FIXED_TARGET = "fixed-target"
-    TIED = "tied"
-    NO_PREDICTOR = "no-predictor"
-    NO_EMA = "no-ema"
-    NO_STOP_GRADIENT = "no-stop-gradient"
-    SYMMETRIC_PREDICTOR = "symmetric-predictor"
-    FAST_PREDICTOR = "fast-predictor"
-    DIRECTPRED = "directpred"
-    DIRECTSET = "directset"
+    return list(VARIANTS)
 
 
 Objective = StrEnum("Objective", {name.upper().replace("-", "_"): name for name in linear_objectives()})  # type: ignore[misc]
@@ -66,15 +61,17 @@ SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
 
 AugmentOption = Annotated[
     list[str] | None,
-    option("--augment", panel=SYSTEM, help="Augmentation, e.g. shift:1; any number, in order."),
+    option(
+        "--augment", panel=SYSTEM, metavar="SPEC", help="Augmentation, e.g. shift:1; any number, in order."
+    ),
 ]
 JsonOption = Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")]
 QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")]
 
 
 @dataclass(frozen=True)
-class SystemOptions:
-    """The system in one of three ways, its rates, variant and objective."""
+class EigenvalueOptions:
+    """Eigenvalues of Σs and Σd, a pair for each mode."""
 
     lambda_s: Annotated[
         list[float] | None, numeric("--lambda-s", panel=SYSTEM, help="Eigenvalue of Σs; once for each mode.")
@@ -82,26 +79,19 @@ class SystemOptions:
     lambda_d: Annotated[
         list[float] | None, numeric("--lambda-d", panel=SYSTEM, help="Eigenvalue of Σd; once for each mode.")
     ] = None
-    moments: Annotated[
-        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d.")
-    ] = None
-    data: Annotated[
-        str | None,
-        option(
-            "--data",
-            panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
-        ),
-        READS,
-    ] = None
-    augment: AugmentOption = None
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """Rates, variant and objective."""
+
     tau_online: Annotated[float, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = 1.0
     tau_predictor: Annotated[float, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = 1.0
     tau_target: Annotated[float, numeric("--tau-target", panel=SYSTEM, help="τt > 0 (1).")] = 1.0
     weight_decay: Annotated[float, numeric("--weight-decay", panel=SYSTEM, help="η >= 0 (0).")] = 0.0
-    variant: Annotated[Variant, option("--variant", panel=SYSTEM, help="Variant of the flow (full).")] = (
-        Variant.FULL
-    )
+    variant: Annotated[
+        str, option("--variant", panel=SYSTEM, help="Variant of the flow (full)."), OneOf(variant_names)
+    ] = "full"
     objective: Annotated[
         Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
     ] = BYOL
@@ -111,6 +101,36 @@ class SystemOptions:
     beta: Annotated[
         float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
     ] = None
+
+
+@dataclass(frozen=True)
+class ModeOptions(FlowOptions, EigenvalueOptions):
+    """A system of modes, for commands that know no other."""
+
+
+@dataclass(frozen=True)
+class _MomentOptions(EigenvalueOptions):
+    """Moments of the data, in one of three ways."""
+
+    moments: Annotated[
+        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d.")
+    ] = None
+    data: Annotated[
+        str | None,
+        option(
+            "--data",
+            panel=SYSTEM,
+            metavar="SOURCE",
+            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
+        ),
+        READS,
+    ] = None
+    augment: AugmentOption = None
+
+
+@dataclass(frozen=True)
+class SystemOptions(FlowOptions, _MomentOptions):
+    """The system in one of three ways, its rates, variant and objective."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +147,7 @@ class StartOptions:
     target: Annotated[list[float] | None, numeric("--target", panel=START, help="θ, likewise (0.1).")] = None
     dim: Annotated[
         int | None,
-        option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1)."),
+        option("--dim", panel=START, help="Feature dimension n2 of a matrix run (8, at most n1).", min=1),
     ] = None
     init_online: Annotated[
         float | None, numeric("--init-online", panel=START, help="s in W = s·N(0, 1)/√n1 (0.3).")
@@ -154,7 +174,7 @@ class RunOptions:
     method: Annotated[str, option("--method", panel=RUN, help="auto, explicit or exponential (auto).")] = (
         "auto"
     )
-    max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).")] = 100_000
+    max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
 
 
 @dataclass(frozen=True)
@@ -178,7 +198,7 @@ class OutputOptions(ReportOptions):
     ] = None
 
 
-def _given(options: SystemOptions) -> str:
+def _given(options: _MomentOptions) -> str:
     """Which of the three ways of giving a system was used."""
     ways = {
         "--lambda-s/--lambda-d": options.lambda_s is not None or options.lambda_d is not None,
@@ -195,7 +215,7 @@ def _given(options: SystemOptions) -> str:
     return used[0]
 
 
-def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
+def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
     from dynamics.moments import Moments, load_moments
 
@@ -207,17 +227,71 @@ def read_moments(options: SystemOptions, output: ReportOptions) -> Moments:
         from dynamics.augment import parse
         from dynamics.datasets import load
 
-        augmentations = [parse(spec, seed=output.seed) for spec in options.augment or []]
+        chain = options.augment or []
+        augmentations = [parse(spec, seed=output.seed) for spec in chain]
         dataset = load(options.data or "digits")
+        if not chain:
+            raise _no_selection("none")
+        _announce(math.prod(dataset.images.shape[1:]), output)
         with progress("moments", output) as report:
-            return Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
-    if options.lambda_s is None or options.lambda_d is None:
-        missing = "--lambda-s" if options.lambda_s is None else "--lambda-d"
-        raise ValueError(f"--lambda-s and --lambda-d must both be given, got no {missing}")
-    return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
+            moments = Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
+        if abs(moments.sigma_s - moments.sigma_d).max() <= _EQUAL * abs(moments.sigma_s).max():
+            raise _no_selection(" ".join(chain))
+        return moments
+    return eigenvalue_moments(options)
 
 
-def effective_moments(options: SystemOptions, moments: Moments) -> tuple[Any, Any]:
+_EQUAL = 1e-12  # of the largest moment: what sums over images lose to rounding
+
+
+def _no_selection(got: str) -> ValueError:
+    return ValueError(
+        "--augment must make two views of an image differ: where they are equal, M = I, and no direction is selected;"
+        f" got {got} (`dyn info augmentations` lists them)"
+    )
+
+
+_LONG = 6000  # dimensions whose eigenvalues take minutes
+_MATRICES = 10  # of n by n float64 that moments and their eigenvalues hold at once: 9.4, measured
+_DECOMPOSITIONS = 2.6  # time of all that is done with n by n matrices, in eigen-decompositions, measured
+
+
+def _announce(n: int, output: ReportOptions) -> None:
+    """Say how long moments of many dimensions take, and refuse those for which memory is too small."""
+    if n < _LONG:
+        return
+    needed, there = _MATRICES * 8 * n**2, available_memory()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"--data must have a dimension whose moments fit into memory, got {n:,}: they take"
+            f" {needed / 2**30:.0f} GiB, of which {there / 2**30:.0f} GiB are available; crop the images, or make them"
+            " smaller"
+        )
+    import numpy as np
+
+    small = 500
+    matrix = np.random.default_rng(0).standard_normal((small, small))
+    began = time.perf_counter()
+    np.linalg.eigh(matrix + matrix.T)
+    seconds = _DECOMPOSITIONS * (time.perf_counter() - began) * (n / small) ** 3
+    note(
+        f"eigenvalues of moments in {n:,} dimensions: about {duration_text(seconds)} and {needed / 2**30:.0f} GiB,"
+        " after the images are read",
+        output,
+    )
+
+
+def available_memory() -> int | None:
+    """Bytes that can be used without swapping; None where the system does not tell."""
+    try:
+        facts = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable: +(\d+) kB", facts, re.MULTILINE)
+    return None if found is None else 1024 * int(found[1])
+
+
+def effective_moments(options: FlowOptions, moments: Moments) -> tuple[Any, Any]:
     """Σs and Σd of the flow that the objective follows (R24, R26)."""
     from dynamics.moments import objective_moments
 
@@ -231,12 +305,25 @@ def effective_moments(options: SystemOptions, moments: Moments) -> tuple[Any, An
     return objective_moments(row.name, moments, **given)
 
 
-def _rates(options: SystemOptions) -> dict[str, float]:
+def _rates(options: FlowOptions) -> dict[str, float]:
     names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
     return {name: getattr(options, name) for name in names}
 
 
-def mode_system(options: SystemOptions, moments: Moments) -> ModeSystem:
+def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
+    """Moments with the eigenvalues that were given."""
+    from dynamics.moments import Moments
+
+    if options.lambda_s is None or options.lambda_d is None:
+        missing = "--lambda-s" if options.lambda_s is None else "--lambda-d"
+        raise ValueError(f"--lambda-s and --lambda-d must both be given, got no {missing}")
+    return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
+
+
+_LEAST, _MOST = 1e-150, 1e150  # whose squares neither vanish nor overflow
+
+
+def mode_system(options: FlowOptions, moments: Moments) -> ModeSystem:
     """System of decoupled modes with the eigenvalues that were given."""
     from dynamics.system import ModeSystem
 
@@ -244,11 +331,26 @@ def mode_system(options: SystemOptions, moments: Moments) -> ModeSystem:
     return ModeSystem(sigma_s.diagonal(), sigma_d.diagonal(), **_rates(options))
 
 
-def matrix_system(options: SystemOptions, moments: Moments) -> MatrixSystem:
+def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     """System of the full network on the support of Σs."""
     from dynamics.system import MatrixSystem
 
+    for name, value in _rates(options).items():
+        if not (value == 0 or _LEAST <= abs(value) <= _MOST or math.isnan(value)):
+            raise ValueError(
+                f"`{name}` must lie within {_LEAST:g} and {_MOST:g} for a flow of matrices, where squares are numbers,"
+                f" got {value:g}"
+            )
+    largest = abs(moments.sigma_s).max()
+    if not _LEAST <= largest <= _MOST:
+        raise ValueError(
+            f"eigenvalues of Σs (--lambda-s or --moments) must lie within {_LEAST:g} and {_MOST:g} for a flow of"
+            f" matrices, got {largest:g}"
+        )
     return MatrixSystem(*effective_moments(options, moments), **_rates(options))
+
+
+_LARGEST_START = 1e7  # a drawn weight is a few times as large; above 1e8, rounding hides weights of size 1
 
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
@@ -258,8 +360,10 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
     n1 = moments.n_inputs
     if start.state is not None:
         for name in ("dim", "init_online", "init_predictor"):
-            if getattr(start, name) is not None:
-                raise ValueError(f"`{name}` must not be given with --state, which holds the whole start")
+            if (value := getattr(start, name)) is not None:
+                raise ValueError(
+                    f"`{name}` must not be given with --state, which holds the whole start, got {value:g}"
+                )
         from dynamics.storage import load_state
 
         state = load_state(start.state)
@@ -270,7 +374,22 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
         return on_support(state, moments)
     given = {name: getattr(start, name) for name in ("init_online", "init_predictor")}
     sizes = {name: value for name, value in given.items() if value is not None}
+    for name, scale in sizes.items():
+        if not (scale == 0 or _LEAST <= scale <= _LARGEST_START):
+            raise ValueError(
+                f"`{name}` must be 0, or lie within {_LEAST:g} and {_LARGEST_START:g}, got {scale:g}"
+            )
     return draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
+
+
+def check_no_mode_start(start: StartOptions) -> None:
+    """Refuse starts of modes where matrices run."""
+    for name in ("online", "predictor", "target"):
+        if (values := getattr(start, name)) is not None:
+            raise ValueError(
+                f"`{name}` must go with eigenvalues alone: a run of matrices starts from --state, or from --init-online"
+                f" and --init-predictor; got {' '.join(f'{value:g}' for value in values)}"
+            )
 
 
 def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:

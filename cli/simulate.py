@@ -13,14 +13,23 @@ from cli.options import (
     RunOptions,
     StartOptions,
     SystemOptions,
-    Variant,
+    check_no_mode_start,
     checked_outputs,
     matrix_start,
     matrix_system,
     mode_system,
     read_moments,
 )
-from cli.printing import note, number_text, print_json, print_table, status_code, ticker, triple_text
+from cli.printing import (
+    note,
+    number_text,
+    print_json,
+    print_table,
+    progress,
+    status_code,
+    ticker,
+    triple_text,
+)
 
 if TYPE_CHECKING:
     from analysis.simulation import MatrixSimulation, ModeSimulation
@@ -42,7 +51,8 @@ def simulate(
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
     simulation: ModeSimulation | MatrixSimulation
-    with ticker("simulating", output) as report_progress:
+    watch = progress("simulating", output, "modes") if as_modes else ticker("simulating", output)
+    with watch as report_progress:
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
         if as_modes:
             simulation = _simulate_modes(system, start, moments, options)
@@ -72,8 +82,10 @@ def _simulate_modes(
     from analysis.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
-    if options.pop("method") != "auto":
-        raise ValueError("--method must go with a matrix run: a run of modes has one method of its own")
+    if (method := options.pop("method")) != "auto":
+        raise ValueError(
+            f"--method must go with a matrix run, as a run of modes has one method of its own, got {method}"
+        )
     for name in ("init_online", "init_predictor"):
         if getattr(start, name) is not None:
             raise ValueError(
@@ -81,7 +93,7 @@ def _simulate_modes(
             )
     modes = mode_system(system, moments)
     online = start.online or [0.1]
-    predictor = start.predictor or (online if system.variant is Variant.TIED else [0.1])
+    predictor = start.predictor or (online if system.variant == "tied" else [0.1])
     state = modes.state(online, predictor, start.target or [0.1])
     return simulate_modes(state, modes, VARIANTS[system.variant].mode_field, **options)
 
@@ -92,11 +104,7 @@ def _simulate_matrices(
     from analysis.simulation import simulate_matrices
     from dynamics.variants import VARIANTS
 
-    for name in ("online", "predictor", "target"):
-        if getattr(start, name) is not None:
-            raise ValueError(
-                f"`{name}` must go with eigenvalues alone; a matrix run starts from --state or --init-{name}"
-            )
+    check_no_mode_start(start)
     field = VARIANTS[system.variant].matrix_field
     if field is None:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")

@@ -13,7 +13,6 @@ from cli.options import (
     ReportOptions,
     StartOptions,
     SystemOptions,
-    Variant,
     matrix_start,
     matrix_system,
     numeric,
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
 @command(
     "stability",
     help="Is this state of the full system stable: the spectrum of the flow's Jacobian at a fixed point.",
-    epilog="Example: dyn stability --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --state point.npz",
+    epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5 --dim 1 --seed 1 --out end.npz"
+    " && dyn stability --lambda-s 1 --lambda-d 0.5 --state end.npz --polish",
 )
 def stability(
     system: SystemOptions,
@@ -63,7 +63,7 @@ def stability(
     from analysis.pair_conditions import decoupled_form, pair_conditions
     from analysis.simulation import plain
 
-    if system.variant is not Variant.FULL:
+    if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
     moments = read_moments(system, output)
     full = matrix_system(system, moments)

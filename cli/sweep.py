@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli.application import command
 from cli.options import OUTPUT, RUN, JsonOption, QuietOption, ReportOptions, option
-from cli.printing import note, print_json, print_table
-
-if TYPE_CHECKING:
-    from analysis.sweep import Progress
+from cli.printing import duration_text, note, print_json, print_table, progress
 
 
 @command(
     "sweep",
     help="The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
-    epilog="Example: dyn sweep phases.toml --out phases.zarr --workers 2",
+    epilog="Example: dyn info sweep > phases.toml && dyn sweep phases.toml --out phases.zarr",
 )
 def sweep(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="What to run; see docs/sweeps.md.")],
+    spec: Annotated[
+        Path,
+        typer.Argument(metavar="SPEC.toml", help="What to run; `dyn info sweep` prints an example."),
+    ],
     out: Annotated[Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued.")],
     workers: Annotated[
         int | None, option("--workers", panel=RUN, help="Processes of this machine; left out, this one.")
@@ -64,17 +61,17 @@ def sweep(
             ["store", size_text(plan.store_bytes)],
             ["memory of chunks", size_text(plan.memory_bytes)],
             ["runs a second", f"{plan.trajectories_per_second:,.4g}"],
-            ["time left", _duration(plan.seconds)],
+            ["time left", duration_text(plan.seconds)],
         ]
         print_table(["dry run", ""], rows)
         return
-    with _bar(output) as progress:
+    with progress("sweep", output, "runs") as bar:
         done = theory.sweep(
             design,
             out,
             workers=workers,
             scheduler=scheduler,
-            progress=progress,
+            progress=None if bar is None else lambda so_far: bar(so_far.completed, so_far.total),
             note=lambda text: note(text, output),
         )
     if json:
@@ -85,38 +82,7 @@ def sweep(
         ["done before", f"{done.resumed:,}"],
         ["diverged or out of steps", f"{done.failed:,}"],
         ["runs a second", f"{done.trajectories_per_second:,.4g}"],
-        ["time", _duration(done.seconds)],
+        ["time", duration_text(done.seconds)],
         ["store", done.store],
     ]
     print_table(["sweep", ""], rows)
-
-
-@contextmanager
-def _bar(output: ReportOptions) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a progress bar with rate and time left on standard error, if that is a terminal."""
-    if output.quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("sweep"), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("measuring")
-
-        def show(progress: Progress) -> None:
-            text = f"{progress.rate:,.4g} runs/s, {_duration(progress.seconds_left)} left"
-            bars.update(task, completed=progress.completed, total=progress.total, description=text)
-
-        yield show
-
-
-def _duration(seconds: float) -> str:
-    """Time in words: 7.3 s, 2:05 min or 31:00:12 h."""
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

@@ -22,13 +22,14 @@ from cli.printing import eigenvalue_text, print_json, print_table
 @command(
     "sylvester",
     help="Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
-    epilog="Example: dyn sylvester --lambda-s 1 --lambda-d 0.9 --lambda-s 1 --lambda-d 0.4 --predictor point.npz",
+    epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5 --dim 1 --seed 1 --out end.npz"
+    " && dyn sylvester --lambda-s 1 --lambda-d 0.5 --state end.npz --tolerance 1e-6",
 )
 def sylvester(
     system: SystemOptions,
     output: ReportOptions,
-    predictor: Annotated[
-        Path, option("--predictor", panel=SYSTEM, help="FILE.npz with predictor, or FILE.npy.")
+    state: Annotated[
+        Path, option("--state", panel=SYSTEM, help="FILE.npz with predictor, as --out writes, or FILE.npy.")
     ],
     tolerance: Annotated[
         float | None,
@@ -43,7 +44,7 @@ def sylvester(
     from dynamics.storage import load_predictor
 
     moments = read_moments(system, output)
-    P = load_predictor(predictor)
+    P = load_predictor(state)
     found = sylvester_solutions(P, matrix_system(system, moments), tolerance=tolerance)
     report: dict[str, Any] = {
         "nullity": found.nullity,

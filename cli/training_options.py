@@ -81,8 +81,8 @@ class TrainingOptions:
     features: Annotated[
         int | None, option("--features", panel=NETWORK, help="Dimension of the representation.")
     ] = None
-    predictor: Annotated[
-        str | None, option("--predictor", panel=NETWORK, help="none, linear, mlp, direct or optimal.")
+    predictor_kind: Annotated[
+        str | None, option("--predictor-kind", panel=NETWORK, help="none, linear, mlp, direct or optimal.")
     ] = None
     objective: Annotated[
         str | None,
@@ -100,7 +100,9 @@ class TrainingOptions:
             "--normalize/--no-normalize", panel=NETWORK, help="Divide features by their norm first, or not."
         ),
     ] = None
-    target: Annotated[str | None, option("--target", panel=NETWORK, help="ema, none or fixed.")] = None
+    target_kind: Annotated[str | None, option("--target-kind", panel=NETWORK, help="ema, none or fixed.")] = (
+        None
+    )
     decay: Annotated[float | None, numeric("--decay", panel=NETWORK, help="γ of the ema.")] = None
     optimizer: Annotated[
         str | None, option("--optimizer", panel=TRAINING, help="sgd, momentum, adam or lars.")
@@ -149,12 +151,12 @@ _PLACES = {
     "encoder": "encoder.kind",
     "widths": "encoder.widths",
     "features": "encoder.features",
-    "predictor": "predictor.kind",
+    "predictor_kind": "predictor.kind",
     "objective": "objective.kind",
     "alpha": "objective.alpha",
     "beta": "objective.beta",
     "normalize": "objective.normalize",
-    "target": "target.kind",
+    "target_kind": "target.kind",
     "decay": "target.decay",
     "optimizer": "optimizer.kind",
     "learning_rate": "optimizer.learning_rate",
@@ -241,7 +243,9 @@ def _moments(options: TrainingOptions) -> tuple[Any, Any] | None:
     """Σs and Σd, where they were given by eigenvalues or by a file."""
     if options.moments is not None:
         if options.lambda_s is not None or options.lambda_d is not None:
-            raise ValueError("--moments must be given without --lambda-s and --lambda-d")
+            raise ValueError(
+                f"--moments must be given without --lambda-s and --lambda-d, got {options.moments}"
+            )
         from dynamics.moments import load_moments
 
         moments = load_moments(options.moments)
@@ -319,4 +323,5 @@ def _data_over(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 def in_terms_of_options(message: str) -> str:
     """Name settings as what sets them: `optimizer.learning_rate` becomes --learning-rate, others --set."""
     options = {place: f"--{name.replace('_', '-')}" for name, place in _PLACES.items()}
+    options |= {f"data.{name}": f"`{name}`" for name in ("sigma_s", "sigma_d")}
     return re.sub(r"`(\w+\.\w+)`", lambda match: options.get(match[1], f"--set {match[1]}"), message)

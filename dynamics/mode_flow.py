@@ -551,7 +551,9 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
         if eta == 0:
             a = start[0]
             return _shown(STEADY, kind, y, (a, coupling / damping if damping != 0 else b, a), start)
-        lag = 1 - eta / zeta  # b − b*/lag decays at the rate lag/τt, and grows without bound where that is not positive
+        lag = (
+            1 - eta / zeta
+        )  # b − b*/lag decays at the rate lag/τt, and grows without bound where that is not positive
         if lag <= 0 and coupling != 0:
             return _shown(STEADY, kind, y, (0.0, b, 0.0), start)
         return _shown(STEADY, kind, y, (0.0, coupling / damping / lag if coupling != 0 else 0.0, 0.0), start)

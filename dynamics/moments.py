@@ -544,7 +544,7 @@ def load_moments(path: str | Path) -> Moments:
     """
     arrays = read_npz(Path(path))
     if not {"sigma_s", "sigma_d"} <= arrays.keys():
-        raise ValueError(f"{path} must hold `sigma_s` and `sigma_d`, got {', '.join(arrays) or 'no arrays'}")
+        raise ValueError(f"{path} must hold sigma_s and sigma_d, got {', '.join(arrays) or 'no arrays'}")
     error = arrays.get("standard_error")
     return Moments(
         arrays["sigma_s"],

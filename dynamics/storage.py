@@ -402,8 +402,8 @@ def write_arrays(path: str | Path, variables: Mapping[str, Variable], meta: Mapp
     variables
         Arrays by name; all of them share the first axis ("t").
     meta
-        Description, written as JSON: entry ``meta`` of .npz and .json, attribute ``meta`` of .nc, a comment line
-        at the top of .csv.
+        Description, written as JSON: entry ``meta`` of .npz and .json, attribute ``meta`` of .nc. A .csv has none, so
+        that every program reads it as it is: a line of names and lines of numbers.
 
     Raises
     ------
@@ -427,7 +427,7 @@ def _write_npz(path: Path, variables: Mapping[str, Variable], meta: Mapping[str,
         np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
 
 
-def _write_csv(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+def _write_csv(path: Path, variables: Mapping[str, Variable], _meta: Mapping[str, Any]) -> None:
     columns: dict[str, np.ndarray] = {}
     for name, (_, values) in variables.items():
         if values.ndim == 1:
@@ -436,7 +436,6 @@ def _write_csv(path: Path, variables: Mapping[str, Variable], meta: Mapping[str,
         for index in np.ndindex(values.shape[1:]):
             columns["_".join([name, *map(str, index)])] = values[(slice(None), *index)]
     with path.open("w", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(meta)}\n")
         file.write(",".join(columns) + "\n")
         # repr gives the shortest text that reads back as the same float64
         for row in zip(*columns.values(), strict=True):

@@ -90,7 +90,7 @@ THEMES = {
         ink="#e4e4e4",
         muted="#989898",
         faint="#3c4046",
-        weights={"online": "#6c83ff", "predictor": "#fe9b50", "target": "#c5f8ff"},
+        weights={"online": "#6c83ff", "predictor": "#fe9b50", "target": "#00f2f2"},
         fates={"learned": "#34d39e", "collapsed": "#ce5ec1", "undecided": "#ffd257"},
         stability={
             "stable": "#f2286b",

@@ -33,10 +33,10 @@ def test_without_a_name_all_figures_are_listed(run_dyn: Run) -> None:
 
 
 def test_a_figure_is_drawn_with_its_caption_and_its_numbers(run_dyn: Run, tmp_path: Path) -> None:
-    files = ["--plot", "a.svg", "--data", "a.npz", "--size", "single", "--theme", "dark"]
+    files = ["--plot", "a.svg", "--out", "a.npz", "--size", "single", "--theme", "dark"]
     done = run_dyn("figure", "tied", "--lambda-d", "7/10", "--extent=2", *files, "--json")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "wrote a.svg\nwrote a.npz\n"
     assert json.loads(done.stdout)["files"] == ["a.svg", "a.npz"]
     svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert "λd = 0.7" in svg
@@ -72,7 +72,7 @@ def test_the_caption_is_printed_and_in_the_picture_and_no_other_file_is_touched(
 
 def test_again_it_is_the_same_to_the_byte(run_dyn: Run, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        done = run_dyn("figure", "no-predictor", "--out", name, "--format", "pdf", "--quiet")
+        done = run_dyn("figure", "no-predictor", "--folder", name, "--format", "pdf", "--quiet")
         assert done.returncode == 0, done.stderr
     one, two = ((tmp_path / name / "no-predictor.pdf").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -100,11 +100,11 @@ def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:
         (["tied", "--format", "jpg"], r"--format must be one of png, svg, pdf, got 'jpg'"),
         (["tied", "--size", "poster"], r"--size must be one of single, double, slide, got 'poster'"),
         (["tied", "--theme", "sepia"], r"--theme must be one of light, dark, got 'sepia'"),
-        (["tied", "--plot", "a.jpg"], r"a file name must end in \.png, \.svg, \.pdf, got 'a\.jpg'"),
-        (["tied", "--plot", "no/a.png"], r"cannot write no/a\.png: the folder no does not exist"),
-        (["tied", "--data", "a.csv"], r"a file name must end in \.npz, got 'a\.csv'"),
+        (["tied", "--plot", "a.jpg"], r"--plot: a file name must end in \.png, \.svg, \.pdf, got 'a\.jpg'"),
+        (["tied", "--plot", "no/a.png"], r"--plot: cannot write no/a\.png: the folder no does not exist"),
+        (["tied", "--out", "a.csv"], r"--out: a file name must end in \.npz, got 'a\.csv'"),
         (["--all", "--plot", "a.png"], r"--all must go without --plot, got a\.png"),
-        (["tied", "--out", os.devnull], r"--out must be a folder, got the file /dev/null"),
+        (["tied", "--folder", os.devnull], r"--folder must be a folder, got the file /dev/null"),
         (["tied", "--all"], r"--all must go without a name, got tied"),
     ],
 )

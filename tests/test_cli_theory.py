@@ -185,12 +185,12 @@ def test_a_bound_that_is_broken_is_exit_code_1(dyn, monkeypatch):
 
 def test_sylvester_counts_what_a_predictor_can_hold(dyn):
     np.save("P.npy", np.diag([0.9, 0.3]))
-    report = report_of(dyn, "sylvester", *TWO_MODES, "--predictor", "P.npy")
+    report = report_of(dyn, "sylvester", *TWO_MODES, "--state", "P.npy")
     assert set(report) >= {"nullity", "shared_eigenvalues", "gap", "residual", "method"}
     assert report["nullity"] == 1
     assert report["shared_eigenvalues"] == [[pytest.approx(0.9), 0.0]]
     assert report["gap"] == pytest.approx(0.1)
-    code, out, _ = dyn("sylvester", *TWO_MODES, "--predictor", "P.npy")
+    code, out, _ = dyn("sylvester", *TWO_MODES, "--state", "P.npy")
     assert code == 0
     assert "nullity" in out
 
@@ -240,10 +240,10 @@ BAD = [
     (("stability", *TWO_MODES, "--state", "rest.npz", "--tolerance", "0"), "tolerance"),
     (("stability", *TWO_MODES, "--state", "rest.npz", "--variant", "no-ema"), "--variant"),
     (("stability", *ONE_MODE, "--state", "rest.npz"), "columns"),
-    (("sylvester", *TWO_MODES), "--predictor"),
-    (("sylvester", *TWO_MODES, "--predictor", "wide.npy"), "square"),
-    (("sylvester", *TWO_MODES, "--predictor", "nosuch.npy"), "nosuch.npy"),
-    (("sylvester", *TWO_MODES, "--predictor", "square.npy", "--tolerance", "-1"), "tolerance"),
+    (("sylvester", *TWO_MODES), "--state"),
+    (("sylvester", *TWO_MODES, "--state", "wide.npy"), "square"),
+    (("sylvester", *TWO_MODES, "--state", "nosuch.npy"), "nosuch.npy"),
+    (("sylvester", *TWO_MODES, "--state", "square.npy", "--tolerance", "-1"), "tolerance"),
     (("fixed-points", *TWO_MODES, "--dim", "0"), "n2"),
     (("fixed-points", *TWO_MODES, "--dim", "2", "--rank", "3"), "rank"),
     (("fixed-points", *TWO_MODES, "--dim", "2", "--amplitude", "-1"), "amplitude"),

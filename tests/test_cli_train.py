@@ -51,7 +51,9 @@ def test_digits_from_nothing_end_above_the_random_encoder_with_a_picture(dyn: Dy
 
 
 def test_collapse_is_diagnosed_in_a_line_with_its_theory(dyn: Dyn) -> None:
-    code, out, _ = dyn(*SMALL[:-1], "2000", "--predictor", "none", "--decay", ".5", "--learning-rate", ".05")
+    code, out, _ = dyn(
+        *SMALL[:-1], "2000", "--predictor-kind", "none", "--decay", ".5", "--learning-rate", ".05"
+    )
     assert code == 0
     line = next(line for line in out.splitlines() if line.startswith("run 1, seed 1: "))
     assert line.startswith("run 1, seed 1: collapsed: none of 2 modes held")
@@ -184,7 +186,7 @@ def test_every_option_sets_what_it_names() -> None:
 
 
 def test_a_part_of_another_kind_starts_from_that_kind_s_defaults() -> None:
-    settings = settings_of(preset="BYOL-MLPP", predictor="linear", optimizer="sgd")
+    settings = settings_of(preset="BYOL-MLPP", predictor_kind="linear", optimizer="sgd")
     assert settings.predictor == TrainingSettings(predictor={"kind": "linear"}).predictor
     assert settings.optimizer.learning_rate == 0.01
     kept = settings_of(preset="TanBYOL-LP", objective="infonce")
@@ -338,7 +340,7 @@ def test_an_interrupted_run_ends_with_130_and_keeps_its_rows(tmp_path: Path) -> 
         (("--config", "no.yaml"), "must end in .toml, .json"),
         (("--lambda-s", "1"), "--lambda-s and --lambda-d must both be given"),
         (("--data", "digits", "--lambda-s", "1", "--lambda-d", "1"), "must go with --data gaussian or exact"),
-        (("--data", "gaussian"), "--set data.sigma_s must be given for the source gaussian"),
+        (("--data", "gaussian"), "Σs (--lambda-s or --moments) must be given for the source gaussian"),
         (("--seed", str(2**32)), "must be in [0, 2**32)"),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ THEORY = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C9", "C12")
 
 
 def test_the_theory_is_confirmed_and_what_is_not_is_said(dyn):
-    code, out, _ = dyn("confirm", "--quick", "--json", "--out", "figures")
+    code, out, _ = dyn("confirm", "--quick", "--json", "--folder", "figures")
     report = json.loads(out)
     found = {item["id"]: item for item in report["experiments"]}
     assert list(found) == list(EXPERIMENTS) == [f"C{k}" for k in range(1, 13)]

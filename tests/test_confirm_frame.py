@@ -163,7 +163,7 @@ def test_the_table_gives_reasons(two_experiments, dyn):
 
 
 def test_the_command_draws_a_figure_of_each_experiment_that_has_curves(two_experiments, dyn):
-    code, out, _ = dyn("confirm", "C1", "C2", "--out", "drawn", "--format", "svg", "--json")
+    code, out, _ = dyn("confirm", "C1", "C2", "--folder", "drawn", "--format", "svg", "--json")
     assert code == 1
     files = [item["figure"] for item in json.loads(out)["experiments"]]
     assert files == [str(Path("drawn/C1.svg")), None]
@@ -175,7 +175,7 @@ def test_the_command_draws_a_figure_of_each_experiment_that_has_curves(two_exper
 def test_drawing_writes_pictures_alone_and_prints_their_captions(two_experiments, dyn):
     Path("drawn").mkdir()
     Path("drawn/C1.txt").write_text("notes", encoding="utf-8")
-    code, out, _ = dyn("confirm", "C1", "C2", "--out", "drawn")
+    code, out, _ = dyn("confirm", "C1", "C2", "--folder", "drawn")
     assert code == 1
     assert "drawn/C1.png: prediction" in out or "drawn/C1.png: R1." in out
     assert sorted(path.name for path in Path("drawn").iterdir()) == ["C1.png", "C1.txt"]
@@ -207,7 +207,7 @@ def test_a_relation_is_one_of_three():
     [
         (("C99",), "an experiment must be one of C1, "),
         (("C1", "--format", "gif"), "--format must be one of png, svg, pdf, got 'gif'"),
-        (("C1", "--out", "taken"), "--out must be a folder, got the file taken"),
+        (("C1", "--folder", "taken"), "--folder must be a folder, got the file taken"),
         (("C1", "--seed", "-1"), "--seed"),
         (("C1", "--seed", "4000000000"), "--seed must be an integer >= 0 and < 1048576, got 4000000000"),
     ],

@@ -292,7 +292,7 @@ def test_panels_of_space_draw_on_the_given_axes() -> None:
     ax = figure.add_subplot(projection="3d")
     before = dict(matplotlib.rcParams)
     path = np.stack([np.linspace(0, 1, 4)] * 2, axis=1)
-    draw_leaf_surface(ax, ModeState(GRID[0], GRID[1], GRID[0]))
+    draw_leaf_surface(ax, ModeState(GRID[0], GRID[1], GRID[0]), "#123456")
     draw_orbits(ax, ModeState(path, path, path), ["learned", "collapsed"])
     draw_rest_line(ax, np.eye(3), "attracting")
     frame(ax, 1.5, 20.0, -60.0)

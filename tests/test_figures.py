@@ -162,12 +162,11 @@ def test_variants_without_the_balance_law_have_no_drift(n: int) -> None:
     assert [ax.get_yscale() for ax in figure.axes] == ["linear"] * {2: 2, 6: 3}[n]
 
 
-def test_a_drift_of_zero_is_said_in_words() -> None:
+def test_a_drift_of_zero_has_no_empty_panel() -> None:
     system = ModeSystem(1.0, 0.5)
     simulation = simulate_modes(system.state(), system, full_mode_field)
     assert simulation.drift == 0
-    drift = figure_mode_simulation(simulation).axes[1]
-    assert [text.get_text() for text in drift.texts] == ["exactly 0 throughout"]
+    assert len(figure_mode_simulation(simulation).axes) == 1
 
 
 def test_many_modes_are_overlaid_by_weight_in_the_colour_of_their_fate() -> None:
@@ -198,7 +197,7 @@ def test_many_modes_are_overlaid_by_weight_in_the_colour_of_their_fate() -> None
         (lambda: modes(1, weight_decay=0.02), r"Learned, nothing predicted;\nsteady at t = [\d.]+"),
         (
             lambda: modes(2, weight_decay=0.02),
-            r"1 of 2 .* 1 collapsed, 1 of 1 predictions met;\nsteady at t = \d+",
+            r"1 of 2 .* 1 collapsed, 1 of 1 predictions met;\nsteady at t = [\d.]+",
         ),
     ],
 )
@@ -468,7 +467,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
     path = tmp_path / "page.png"
     path.write_text("old", encoding="utf-8")
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(ValueError, match=f"^cannot write {path}: no space left$"):
         save(Broken(), path)
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]

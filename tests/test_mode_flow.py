@@ -89,14 +89,21 @@ def test_the_polar_and_logarithmic_flows_are_the_flow_of_a_small_encoder() -> No
             da, dg = (-B * b * b - eta) * a + A * b * g, zeta * (a - g)
             # d angle/dt and d ln r/dt of a vector of length 1
             assert_allclose(
-                flow.rates_of(flow.POLAR, (a, b, g), p), (a * dg - g * da, a * da + g * dg), rtol=0, atol=1e-14
+                flow.rates_of(flow.POLAR, (a, b, g), p),
+                (a * dg - g * da, a * da + g * dg),
+                rtol=0,
+                atol=1e-14,
             )
             assert_allclose(flow.rates_of(flow.LOG, (1.0, b, 1.0), p), (0, b * (A - B * b) - eta), rtol=1e-14)
             z = flow.moved(flow.POLAR, (a, b, g), 0.4, 0.0, 2.0, p)
-            assert_allclose(z, (math.cos(angle + 0.4), math.exp(-2 * eta) * b, math.sin(angle + 0.4)), atol=1e-15)
+            assert_allclose(
+                z, (math.cos(angle + 0.4), math.exp(-2 * eta) * b, math.sin(angle + 0.4)), atol=1e-15
+            )
 
 
-@pytest.mark.parametrize("kind", [row.kind for row in ROWS] + [flow.POLAR, flow.LOG], ids=[*IDS, "polar", "log"])
+@pytest.mark.parametrize(
+    "kind", [row.kind for row in ROWS] + [flow.POLAR, flow.LOG], ids=[*IDS, "polar", "log"]
+)
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_jacobian_is_the_derivative_of_the_rates(kind: int, sign: float) -> None:
     row = next((row for row in ROWS if row.kind == kind), VARIANTS["full"])
@@ -135,7 +142,9 @@ def exact_moves(row: Variant, y: Any, p: Any, h: float) -> Any:
     def rates(t: float, x: np.ndarray) -> Any:
         return flow.rates_of(kind, flow.moved(kind, y, x[0], x[1], t, p), p)
 
-    solution = solve_ivp(rates, (0, h), [0.0, x0], method="DOP853", rtol=2.3e-14, atol=1e-15, dense_output=True)
+    solution = solve_ivp(
+        rates, (0, h), [0.0, x0], method="DOP853", rtol=2.3e-14, atol=1e-15, dense_output=True
+    )
     return solution.sol
 
 
@@ -295,7 +304,9 @@ def test_an_end_that_is_claimed_is_where_the_trajectory_goes(
         ("fast-predictor", (0.5, 0.5, 0.4), (0.5, 0.5, 0.51), 0.0),
     ],
 )
-def test_no_end_is_claimed_before_it_is_certain_and_shown(name: str, start: Any, state: Any, eta: float) -> None:
+def test_no_end_is_claimed_before_it_is_certain_and_shown(
+    name: str, start: Any, state: Any, eta: float
+) -> None:
     rates = (1.0, 0.5, 1.0, 1.0, 1.0, eta)
     if eta == 1.5:  # λd large enough that p± exist
         rates = (1.0, 4.0, 1.0, 1.0, 1.0, eta)
@@ -367,7 +378,9 @@ def test_the_learned_trap_is_never_left() -> None:
             continue
         checked += 1
         final = integrated(row, state, rates, 600.0)
-        assert_allclose(final, (math.copysign(upper, state[0]), upper, math.copysign(upper, state[0])), atol=1e-4)
+        assert_allclose(
+            final, (math.copysign(upper, state[0]), upper, math.copysign(upper, state[0])), atol=1e-4
+        )
         assert_allclose(end, final, atol=1e-4)
     assert checked == 25
 
@@ -433,7 +446,9 @@ def test_a_mode_that_sinks_by_four_hundred_decades_returns_in_time_and_sign() ->
         assert deepest < -900
         q = mpmath.exp(-eta * 1000)
         expected = float(logarithm(q) + mpmath.log(1e-3))
-        found = log_scale + math.log(abs(y[0]) * units[0]) if mode != row.kind else math.log(abs(y[0]) * units[0])
+        found = (
+            log_scale + math.log(abs(y[0]) * units[0]) if mode != row.kind else math.log(abs(y[0]) * units[0])
+        )
         assert math.copysign(1.0, y[0]) == sign
         # the first stretch, before w1 is negligible, is e^{−15} wide in w2
         assert found == pytest.approx(expected, abs=1e-4 * abs(expected))

@@ -582,10 +582,10 @@ def test_bad_moments_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{path} does not exist"):
         load_moments(path)
     np.savez(path, sigma_s=np.eye(2), other=np.eye(2))
-    with pytest.raises(ValueError, match="must hold `sigma_s` and `sigma_d`, got sigma_s, other"):
+    with pytest.raises(ValueError, match="must hold sigma_s and sigma_d, got sigma_s, other"):
         load_moments(path)
     np.savez(path)
-    with pytest.raises(ValueError, match="must hold `sigma_s` and `sigma_d`, got no arrays"):
+    with pytest.raises(ValueError, match="must hold sigma_s and sigma_d, got no arrays"):
         load_moments(path)
     path.write_text("sigma_s = 1")
     with pytest.raises(ValueError, match=r"must be an .npz archive of plain numeric arrays: "):

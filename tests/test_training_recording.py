@@ -32,10 +32,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
         return pyarrow.parquet.read_table(path).to_pylist()
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    lines = path.read_text("utf-8").splitlines()
-    assert json.loads(lines[0].removeprefix("# ")) == json.loads(SETTINGS.to_json())
     found = []
-    for cells in csv.DictReader(lines[1:]):
+    for cells in csv.DictReader(path.read_text("utf-8").splitlines()):
         row: dict[str, Any] = {name: int(cells[name]) for name in ("run", "seed", "step")}
         row["loss"] = float(cells["loss"])
         row["feature_std"] = [float(cells[f"feature_std_{i}"]) for i in range(3)]

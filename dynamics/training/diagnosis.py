@@ -123,7 +123,7 @@ def diagnose(run: TrainingRun, index: int = 0) -> Diagnosis:
         collapsing = is_held & (share < NEAR) & (later < (1 - AT_REST) * share)
         collapsing &= np.sum(collapsing) >= n_modes / 2
     grows = (later > (1 + AT_REST) * share) | (_repelled(run, index, settings, n_modes) & (later > share))
-    growing = ~is_held & grows & (share > ROUNDING * np.max(share))
+    growing = ~is_held & grows & (share > ROUNDING * np.max(share, initial=0.0))
     held = int(np.sum(is_held))
     shrinks = bool(np.any(is_held & (later < (1 - AT_REST) * share)))
     if np.any(collapsing):

@@ -1,9 +1,8 @@
 """Measurements on disk as they come: a killed run leaves what it had measured, a resumed one repeats nothing.
 
 One row for each run and measurement: ``run``, ``seed``, ``step``, the swept scalars that differ between runs, and the
-metrics. ``.csv`` has a column for each entry of a vector (``feature_eigenvalues_0``) below a comment line with the
-settings; ``.jsonl`` one object a line, null for what is not finite; ``.parquet`` columns of lists, with the settings
-under ``settings`` in its metadata.
+metrics. ``.csv`` has a column for each entry of a vector (``feature_eigenvalues_0``); ``.jsonl`` one object a line,
+null for what is not finite; ``.parquet`` columns of lists, with the settings under ``settings`` in its metadata.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ class Recording:
             return
         head = ""
         if self._kind == ".csv":
-            head = f"# {self.settings.to_json()}\n{','.join(_flat(rows[0]))}\n"
+            head = ",".join(_flat(rows[0])) + "\n"
         with replacing(self.path) as temporary:
             temporary.write_text(head + self._lines(rows), encoding="utf-8")
 

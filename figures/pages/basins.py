@@ -120,8 +120,11 @@ def figure_basins(result: Basins) -> Figure:
         handles = [
             *basin_handles(result.maps),
             Line2D([], [], color=ink, linestyle=DASHED, linewidth=1.1, label=r"boundary at $\eta = 0$"),
-            Line2D([], [], color=ink, linestyle=":", linewidth=1.1, label="stable manifold of saddles"),
         ]
+        if any(np.any(np.isfinite(manifold)) for manifold in result.manifolds):
+            handles.append(
+                Line2D([], [], color=ink, linestyle=":", linewidth=1.1, label="stable manifold of saddles")
+            )
         legend_below(figure, handles)
         return figure
 

@@ -20,7 +20,6 @@ from analysis.errata import (
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import panels
-from figures.pages.legends import legend_below
 from figures.panels import errata as claims
 from figures.registry import Page
 from figures.style import style
@@ -112,7 +111,7 @@ def figure_errata(found: Errata) -> Figure:
         e6.set_title("E6  Top modes: unstable at small amplitude")
         claims.draw_amplitude_stability(e6, found.amplitude)
         claims.write_claim(e6, "stable at every amplitude")
-        legend_below(figure, claims.claim_handles())
+        claims.claim_legends(e1, e3, e5)
         return figure
 
 

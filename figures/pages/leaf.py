@@ -15,7 +15,7 @@ from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
 from figures.panels.portrait import draw_portrait, portrait_handles
 from figures.registry import Page
-from figures.style import style
+from figures.style import size, style
 
 
 class Leaves(NamedTuple):
@@ -86,7 +86,7 @@ def figure_leaf(result: Leaves) -> Figure:
     """Draw a panel a leaf."""
     with style():
         n = len(result.portraits)
-        columns = n if n < 4 else 2
+        columns = n if n < 4 or (n == 4 and size().height is not None) else 2  # a slide has room for a row
         figure, axes = panels(
             r"Below $c = -\tau_p r^2$ every start collapses, above $c = 0$ none does",
             n,

@@ -15,11 +15,12 @@ from dynamics.integrate import Trajectory
 from dynamics.states import ModeState
 from figures.pages.layout import panels
 from figures.pages.legends import legend_below
-from figures.panels.basins import basin_handles, draw_basins
+from figures.panels.basins import basin_handles, draw_basins, draw_r6, r6_decides
 from figures.panels.bifurcation import draw_bifurcation, special_points, two_sheets
 from figures.panels.portrait import draw_portrait, portrait_handles
+from figures.panels.scales import TIME
 from figures.panels.stability import draw_fixed_points, mark, stability_handles, stroke
-from figures.style import WEIGHTS, style, theme
+from figures.style import DASHED, WEIGHTS, style, theme
 
 _SAMPLES = 401
 _MARGIN = 1.4  # of the window about fixed points
@@ -53,7 +54,7 @@ def figure_trajectory(trajectory: Trajectory) -> Figure:
         figure, axes = panels(headline, len(paths), columns=len(paths))
         for ax, (label, (colour, values)) in zip(axes, paths.items(), strict=True):
             ax.plot(shown.ts, values, color=colour, linewidth=1.2)
-            ax.set_xlabel("time $t$")
+            ax.set_xlabel(TIME)
             ax.set_ylabel(label)
         return figure
 
@@ -165,6 +166,11 @@ def figure_basin_map(basin_map: BasinMap, boundary: np.ndarray | None = None) ->
         figure, (ax,) = panels(shares, 1, columns=1)
         draw_basins(ax, basin_map)
         handles = basin_handles([basin_map])
+        if r6_decides(basin_map):
+            draw_r6(ax, basin_map)
+            handles.append(
+                Line2D([], [], color=theme().ink, linestyle=DASHED, linewidth=1.1, label="theory (R6)")
+            )
         if boundary is not None:
             handles += ax.plot(*boundary.T, ".", color=theme().ink, markersize=1.5, label="boundary")
         legend_below(figure, handles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def _columns(simulation: ModeSimulation) -> Figure:
     """One column a mode."""
     system, prediction, n = simulation.system, simulation.prediction, simulation.system.n_modes
     shown = simulation.trajectory.resampled(_SAMPLES)
-    n_rows = 1 + _is_balanced(simulation)
+    n_rows = 1 + _drifts(simulation)
     figure = _page(_WIDTHS[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
     axes = figure.subplots(
         n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows]
@@ -108,11 +109,16 @@ def _columns(simulation: ModeSimulation) -> Figure:
     return figure
 
 
+def _drifts(simulation: ModeSimulation) -> bool:
+    """Whether there is a drift to be drawn: where c is conserved to the last bit, a panel would be empty."""
+    return _is_balanced(simulation) and bool(np.any(_drift(simulation) > 0))
+
+
 def _overlay(simulation: ModeSimulation) -> Figure:
     """One column a weight, all modes in it."""
     system, prediction, fates = simulation.system, simulation.prediction, simulation.fate
     shown = simulation.trajectory.resampled(_SAMPLES)
-    n_rows = 1 + _is_balanced(simulation)
+    n_rows = 1 + _drifts(simulation)
     figure = _page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
     grid = figure.add_gridspec(n_rows, 3, height_ratios=_HEIGHTS[:n_rows])
     first: Axes | None = None
@@ -185,7 +191,9 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
 
 def _page(width: float, height: float, headline: str) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
-    fitting = headline if len(headline) <= _LETTERS * width else headline.replace("; ", ";\n")
+    room = int(_LETTERS * width)
+    parts = [headline] if len(headline) <= room else headline.replace("; ", ";\n").split("\n")
+    fitting = "\n".join(line for part in parts for line in textwrap.wrap(part, room))
     figure.suptitle(fitting, x=0.01, ha="left", linespacing=1.3)
     return figure
 

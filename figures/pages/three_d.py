@@ -26,7 +26,7 @@ from figures.style import style, theme
 
 _GRID = 25  # of a surface
 _STARTS = ((-0.9, 0.9), (-0.9, -0.9), (-0.3, -0.9), (0.3, 0.9), (0.9, 0.9), (0.9, -0.9))
-_SAMPLES = 240
+_SAMPLES = 2000
 
 
 class Space(NamedTuple):
@@ -38,6 +38,8 @@ class Space(NamedTuple):
         Lines of fixed points in the cube.
     sheets
         Sheets of leaves in the cube, weights of shape (n, m) each.
+    leaves, invariants
+        Number of the leaf that each sheet belongs to, and c of each leaf.
     orbits, fates
         Trajectories from starts on the sheets, weights of shape (T, k), and what became of each.
     view
@@ -48,6 +50,8 @@ class Space(NamedTuple):
 
     lines: tuple[RestLine, ...]
     sheets: tuple[ModeState, ...]
+    leaves: np.ndarray
+    invariants: tuple[float, ...]
     orbits: ModeState
     fates: np.ndarray
     view: tuple[float, float, float]
@@ -84,8 +88,8 @@ def compute_three_d(
     system = ModeSystem(lambda_s, lambda_d, **rates)
     window = np.array([[-extent, extent]] * 3)
     lines = [part for line in fixed_points(system).lines for part in rest_lines(line, window)]
-    sheets, starts = [], []
-    for c in invariants:
+    sheets, leaves, starts = [], [], []
+    for index, c in enumerate(invariants):
         # the coordinate along a sheet: w2 for c > 0, w1 else; it ends where the other weight leaves the cube
         along, across = (tau_predictor, tau_online) if c > 0 else (tau_online, tau_predictor)
         reach = min(extent, float(np.sqrt(max(across * extent**2 - abs(c), 0.0) / along)))
@@ -96,6 +100,7 @@ def compute_three_d(
         for sign in (1, -1):
             plane = leaf_plane(system, c, sign)
             sheets.append(plane.embed(u, th))
+            leaves.append(index)
             starts.append(np.array(plane.embed(*places.T)))
     if not starts:
         raise ValueError(f"`extent` must be large enough for a leaf of {invariants}, got {extent}")
@@ -106,6 +111,8 @@ def compute_three_d(
     return Space(
         tuple(lines),
         tuple(sheets),
+        np.array(leaves),
+        invariants,
         run.trajectory.resampled(_SAMPLES).states,
         run.fate,
         (extent, elevation, azimuth),
@@ -118,8 +125,15 @@ def figure_three_d(result: Space) -> Figure:
     with style():
         figure = sheet("Every start stays on its leaf and ends on a line of fixed points", 3.6)
         ax = figure.add_subplot(projection="3d", computed_zorder=False)
-        for surface in result.sheets:
-            draw_leaf_surface(ax, surface)
+        tints = (
+            theme().weights["target"],
+            theme().fates["undecided"],
+            theme().muted,
+            theme().weights["predictor"],
+        )
+        tint = {index: tints[index % len(tints)] for index in result.leaves.tolist()}
+        for surface, index in zip(result.sheets, result.leaves.tolist(), strict=True):
+            draw_leaf_surface(ax, surface, tint[index])
         draw_orbits(ax, result.orbits, result.fates)
         for line in result.lines:
             draw_rest_line(ax, line.points, line.stability)
@@ -131,7 +145,10 @@ def figure_three_d(result: Space) -> Figure:
                 Line2D([], [], color=theme().fates[fate], linewidth=0.9, label=f"{fate} trajectory")
                 for fate in sorted(set(map(str, result.fates)))
             ),
-            Patch(color=theme().muted, alpha=0.3, linewidth=0, label="leaf of constant $c$"),
+            *(
+                Patch(color=colour, alpha=0.35, linewidth=0, label=f"leaf $c = {result.invariants[index]:g}$")
+                for index, colour in tint.items()
+            ),
         ]
         legend_below(figure, handles)
         return figure

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures.style import WEIGHTS, size, theme
+from figures.panels.scales import keep_equal
+from figures.style import DASHED, WEIGHTS, size, theme
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from analysis.basins import BasinMap
 
 _STRENGTH = {"learned": 0.62, "collapsed": 0.5, "undecided": 1.0}  # of a fate's colour on the paper
+_FINE = 400  # points a side, between which a curve of theory is straight
 _OTHER_SIGN = 0.4  # of that strength, where the online weight ends negative
 _KINDS = {
     ("learned", False): "learned, $w_1 > 0$",
@@ -47,8 +49,29 @@ def draw_basins(ax: Axes, basin_map: BasinMap) -> Axes:
             zorder=0,
         )
     ax.set(xlim=basin_map.ranges[0], ylim=basin_map.ranges[1])
+    keep_equal(ax)
     ax.set_xlabel(f"{basin_map.plane[0]} {WEIGHTS[basin_map.plane[0]]} at the start")
     ax.set_ylabel(f"{basin_map.plane[1]} {WEIGHTS[basin_map.plane[1]]}")
+    return ax
+
+
+def r6_decides(basin_map: BasinMap) -> bool:
+    """Whether R6 says which starts collapse: the full flow without weight decay, λs and λd positive."""
+    system = basin_map.system
+    positive = bool(system.lambda_s[0] > 0 and system.lambda_d[0] > 0)
+    return basin_map.vector_field.name == "full" and system.weight_decay == 0 and positive
+
+
+def draw_r6(ax: Axes, basin_map: BasinMap) -> Axes:
+    """Dashed boundary of collapse: c = −τp r² where w2 > 0, and c = 0 elsewhere, with c = τo w1² − τp w2² (R6)."""
+    u, v = np.meshgrid(*(np.linspace(*bounds, _FINE) for bounds in basin_map.ranges))
+    place = dict(zip(basin_map.plane, (u, v), strict=True))
+    w1, w2 = (place.get(name, np.full_like(u, basin_map.at)) for name in ("online", "predictor"))
+    system = basin_map.system
+    tau, r = system.tau_predictor, system.ratio[0]
+    above = system.tau_online * w1**2 - tau * w2**2 + np.where(w2 > 0, tau * r**2, 0.0)
+    if np.min(above) < 0 < np.max(above):
+        ax.contour(u, v, above, [0.0], colors=theme().ink, linewidths=1.1, linestyles=[DASHED])
     return ax
 
 

@@ -12,7 +12,6 @@ from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
     from analysis.errata import AmplitudeStability, EmaPaths, OriginFates, ScrambledRatios
 
@@ -33,18 +32,19 @@ def _claimed() -> dict[str, Any]:
     return {"color": mixed(theme().fates["undecided"], 0.45), "linewidth": 4}
 
 
-def claim_handles() -> list[Line2D]:
-    """Legend entries of what is printed, what is true, and what is used to tell."""
+def claim_legends(e1: Axes, e3: Axes, e5: Axes) -> None:
+    """In each panel a legend of what is drawn there: printed, true, and what tells which it is."""
     from matplotlib.lines import Line2D
 
-    return [
-        Line2D([], [], **_printed(), label="as printed"),
-        Line2D([], [], color=theme().ink, label="true"),
-        Line2D([], [], **_measured(), label=_MEASURED),
-        Line2D([], [], **_claimed(), label=_CLAIMED),
-        *(Line2D([], [], color=theme().fates[fate], label=fate) for fate in ("learned", "collapsed")),
-        *stability_handles(("half-stable",)),
-    ]
+    both = [Line2D([], [], **_printed(), label="as printed"), Line2D([], [], color=theme().ink, label="true")]
+    e1.legend(
+        handles=[*both, Line2D([], [], **_measured(), label=_MEASURED)],
+        loc="upper right",
+        bbox_to_anchor=(1.0, 0.9),
+    )
+    e3.legend(handles=[*both, Line2D([], [], **_claimed(), label=_CLAIMED)], loc="center right")
+    fates = [Line2D([], [], color=theme().fates[fate], label=fate) for fate in ("learned", "collapsed")]
+    e5.legend(handles=[*fates, *stability_handles(("half-stable",))], loc="lower left")
 
 
 def write_claim(ax: Axes, text: str, *, x: float = 0.03, y: float = 0.05) -> Axes:
@@ -108,7 +108,7 @@ def draw_amplitude_stability(ax: Axes, found: AmplitudeStability) -> Axes:
     """Leading eigenvalue over the amplitude, with its border and the balanced point."""
     bottom, top = 1.1 * np.min(found.leading), 1.6 * np.max(found.leading)
     ax.axhspan(0, top, color=mixed(theme().stability["unstable"], 0.18), linewidth=0)
-    ax.axhspan(bottom, 0, color=mixed(theme().stability["stable"], 0.12), linewidth=0)
+    ax.axhspan(bottom, 0, color=mixed(theme().fates["learned"], 0.12), linewidth=0)
     ax.plot(found.amplitudes, found.leading, color=theme().ink)
     ax.vlines(found.border, 0, top, colors=theme().ink, linewidth=0.7, linestyle=(0, (1, 1.5)))
     at_balance = np.interp(found.balanced, found.amplitudes, found.leading)

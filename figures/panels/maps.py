@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def draw_leading_eigenvalue(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, limit: float) -> Axes:
-    """Largest real part, shape (len(y), len(x)), as colour: that of stable points below 0, ink above.
+    """Largest real part, shape (len(y), len(x)), as colour: green below 0, where points are stable, ink above.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def draw_leading_eigenvalue(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.n
         origin="lower",
         extent=(x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy),
         aspect="auto",
-        cmap=diverging(mixed(theme().stability["stable"], 0.65), mixed(theme().ink, 0.65)),
+        cmap=diverging(mixed(theme().fates["learned"], 0.65), mixed(theme().ink, 0.65)),
         norm=norm,
         interpolation="nearest",
     )

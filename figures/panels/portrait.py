@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.panels.scales import keep_equal
 from figures.panels.stability import draw_fixed_points, stability_handles, stroke
 from figures.style import WEIGHTS, size, theme
 
@@ -58,6 +59,11 @@ def _band() -> dict[str, Any]:
     return {"color": theme().faint, "linewidth": 5.0 * size().text, "solid_capstyle": "butt"}
 
 
+def _thread() -> dict[str, Any]:
+    """An unstable manifold is a thin line of dashes above a nullcline that it runs beside."""
+    return {"color": theme().ink, "linewidth": 1.0 * size().text, "linestyle": (0, (3, 2))}
+
+
 def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     """All of a `Portrait`: a nullcline has the colour of the weight that stands still on it."""
     colours, scale = theme(), size().text
@@ -65,7 +71,7 @@ def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
         for branch in separatrix.stable:
             ax.plot(*branch.T, **_band(), zorder=1.2)
         for branch in separatrix.unstable:
-            ax.plot(*branch.T, color=colours.ink, linewidth=0.8 * scale, zorder=2.2)
+            ax.plot(*branch.T, **_thread(), zorder=2.6)
     draw_flow(ax, portrait.u, portrait.v, portrait.du, portrait.dv)
     for nullcline in portrait.nullclines:
         for branch in nullcline.branches:
@@ -78,6 +84,7 @@ def draw_portrait(ax: Axes, portrait: Portrait) -> Axes:
     draw_fixed_points(ax, portrait.points, portrait.stability)
     ax.set_xlim(portrait.u_range)
     ax.set_ylim(portrait.v_range)
+    keep_equal(ax)
     for axis, name in zip((ax.xaxis, ax.yaxis), portrait.axes, strict=True):
         axis.set_label_text(
             f"{name} weight {WEIGHTS[name]}" if name == "online" else f"{name} {WEIGHTS[name]}"
@@ -112,5 +119,5 @@ def portrait_handles(portraits: Iterable[Portrait]) -> list[Artist]:
     if any(separatrix.stable for separatrix in found):
         handles.append(Line2D([], [], **_band(), label="separatrix"))
     if any(separatrix.unstable for separatrix in found):
-        handles.append(Line2D([], [], color=colours.ink, linewidth=0.8, label="unstable manifold"))
+        handles.append(Line2D([], [], **_thread(), label="unstable manifold"))
     return [*handles, *stability_handles(kind for portrait in shown for kind in portrait.stability)]

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from figures.style import size
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
+TIME = r"time $t$ (in units of the $\tau$)"
+"""Label of axes of time: τo, τp and τt are numbers in the unit of t, and have one unit with 1/η."""
+
 _LONG = 100  # natural times that a linear axis shows well; beyond, it would hide the start
+_SLENDER = 3  # ratio of the sides, beyond which equal units would leave a strip
 _SMOOTH = 0.9 / np.log(10)  # length of the linear part in decades, with which a symlog axis has no kink
 _NARROW = 100  # ratio of the limits of a logarithmic axis
 _DECADES = 4  # of which all have a label; axes that span more label some
@@ -29,7 +35,15 @@ def scale_time(ax: Axes, ts: np.ndarray, natural: float) -> Axes:
         ax.set_xticks([0.0, *10.0**labelled])
         ax.set_xticks(decades if step > 1 else between[between > natural], minor=True)
     ax.set_xlim(begin, end if end > begin else begin + natural)
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel(TIME)
+    return ax
+
+
+def keep_equal(ax: Axes) -> Axes:
+    """Equal units on both axes of a plane of weights, on pages of fixed height, which would stretch it."""
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    if size().height is not None and 1 / _SLENDER < (right - left) / (high - low) < _SLENDER:
+        ax.set_aspect("equal", adjustable="box")
     return ax
 
 

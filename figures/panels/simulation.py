@@ -19,7 +19,7 @@ _GAP = 0.06  # between labels, as a fraction of the panel's height
 def draw_weights(ax: Axes, ts: np.ndarray, states: Any, mode: int) -> Axes:
     """Weights of one mode over time, w1, w2 and θ, from a `ModeState` of shape (T, n_modes)."""
     # of different widths, so that all are seen where they coincide: w1 = θ at rest, w1 = w2 on the leaf c = 0
-    for part, width, zorder in zip(WEIGHTS, (1.9, 0.9, 3.4), (2.1, 2.2, 2.0), strict=True):
+    for part, width, zorder in zip(WEIGHTS, (1.4, 0.7, 2.3), (2.1, 2.2, 2.0), strict=True):
         ax.plot(
             ts,
             getattr(states, part)[:, mode],

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from dynamics.states import ModeState
 
 
-def draw_leaf_surface(ax: Axes3D, leaf: ModeState) -> Axes3D:
+def draw_leaf_surface(ax: Axes3D, leaf: ModeState, colour: str) -> Axes3D:
     """Sheet of a leaf as a surface that lets through what lies behind, from weights of shape (n, m)."""
-    ax.plot_surface(*leaf, color=theme().muted, alpha=0.16, linewidth=0, shade=False, rstride=1, cstride=1)
+    ax.plot_surface(*leaf, color=colour, alpha=0.2, linewidth=0, shade=False, rstride=1, cstride=1)
     return ax
 
 
