@@ -188,7 +188,7 @@ def _system(mode: OneMode, parameter: str) -> ModeSystem:
     given = {name: value for name, value in rates.items() if value is not None}
     if mode.moments is not None:
         if mode.lambda_s or mode.lambda_d:
-            raise ValueError("--moments must not be given together with --lambda-s or --lambda-d")
+            raise ValueError("--moments must not be given together with --lambda-s or --lambda-d, got both")
         moments = load_moments(mode.moments)
         if moments.n1 != 1:
             raise ValueError(f"--moments must hold one mode, 1×1 matrices, got {moments.n1} modes")

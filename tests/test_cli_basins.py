@@ -66,7 +66,9 @@ def test_the_boundary_is_found_and_drawn(dyn):
     half_width = np.array(report["boundary"]["half_width"])
     assert len(w1) > 10
     assert np.all(half_width < 0.125 / 50)
-    assert np.all(np.abs(away) <= np.where(w2 > 0, 2 * np.maximum(w1, w2) + half_width, 1) * half_width)
+    # a start on the boundary itself may be an end of its interval: then equality holds to rounding
+    bound = np.where(w2 > 0, 2 * np.maximum(w1, w2) + half_width, 1) * half_width
+    assert np.all(np.abs(away) <= bound + 1e-12)
     assert "boundary" in Path("map.svg").read_text(encoding="utf-8")
 
 

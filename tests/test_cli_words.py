@@ -129,7 +129,7 @@ app(sys.argv[2:])
 
 
 @pytest.mark.parametrize(
-    "module", ["cli.application", "typer", "cli.simulate", "cli.options", "numpy", "scipy"]
+    "module", ["cli.application", "typer", "cli.simulate", "cli.options", "numpy"]
 )
 def test_ctrl_c_during_imports_is_no_traceback(module: str) -> None:
     command = [sys.executable, "-c", STRIKE, module, *ONE_MODE]
@@ -290,7 +290,8 @@ def test_long_work_is_not_silent_where_there_is_no_terminal(capsys, monkeypatch,
         while "\n" not in said and time.monotonic() - begin < HANG_S:
             time.sleep(0.02)
             said += capsys.readouterr().err
-    assert re.match(r"working: (3 of 12|t = 3 of 12), 0\.\d+ s\n", said)
+    assert re.match(r"working: (3 of 12|t = 3 of 12), \d+(\.\d+)? s\n", said)
+    capsys.readouterr()  # a line may have been written since
     with watch("working", ReportOptions(quiet=True)) as report:
         assert report is None
         time.sleep(0.1)
