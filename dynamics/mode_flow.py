@@ -137,10 +137,15 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         c1 = direct[0] * math.sqrt(ls / to) * root_p
         c2 = direct[1] * (ls / to) * root_p
     # exponents of all rates, with the weights' unit 2^m; the fastest one becomes the unit of time
-    k = _exponent(coupling, m, -99999)
-    k = _exponent(damping, 2 * m, k)
-    for rate in (zeta, eta, loss, gain):
-        k = _exponent(rate, 0, k)
+    k = _exponent(eta, 0, -99999)
+    if kind not in (FIXED, NO_EMA, NO_STOP):
+        k = _exponent(zeta, 0, k)
+    if kind == IDENTITY:
+        k = _exponent(gain, 0, _exponent(loss, 0, k))
+    elif kind != FAST:  # of whose coupling and damping only the ratio counts
+        k = _exponent(damping, 2 * m, _exponent(coupling, m, k))
+    if kind == NO_STOP:
+        k = _exponent(loss, 0, k)
     if kind == DIRECT:  # the predictor is a function of the encoder, and may be larger
         k = _exponent(coupling * c1, 2 * m, k)
         k = _exponent(damping * c1 * c1, 4 * m, k)
@@ -155,18 +160,14 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         c1,
         _shifted(c2, m),
     )
-    proper = True
-    for given, found in (
-        (ld, coupling),
-        (ls, damping),
-        (coupling, p[0]),
-        (damping, p[1]),
-        (zeta, p[2]),
-        (eta, p[3]),
-    ):
-        if given != 0 and abs(found) < _TINY:
-            proper = False
-    for number in (a, b, g, coupling, damping, zeta, loss, gain, p[7]):
+    if kind == IDENTITY:
+        proper = _held(loss, p[4]) and _held(gain, p[5])
+    else:
+        proper = _held(ld, coupling) and _held(ls, damping) and _held(coupling, p[0]) and _held(damping, p[1])
+    if kind not in (FIXED, NO_EMA, NO_STOP):
+        proper = proper and _held(zeta, p[2])
+    proper = proper and _held(eta, p[3])
+    for number in (a, b, g, coupling, damping, zeta, loss, gain, p[0], p[1], p[7]):
         if not abs(number) < math.inf:
             proper = False
     y = _shifted(a, -m), _shifted(b, -m), _shifted(g, -m)
@@ -178,6 +179,11 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         y = y[0], 0.0 if y[0] == 0 or p[1] == 0 else y[2] / y[0] * (p[0] / p[1]), y[2]
         proper = proper and abs(y[1]) < math.inf
     return constrained(kind, y, p), p, end, (weight, time, root_o, root_p), proper
+
+
+def _held(given: Any, found: Any) -> Any:
+    """Whether a rate is still there in the units chosen."""
+    return given == 0 or abs(found) >= _TINY
 
 
 def _exponent(rate: Any, power: Any, largest: Any) -> Any:
