@@ -344,11 +344,13 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     if kind == LOG:
         return a, decay * b, a
     if kind == POLAR:
+        if not abs(sigma) < 1e8:
+            return math.inf, decay * b, math.inf  # such a step is rejected
         cos, sin = math.cos(sigma), math.sin(sigma)
         return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
     if abs(sigma) < 300:
-        grown = math.expm1(sigma)
-        sinh = (grown + grown / (grown + 1)) / 2
+        grown = math.expm1(abs(sigma))
+        sinh = math.copysign((grown + grown / (grown + 1)) / 2, sigma)
         cosh = 1 + grown * grown / (2 * (grown + 1))
         new_a, new_b = decay * (a * cosh + b * sinh), decay * (b * cosh + a * sinh)
     else:
@@ -360,8 +362,8 @@ def _exp(x: Any) -> Any:
     return math.exp(x) if x < 300 else math.inf
 
 
-def _stage(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
-    return rates_of(kind, moved(kind, y, sigma, second, time, p), p)
+def _stage(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any, q: Any) -> Any:
+    return rates_of(kind, moved(kind, y, sigma, second, time, p), q)
 
 
 def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
@@ -370,37 +372,38 @@ def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
     The dense output is (σ1, σ3, σ4, x0, x1, x3, x4) for `between`.
     """
     x0 = _second(kind, y, p)
-    j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
-    inverse = 1 / (GAMMA * h)
+    # with h in the rates: where a step is 1e200 long its Jacobian is as small, and only their product is a number
+    q = h * p[0], h * p[1], h * p[2], h * p[3], h * p[4], h * p[5], p[6], p[7]
+    j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, q)
+    inverse = 1 / GAMMA
     over = 1 / (inverse * inverse - inverse * (j11 + j22) + det)
     m11, m12, m21, m22 = (inverse - j22) * over, j12 * over, j21 * over, (inverse - j11) * over
-    t1, t2 = h * t1, h * t2
-    f, e = rates_of(kind, y, p)
+    f, e = rates_of(kind, y, q)
     f, e = f + DELTA[0] * t1, e + DELTA[0] * t2
     u1, v1 = m11 * f + m12 * e, m21 * f + m22 * e
-    f, e = _stage(kind, y, A21 * u1, x0 + A21 * v1, ALPHA[1] * h, p)
-    f, e = f + C21 * u1 / h + DELTA[1] * t1, e + C21 * v1 / h + DELTA[1] * t2
+    f, e = _stage(kind, y, A21 * u1, x0 + A21 * v1, ALPHA[1] * h, p, q)
+    f, e = f + C21 * u1 + DELTA[1] * t1, e + C21 * v1 + DELTA[1] * t2
     u2, v2 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = A31 * u1 + A32 * u2, x0 + (A31 * v1 + A32 * v2)
-    f, e = _stage(kind, y, s, x, ALPHA[2] * h, p)
-    f = f + (C31 * u1 + C32 * u2) / h + DELTA[2] * t1
-    e = e + (C31 * v1 + C32 * v2) / h + DELTA[2] * t2
+    f, e = _stage(kind, y, s, x, ALPHA[2] * h, p, q)
+    f = f + (C31 * u1 + C32 * u2) + DELTA[2] * t1
+    e = e + (C31 * v1 + C32 * v2) + DELTA[2] * t2
     u3, v3 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = A41 * u1 + A42 * u2 + A43 * u3, x0 + (A41 * v1 + A42 * v2 + A43 * v3)
-    f, e = _stage(kind, y, s, x, ALPHA[3] * h, p)
-    f = f + (C41 * u1 + C42 * u2 + C43 * u3) / h + DELTA[3] * t1
-    e = e + (C41 * v1 + C42 * v2 + C43 * v3) / h + DELTA[3] * t2
+    f, e = _stage(kind, y, s, x, ALPHA[3] * h, p, q)
+    f = f + (C41 * u1 + C42 * u2 + C43 * u3) + DELTA[3] * t1
+    e = e + (C41 * v1 + C42 * v2 + C43 * v3) + DELTA[3] * t2
     u4, v4 = m11 * f + m12 * e, m21 * f + m22 * e
     s = A51 * u1 + A52 * u2 + A53 * u3 + A54 * u4
     x = x0 + (A51 * v1 + A52 * v2 + A53 * v3 + A54 * v4)
-    f, e = _stage(kind, y, s, x, h, p)
-    f = f + (C51 * u1 + C52 * u2 + C53 * u3 + C54 * u4) / h
-    e = e + (C51 * v1 + C52 * v2 + C53 * v3 + C54 * v4) / h
+    f, e = _stage(kind, y, s, x, h, p, q)
+    f = f + (C51 * u1 + C52 * u2 + C53 * u3 + C54 * u4)
+    e = e + (C51 * v1 + C52 * v2 + C53 * v3 + C54 * v4)
     u5, v5 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = s + u5, x + v5
-    f, e = _stage(kind, y, s, x, h, p)
-    f = f + (C61 * u1 + C62 * u2 + C63 * u3 + C64 * u4 + C65 * u5) / h
-    e = e + (C61 * v1 + C62 * v2 + C63 * v3 + C64 * v4 + C65 * v5) / h
+    f, e = _stage(kind, y, s, x, h, p, q)
+    f = f + (C61 * u1 + C62 * u2 + C63 * u3 + C64 * u4 + C65 * u5)
+    e = e + (C61 * v1 + C62 * v2 + C63 * v3 + C64 * v4 + C65 * v5)
     u6, v6 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = s + u6, x + v6
     dense = (
