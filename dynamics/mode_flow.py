@@ -166,6 +166,8 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         proper = _held(ld, coupling) and _held(ls, damping) and _held(coupling, p[0]) and _held(damping, p[1])
     if kind not in (FIXED, NO_EMA, NO_STOP):
         proper = proper and _held(zeta, p[2])
+    if kind == NO_STOP:
+        proper = proper and _held(loss, p[4])
     proper = proper and _held(eta, p[3])
     for number in (a, b, g, coupling, damping, zeta, loss, gain, p[0], p[1], p[7]):
         if not abs(number) < math.inf:
@@ -443,8 +445,6 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
     z, error, dense = stages(kind, y, h, p)
     s, x = abs(error[0]), abs(error[1])
     small = max(_encoder(kind, y), _encoder(kind, z))
-    if kind == FIXED:  # driven by θ, not by itself
-        small = max(small, max(abs(y[1]), abs(z[1])))
     large = max(small, max(abs(y[1]), abs(z[1])))
     a, b = max(abs(y[0]), abs(z[0])), max(abs(y[1]), abs(z[1]))
     if kind == IDENTITY:
@@ -458,6 +458,8 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
         worst = max(s / rtol, x / (rtol * small + _TINY))
     elif kind in (POLAR, LOG):
         worst = max(s, x) / rtol
+    elif kind == FIXED:
+        worst = s / rtol
     elif kind == TIED:
         worst = max(s * a, x) / (rtol * small + _TINY)
     else:
@@ -540,11 +542,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
-    f, e = rates_of(kind, y, p)
-    stuck = f == 0 or (a == 0 and b == 0 and kind != IDENTITY)
-    if a == 0 and kind == DIRECT:
-        stuck = True
-    if stuck and e == 0 and kind != FAST and (eta == 0 or (a == 0 and b == 0) or kind in (DIRECT, IDENTITY)):
+    if _at_rest(kind, y, p):
         return STEADY, y
     if kind == IDENTITY:
         if gain < loss + eta:
@@ -623,6 +621,30 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
     return _shown(SLOW if slow else STEADY, kind, y, (0.0, sign * math.copysign(depth, b), 0.0), start)
+
+
+def _at_rest(kind: Any, y: Any, p: Any) -> Any:
+    """Whether y is a fixed point: told without products of small numbers, which may be zero where the flow is not."""
+    a, b, g = y
+    coupling, damping, eta, loss, gain = p[0], p[1], p[3], p[4], p[5]
+    if kind == FAST or (kind not in (FIXED, NO_EMA, NO_STOP) and a != g):
+        return False
+    if a == 0 and (b == 0 or kind == IDENTITY):
+        return True
+    if kind == IDENTITY:
+        return gain == loss + eta
+    if kind == DIRECT:
+        return a == 0 or (b != 0 and b * (coupling - b * damping) == eta)
+    if eta != 0:
+        return False
+    if kind == FIXED:
+        pull = g * coupling
+        if g == 0 or coupling == 0:
+            return a == 0 or b == 0 or damping == 0
+        return abs(pull) > _TINY and pull == a * b * damping
+    if kind == NO_STOP:
+        return a == 0 or (loss == 0 and coupling == b * damping)
+    return a == 0 or coupling == b * damping
 
 
 def _preimage(level: Any, c1: Any, c2: Any) -> Any:
