@@ -584,7 +584,8 @@ def _with_signs(prediction: Prediction, state: ModeState, system: ModeSystem) ->
         one_each = ModeSystem(
             **{name: np.broadcast_to(getattr(system, name), shape)[mixed] for name in names}
         )
-        boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN, an open sign, where rates are too far apart
+            boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
         above = np.sign(th[mixed] - boundary)
         clear = np.abs(th[mixed] - boundary) > SIGN_ACCURACY * np.abs(boundary)
         sign[mixed] = np.where(clear, above, np.nan)

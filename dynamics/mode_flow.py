@@ -467,6 +467,9 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
     finite = abs(z[0]) + abs(z[1]) + abs(z[2]) < math.inf and worst < math.inf
     if not finite:
         return z, dense, False, _LEAST * h
+    # a step much longer than 1/η would pass by the saddle at the origin with the Jacobian of where it began
+    if kind == FIXED and p[3] * h > 10 and max(abs(z[0]), abs(z[1])) < 1e-3 * max(abs(y[0]), abs(y[1])):
+        return z, dense, False, h / 4
     factor = _MOST if worst == 0 else min(_MOST, max(_LEAST, _SAFETY / math.sqrt(math.sqrt(worst))))
     return z, dense, worst <= 1, factor * h
 
@@ -612,11 +615,16 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
                 return _shown(SLOW if lower == upper else STEADY, kind, y, (end, sign * upper, end), start)
         return RUNNING, y
     c = 0.0 if kind == TIED else (start[0] - start[1]) * (start[0] + start[1])
-    depth = math.sqrt(max(-c, 0.0))
+    root = math.sqrt(abs(c))
+    if abs(c) < _TINY and kind != TIED and abs(start[0]) != abs(start[1]):  # the product is not a number any more
+        apart = abs(start[0]) - abs(start[1])
+        c = math.copysign(_TINY, apart)
+        root = math.sqrt(abs(apart)) * math.sqrt(abs(start[0]) + abs(start[1]))
+    depth = root if c < 0 else 0.0
     if c > 0 or (b > 0 and depth < level):
         if c <= 0 and kind != NO_EMA and not (a * g > 0):
             return RUNNING, y
-        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, math.sqrt(c))
+        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, root)
         end = math.copysign(size, a)
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
@@ -634,7 +642,9 @@ def _at_rest(kind: Any, y: Any, p: Any) -> Any:
     if kind == IDENTITY:
         return gain == loss + eta
     if kind == DIRECT:
-        return a == 0 or (b != 0 and b * (coupling - b * damping) == eta)
+        if eta == 0:
+            return a == 0 or coupling == b * damping
+        return a == 0 or b * (coupling - b * damping) == eta
     if eta != 0:
         return False
     if kind == FIXED:
