@@ -14,14 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import MODE_FIELDS
-from dynamics.mode_fixed_points import saddle_node
+from dynamics.quadratic import product, quadratic_roots
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import VARIANTS
 
 SIGN_ACCURACY = 1e-8
 """A start whose θ is within this fraction of the stable manifold's θ keeps an undecided sign."""
+
+_SQUARED = 1e150
+"""Largest weight of which squares are taken."""
 
 _MANIFOLD = "R6: -τp r² < c < 0 and w2 > 0, the saddle's stable manifold decides the sign of w1"
 
@@ -88,6 +90,8 @@ def _assemble(cases: list[_Case], shape: tuple[int, ...]) -> Prediction:
     left = np.ones(shape, dtype=bool)
     for case in cases:
         now = left & case.when
+        if not np.any(now):
+            continue
         left &= ~now
         amplitude = np.abs(case.online) if case.amplitude is None else case.amplitude
         fate = np.where(np.isnan(amplitude), "", np.where(amplitude == 0, Fate.COLLAPSED, Fate.LEARNED))
@@ -125,25 +129,34 @@ class _Leaf(NamedTuple):
 
 def _leaf(state: ModeState, system: ModeSystem) -> _Leaf:
     """Compare c with 0 and −τp r², all scaled by powers of two so that no square over- or underflows."""
-    w1, w2, _ = state
-    to, tp, r = system.tau_online, system.tau_predictor, system.ratio
+    r = system.ratio
     above = _branch(state, system) > 0
+    to, half_o = _even_part(system.tau_online)
+    tp, half_p = _even_part(system.tau_predictor)
+    w1, w2, level = np.ldexp(state.online, half_o), np.ldexp(state.predictor, half_p), np.ldexp(r, half_p)
     own = _exponent(w1, w2)
     c = to * np.ldexp(w1, -own) ** 2 - tp * np.ldexp(w2, -own) ** 2
-    shared = _exponent(w1, w2, r)
+    shared = _exponent(w1, w2, level)
     excess = (
-        to * np.ldexp(w1, -shared) ** 2 - tp * np.ldexp(w2, -shared) ** 2 + tp * np.ldexp(r, -shared) ** 2
+        to * np.ldexp(w1, -shared) ** 2 - tp * np.ldexp(w2, -shared) ** 2 + tp * np.ldexp(level, -shared) ** 2
     )
     margin = np.where(above, np.where(c >= 0, np.where(r == 0, c, 1.0), excess), c)
     collapse = margin <= 0
     return _Leaf(
         collapse,
-        np.where(collapse, np.sign(w2) * np.ldexp(_root(-c / tp), own), r),
-        np.where(collapse, 0.0, np.ldexp(_root(excess / to), shared)),
+        np.where(collapse, np.sign(w2) * np.ldexp(_root(-c / tp), own - half_p), r),
+        np.where(collapse, 0.0, np.ldexp(_root(excess / to), shared - half_o)),
         margin == 0,
         np.where(above, "w2 > 0 and c <= -τp r²", "w2 <= 0 and c <= 0"),
         c,
     )
+
+
+def _even_part(tau: Any) -> tuple[Any, Any]:
+    """Return τ' between ½ and 2 and n with τ = τ' 4ⁿ."""
+    mantissa, exponent = np.frexp(tau)
+    odd = exponent % 2
+    return np.ldexp(mantissa, odd), (exponent - odd) // 2
 
 
 def _exponent(*parts: Any) -> np.ndarray:
@@ -164,17 +177,24 @@ def _conserved_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     ]
 
 
-def _levels(system: ModeSystem) -> tuple[Any, Any]:
+class _Levels(NamedTuple):
     """Solutions p± of λd p − λs p² = η τo (R15), as seen from λd >= 0; 0 and r at η = 0, NaN at η > η*."""
-    ls, ld, decay = system.lambda_s, np.abs(system.lambda_d), system.weight_decay * system.tau_online
-    beyond = system.weight_decay > saddle_node(system)
-    total = ld + np.sqrt(np.where(beyond, np.nan, np.maximum(ld**2 - 4 * decay * ls, 0.0)))
-    # 2 η τo/(λd + √) is [λd − √]/(2 λs) without its cancellation
-    return 2 * decay / np.where(total == 0, 1.0, total), total / (2 * ls)
+
+    lower: Any
+    upper: Any
+    beyond: Any
+    """Whether η > η*."""
+    double: Any
+    """Whether η = η*."""
+
+
+def _levels(system: ModeSystem) -> _Levels:
+    roots = quadratic_roots(system.lambda_s, np.abs(system.lambda_d), system.weight_decay, system.tau_online)
+    return _Levels(roots.minus, roots.plus, np.isnan(roots.root), roots.root == 0)
 
 
 def _ordered_cases(
-    when: Any, state: ModeState, system: ModeSystem, lower: Any, upper: Any, predictor: Any
+    when: Any, state: ModeState, slow: Any, lower: Any, upper: Any, predictor: Any
 ) -> list[_Case]:
     """Ends of a planar cooperative flow of (w1, θ), w1 ≠ 0, with saddle w1 = θ = ±lower and nodes 0, ±upper.
 
@@ -185,7 +205,6 @@ def _ordered_cases(
     x, z, sign = np.abs(w1), np.sign(w1) * th, np.sign(w1)
     apart = (x != lower) | (z != lower)
     end = sign * upper
-    slow = system.weight_decay == saddle_node(system)
     return [
         _Case(when & apart & (x <= lower) & (z <= lower), "R15: w1 and θ below the saddle p-", 0.0, 0.0, 0.0),
         _Case(
@@ -207,20 +226,25 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     |w1|, |θ| < p- √(τp/τo), whose corner is the saddle and which no trajectory leaves.
     """
     w1, w2, th = state
-    kappa = np.sqrt(system.tau_predictor / system.tau_online)
-    lower, upper = _levels(system)
-    box = (np.abs(w2) < lower) & (np.maximum(np.abs(w1), np.abs(th)) < kappa * lower)
-    balanced, branch = mode_invariant(state, system) == 0, _branch(state, system)
+    levels = _levels(system)
+    lower, upper = (_encoder_at(level, system) for level in (levels.lower, levels.upper))
+    box = (np.abs(w2) < levels.lower) & (np.maximum(np.abs(w1), np.abs(th)) < lower)
+    balanced, branch = _leaf(state, system).c == 0, _branch(state, system)
     return [
         _Case(
             (w1 == 0) & ((th == 0) | (w2 == 0)), "R15: w1 = 0 for all times, the rest decays", 0.0, 0.0, 0.0
         ),
-        _Case(system.weight_decay > saddle_node(system), "R15: η > η*", 0.0, 0.0, 0.0),
+        _Case(levels.beyond, "R15: η > η*", 0.0, 0.0, 0.0),
         _Case(box, "R15: within the box below the saddle p-", 0.0, 0.0, 0.0),
         _Case(balanced & (branch < 0), "R15: c = 0 and w2 < 0", 0.0, 0.0, 0.0),
-        *_ordered_cases(balanced, state, system, kappa * lower, kappa * upper, np.sign(w2) * upper),
+        *_ordered_cases(balanced, state, levels.double, lower, upper, np.sign(w2) * levels.upper),
         _Case(True, "R15: c ≠ 0 and η <= η*, no result applies"),
     ]
+
+
+def _encoder_at(level: Any, system: ModeSystem) -> Any:
+    """|w1| on the balanced sheet at w2 = level, √(τp/τo) level."""
+    return product(np.sqrt(system.tau_predictor), level, over=(np.sqrt(system.tau_online),))
 
 
 def _full_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
@@ -241,24 +265,38 @@ def _no_ema_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
 def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """R13: u = w1 w2 moves monotonically towards u* = θ r, at a speed that vanishes only at the origin."""
     w1, w2, th = state
-    to, tp = system.tau_online, system.tau_predictor
-    c, u = mode_invariant(state, system), th * system.ratio
-    spread = np.sqrt(c**2 + 4 * to * tp * u**2)
-    # the roots of τo x² − τp y² = c, x y = |u*|, each from the sum without cancellation
-    larger = (np.abs(c) + spread) / 2
-    smaller = to * tp * u**2 / np.where(larger == 0, 1.0, larger)
-    x, y = np.sqrt(np.where(c >= 0, larger, smaller) / to), np.sqrt(np.where(c >= 0, smaller, larger) / tp)
+    to, half_o = _even_part(system.tau_online)
+    tp, half_p = _even_part(system.tau_predictor)
+    u = np.sign(th) * np.sign(system.lambda_d)
+    # in units of 2^m: x = √τo w1, y = √τp w2, and v² = |√τo √τp u*|, which no product of two can overflow
+    roots = (np.sqrt(np.abs(part)) for part in (th, system.lambda_d, np.sqrt(to), np.sqrt(tp)))
+    v = np.ldexp(product(*roots, over=(np.sqrt(system.lambda_s),)), half_o // 2 + half_p // 2)
+    v = v * np.sqrt(np.ldexp(1.0, half_o % 2 + half_p % 2))
+    first, second = np.ldexp(w1, half_o), np.ldexp(w2, half_p)
+    m = _exponent(first, second, v)
+    c = to * np.ldexp(first, -m) ** 2 - tp * np.ldexp(second, -m) ** 2
+    v = np.ldexp(v, -m)
+    # the roots of x² − y² = c, x y = v², each from the sum without cancellation
+    larger = np.sqrt((np.abs(c) + np.hypot(c, 2 * v * v)) / 2)
+    smaller = product(v, v, np.ldexp(1.0, m), over=(np.where(larger == 0, 1.0, larger),))
+    larger = np.ldexp(larger, m)
+    x = np.ldexp(np.where(c >= 0, larger, smaller) / np.sqrt(to), -half_o)
+    y = np.ldexp(np.where(c >= 0, smaller, larger) / np.sqrt(tp), -half_p)
+    lost = (u != 0) & ((x == 0) | (y == 0))
     sign = np.where(c >= 0, np.sign(w1), np.sign(u) * np.sign(w2))
     other = np.where(c >= 0, np.sign(u) * np.sign(w1), np.sign(w2))
     conserved = [
         _Case((c == 0) & (w1 * w2 * u <= 0), "R13: c = 0 and w1 w2 θ r <= 0", 0.0, 0.0, th, u == 0),
+        _Case(lost, "R13: the end is smaller than numbers can hold"),
         _Case(True, "R13: w1 w2 ends at θ r on its leaf", sign * x, other * y, th),
     ]
     # with x = √τo w1, y = √τp w2 the signs of x ± y are conserved, and only the origin and e = ±η√(τo τp) are at rest
-    pull, kappa = th * system.lambda_d, np.sqrt(tp / to)
+    to, tp = system.tau_online, system.tau_predictor
+    pull = th * system.lambda_d
+    kappa = np.sqrt(tp) / np.sqrt(to)
     lead = np.sign(np.sqrt(to) * w1 + np.sign(pull) * np.sqrt(tp) * w2)
-    excess = np.abs(pull) - system.weight_decay * np.sqrt(to * tp)
-    end = lead * np.sqrt(kappa * np.maximum(excess, 0.0) / system.lambda_s)
+    excess = np.abs(pull) - system.weight_decay * np.sqrt(to) * np.sqrt(tp)
+    end = lead * np.sqrt(kappa) * _root(excess) / np.sqrt(system.lambda_s)
     decayed = [
         _Case(excess <= 0, "η √(τo τp) >= |θ λd|", 0.0, 0.0, th, excess == 0),
         _Case(lead == 0, "on the stable manifold of the origin", 0.0, 0.0, th),
@@ -292,18 +330,33 @@ def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]
         system.lambda_s,
         system.lambda_d,
     )
-    y, q = w2 - r, (ls - ld) * (ls + ld) / ls**2
-    lost = to / tp * w1**2
-    inside = r + np.sign(y) * np.exp(_log_square_end(y, lost, q) / 2)
-    edge, left = r + np.sign(y) * _root(y**2 - lost), np.sign(w1) * _root((lost - y**2) * tp / to)
+    shrinks = np.where(np.abs(ld) > ls, -1.0, (ls - ld) / ls)  # times 1 + r > 0, else the sign alone counts
+    y, q = w2 - r, shrinks * np.where(np.abs(ld) > ls, 1.0, 1 + r)
+    kappa = np.sqrt(to) / np.sqrt(tp)
+    reach = kappa * np.abs(w1)
+    far = np.maximum(np.abs(y), reach) > _SQUARED
+    lost = np.minimum(reach, _SQUARED) ** 2
+    inside = r + np.sign(y) * np.exp(_log_square_end(np.clip(y, -_SQUARED, _SQUARED), lost, q) / 2)
+    # √(y² − κ² w1²) and its like from the factors, whose product may overflow
+    sides = np.sqrt(np.abs(np.abs(y) - reach)) * np.sqrt(np.abs(y) + reach)
+    edge, left = r + np.sign(y) * sides, np.sign(w1) * sides / kappa
     conserved = [
         _Case(q < 0, "R12: |λd| > λs, nothing is proved"),
+        _Case((q > 0) & far, "R12: |λd| < λs", 0.0, np.nan, 0.0),
         _Case((q > 0) & (y == 0), "R12: |λd| < λs", 0.0, r, 0.0),
         _Case(q > 0, "R12: |λd| < λs", 0.0, inside, 0.0),
-        _Case(lost <= y**2, "R12: |λd| = λs and τo w1² <= τp (w2 - r)²", 0.0, edge, 0.0, lost == y**2),
+        _Case(
+            reach <= np.abs(y),
+            "R12: |λd| = λs and τo w1² <= τp (w2 - r)²",
+            0.0,
+            edge,
+            0.0,
+            reach == np.abs(y),
+        ),
         _Case(True, "R12: |λd| = λs and τo w1² > τp (w2 - r)²: the loss ends at 0", left, r, left),
     ]
-    shrinking = ls * q / to + system.weight_decay > 0
+    gain = product(np.abs(ld) - ls, np.abs(ld) + ls, over=(ls, to))
+    shrinking = system.weight_decay > gain
     decayed = [
         _Case(shrinking, "R12: w1 shrinks at every w2", 0.0, 0.0, 0.0),
         _Case(True, "R12: |λd| > λs, nothing is proved"),
@@ -339,15 +392,15 @@ def _fast_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     return _with_decay(system, conserved, decayed)
 
 
-def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: ModeSystem) -> list[_Case]:
+def _direct_cases(variant: str, state: ModeState, system: ModeSystem) -> list[_Case]:
     """R22: the predictor w2 = f(|w1|) >= 0 increases from f(0) = 0, and the flow of (w1, θ) is planar.
 
     For λd <= 0 only the origin is at rest. For λd > 0 and η = 0 it repels all w1 ≠ 0 and ±f⁻¹(r) is the only other
     fixed point; 1/f is a Dulac function, so there is no cycle. With weight decay see `_ordered_cases`.
     """
     w1, ld = state.online, system.lambda_d
-    lower, upper = _levels(system)
-    floor, ceiling = _inverse(predictor, lower), _inverse(predictor, upper)
+    lower, upper, beyond, double = _levels(system)
+    floor, ceiling = (_inverse(variant, level, system) for level in (lower, upper))
     end = np.sign(w1) * ceiling
     conserved = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
@@ -356,36 +409,64 @@ def _direct_cases(predictor: Callable[[Any], Any], state: ModeState, system: Mod
     ]
     decayed = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
-        _Case(
-            (ld <= 0) | (system.weight_decay > saddle_node(system)), "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0
-        ),
-        *_ordered_cases(True, state, system, floor, ceiling, upper),
+        _Case((ld <= 0) | beyond, "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0),
+        *_ordered_cases(True, state, double, floor, ceiling, upper),
     ]
     return _with_decay(system, conserved, decayed)
 
 
-def _inverse(predictor: Callable[[Any], Any], level: Any) -> Any:
-    """Solve predictor(x) = level for x >= 0 by bisection, to the last digit; NaN and negative levels give 0."""
-    low, high = np.zeros_like(level), np.ones_like(level)
-    while np.any(predictor(high) < level):
-        high = np.where(predictor(high) < level, 2 * high, high)
-    while np.any(high - low > 2 * np.finfo(float).eps * high):
-        middle = (low + high) / 2
-        below = predictor(middle) < level
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return high
+def _inverse(variant: str, level: Any, system: ModeSystem) -> Any:
+    """Return |w1| of the predictor α½ √s + α1 s = level >= 0, s = λs w1²; NaN stays NaN."""
+    half, one = VARIANTS[variant].direct
+    # from the root of α1 x² + α½ x − level that adds up, x = √s; √level apart, as α½ may be 0
+    root = np.sqrt(level)
+    x = 2 * root * (root / np.where(level == 0, 1.0, half + np.hypot(half, 2 * np.sqrt(one) * root)))
+    return x / np.sqrt(system.lambda_s)
 
 
 def _directpred_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
-    return _direct_cases(_predictor_of("directpred", system), state, system)
+    return _direct_cases("directpred", state, system)
 
 
 def _directset_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
-    return _direct_cases(_predictor_of("directset", system), state, system)
+    return _direct_cases("directset", state, system)
 
 
-def _predictor_of(variant: str, system: ModeSystem) -> Callable[[Any], Any]:
-    return lambda w1: MODE_FIELDS[variant].constrain(0.0, ModeState(w1, w1, w1), system).predictor
+def _at_rest(variant: str, state: ModeState, system: ModeSystem) -> Any:
+    """Whether the start is a fixed point of its variant, whatever the size of rates and weights.
+
+    With the encoder scaled to one, e over the larger of its terms neither over- nor underflows.
+    """
+    w1, w2, th = state
+    to, tp, eta = system.tau_online, system.tau_predictor, system.weight_decay
+    still, zero = np.equal(eta, 0.0), np.equal(w1, 0.0)
+    gone = zero & (still | (w2 == 0))
+    if variant == "no-stop-gradient":
+        return gone | (still & (np.abs(system.lambda_d) == system.lambda_s) & (w2 == system.ratio))
+    follows = (th == w1) | (variant == "fixed-target")
+    if variant == "fast-predictor":
+        return follows & (still | zero)
+    m = _exponent(w1, th)
+    x, z = np.ldexp(w1, -m), np.ldexp(th, -m)
+    n = _exponent(w2)
+    y = np.ldexp(w2, -n)
+    k = np.maximum(np.frexp(system.lambda_d)[1], np.frexp(system.lambda_s)[1] + n)
+    e = z * np.ldexp(system.lambda_d, -k) - x * y * np.ldexp(system.lambda_s, n - k)
+    if variant == "no-predictor" or VARIANTS[variant].direct != (0.0, 0.0):  # w2 does not move by itself
+        own = np.equal(y * e, 0.0)
+    else:
+        own = np.equal(y * e, 0.0) & np.equal(x * e, 0.0)
+    # with weight decay: e w2/τo = η w1 and e w1/τp = η w2
+    unit, safe = np.ldexp(1.0, np.clip(n + k, -1000, 1000)), np.where(x == 0, 1.0, x)
+    decay = np.where(still, 1.0, eta)
+    pulled = product(y, e, unit, over=(decay, to, safe)) == 1
+    if variant != "no-predictor" and VARIANTS[variant].direct == (0.0, 0.0):
+        over = np.where(y == 0, 1.0, y)
+        unit = np.ldexp(1.0, np.clip(2 * m + k - n, -1000, 1000))
+        pulled &= product(x, e, unit, over=(decay, tp, over)) == 1
+    slaved = variant == "no-predictor" or VARIANTS[variant].direct != (0.0, 0.0)
+    nothing = zero & (slaved | (w2 == 0)) & ((variant != "fixed-target") | (w2 == 0))
+    return follows & np.where(still, own, nothing | pulled)
 
 
 _CASES: dict[str, Callable[[ModeState, ModeSystem], list[_Case]]] = {
@@ -431,7 +512,7 @@ def predict_fates(
     system
         Moments, time constants and weight decay of the modes.
     variant
-        Name of a one-mode variant, a key of `dynamics.mode_fields.MODE_FIELDS`.
+        Name of a one-mode variant, a key of `dynamics.variants.VARIANTS`.
     decide_sign
         Compute the sign of w1 on leaves −τp r² < c < 0 with w2 > 0, which costs an integration of the saddle's
         stable manifold for every such start where w1 and θ have opposite signs.
@@ -463,7 +544,7 @@ def predict_fates(
     """
     if variant not in _CASES:
         raise ValueError(f"`variant` must be one of {', '.join(_CASES)}, got {variant!r}")
-    field = MODE_FIELDS[variant]
+    field = VARIANTS[variant].mode_field
     field.require(state, system)
     positive = system.lambda_s > 0  # elsewhere any moments will do
     proper = replace(
@@ -472,12 +553,14 @@ def predict_fates(
         lambda_d=np.where(positive, system.lambda_d, 0.0),
     )
     state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
-    state = field.constrain(0.0, state, proper)
+    with np.errstate(
+        over="ignore"
+    ):  # a slaved predictor may be infinite at the start: its end does not depend on it
+        state = field.constrain(0.0, state, proper)
     shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
-    at_rest = np.logical_and.reduce([np.equal(part, 0.0) for part in field(0.0, state, proper)])
     cases = [
         _Case(~positive, "λs <= 0, no result applies"),
-        _Case(at_rest, "the start is a fixed point", *state),
+        _Case(_at_rest(variant, state, proper), "the start is a fixed point", *state),
         *_CASES[variant](state, proper),
     ]
     prediction = _assemble(cases, shape)
@@ -502,7 +585,8 @@ def _with_signs(prediction: Prediction, state: ModeState, system: ModeSystem) ->
         one_each = ModeSystem(
             **{name: np.broadcast_to(getattr(system, name), shape)[mixed] for name in names}
         )
-        boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN, an open sign, where rates are too far apart
+            boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
         above = np.sign(th[mixed] - boundary)
         clear = np.abs(th[mixed] - boundary) > SIGN_ACCURACY * np.abs(boundary)
         sign[mixed] = np.where(clear, above, np.nan)

@@ -290,7 +290,7 @@ class Silent:
     variant, n
         Name, and size of the sample.
     wrong_radau, wrong_modes
-        Other fate, or other sign of w1, than SciPy's Radau method, and than `integrate_modes` at a tolerance of 1e-11.
+        Other fate, or other sign of w1, than SciPy's Radau method, and than `integrate_modes` at the tolerance `rtol`.
     unsettled
         Trajectories that one of the two did not follow as far as the ensemble, within its budget of steps.
     """
@@ -302,9 +302,11 @@ class Silent:
     unsettled: int = 0
 
 
-def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> Silent:
+def silent_sample(
+    variant: str, n: int, seed: int = 0, *, rtol: float = 1e-8, max_steps: int = 5000
+) -> Silent:
     """Compare n decided trajectories with weight decay, of which theory says nothing, with two other methods."""
-    start, system = draw(variant, pool, seed, decay=True)
+    start, system = draw(variant, max(1000, 10 * n), seed, decay=True)
     ensemble = run(variant, start, system)
     silent = (predict_fates(start, system, variant).fate == "") & (
         np.array(FATES)[ensemble.fate] != "undecided"
@@ -315,7 +317,7 @@ def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> S
         one = part(system, [k])
         begin = ModeState(*(values[[k]] for values in start))
         found = np.sign(ensemble.final.online[k])
-        field, options = VARIANTS[variant].mode_field, dict(rtol=1e-11, atol=1e-13, max_steps=5000)
+        field, options = VARIANTS[variant].mode_field, dict(rtol=rtol, atol=rtol / 100, max_steps=max_steps)
         trajectory, fates = integrate_modes(begin, one, field, **options)
         if fates[0] == "undecided":
             row.unsettled += 1
@@ -331,7 +333,9 @@ def silent_sample(variant: str, n: int, seed: int = 0, *, pool: int = 5000) -> S
         if reached < ensemble.t[k]:
             row.unsettled += 1
         elif found == 0:
-            row.wrong_radau += log_size > np.log(np.hypot(begin.online[0], begin.target[0])) + np.log(1e-2)
+            row.wrong_radau += bool(
+                log_size > np.log(np.hypot(begin.online[0], begin.target[0])) + np.log(1e-2)
+            )
         else:
             row.wrong_radau += bool(np.sign(np.cos(angle)) != found or abs(log_size - np.log(size)) > 0.1)
     return row

@@ -137,10 +137,15 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         c1 = direct[0] * math.sqrt(ls / to) * root_p
         c2 = direct[1] * (ls / to) * root_p
     # exponents of all rates, with the weights' unit 2^m; the fastest one becomes the unit of time
-    k = _exponent(coupling, m, -99999)
-    k = _exponent(damping, 2 * m, k)
-    for rate in (zeta, eta, loss, gain):
-        k = _exponent(rate, 0, k)
+    k = _exponent(eta, 0, -99999)
+    if kind not in (FIXED, NO_EMA, NO_STOP):
+        k = _exponent(zeta, 0, k)
+    if kind == IDENTITY:
+        k = _exponent(gain, 0, _exponent(loss, 0, k))
+    elif kind != FAST:  # of whose coupling and damping only the ratio counts
+        k = _exponent(damping, 2 * m, _exponent(coupling, m, k))
+    if kind == NO_STOP:
+        k = _exponent(loss, 0, k)
     if kind == DIRECT:  # the predictor is a function of the encoder, and may be larger
         k = _exponent(coupling * c1, 2 * m, k)
         k = _exponent(damping * c1 * c1, 4 * m, k)
@@ -155,18 +160,16 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         c1,
         _shifted(c2, m),
     )
-    proper = True
-    for given, found in (
-        (ld, coupling),
-        (ls, damping),
-        (coupling, p[0]),
-        (damping, p[1]),
-        (zeta, p[2]),
-        (eta, p[3]),
-    ):
-        if given != 0 and abs(found) < _TINY:
-            proper = False
-    for number in (a, b, g, coupling, damping, zeta, loss, gain, p[7]):
+    if kind == IDENTITY:
+        proper = _held(loss, p[4]) and _held(gain, p[5])
+    else:
+        proper = _held(ld, coupling) and _held(ls, damping) and _held(coupling, p[0]) and _held(damping, p[1])
+    if kind not in (FIXED, NO_EMA, NO_STOP):
+        proper = proper and _held(zeta, p[2])
+    if kind == NO_STOP:
+        proper = proper and _held(loss, p[4])
+    proper = proper and _held(eta, p[3])
+    for number in (a, b, g, coupling, damping, zeta, loss, gain, p[0], p[1], p[7]):
         if not abs(number) < math.inf:
             proper = False
     y = _shifted(a, -m), _shifted(b, -m), _shifted(g, -m)
@@ -178,6 +181,11 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         y = y[0], 0.0 if y[0] == 0 or p[1] == 0 else y[2] / y[0] * (p[0] / p[1]), y[2]
         proper = proper and abs(y[1]) < math.inf
     return constrained(kind, y, p), p, end, (weight, time, root_o, root_p), proper
+
+
+def _held(given: Any, found: Any) -> Any:
+    """Whether a rate is still there in the units chosen."""
+    return given == 0 or abs(found) >= _TINY
 
 
 def _exponent(rate: Any, power: Any, largest: Any) -> Any:
@@ -338,6 +346,8 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     if kind == LOG:
         return a, decay * b, a
     if kind == POLAR:
+        if not abs(sigma) < 1e8:
+            return math.inf, decay * b, math.inf  # such a step is rejected
         cos, sin = math.cos(sigma), math.sin(sigma)
         return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
     if abs(sigma) < 1:
@@ -355,8 +365,8 @@ def _exp(x: Any) -> Any:
     return math.exp(x) if x < 300 else math.inf
 
 
-def _stage(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
-    return rates_of(kind, moved(kind, y, sigma, second, time, p), p)
+def _stage(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any, q: Any) -> Any:
+    return rates_of(kind, moved(kind, y, sigma, second, time, p), q)
 
 
 def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
@@ -365,38 +375,39 @@ def stages(kind: Any, y: Any, h: Any, p: Any) -> Any:
     The dense output is (σ1, σ3, σ4, x0, x1, x3, x4) for `between`.
     """
     x0 = _second(kind, y, p)
-    j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, p)
-    inverse = 1 / (GAMMA * h)
+    # with h in the rates: where a step is 1e200 long its Jacobian is as small, and only their product is a number
+    q = h * p[0], h * p[1], h * p[2], h * p[3], h * p[4], h * p[5], p[6], p[7]
+    j11, j12, j21, j22, det, t1, t2 = _jacobian(kind, y, q)
+    inverse = 1 / GAMMA
     determinant = inverse * inverse - inverse * (j11 + j22) + det
     over = 1 / determinant if determinant != 0 else math.inf  # such a step is rejected
     m11, m12, m21, m22 = (inverse - j22) * over, j12 * over, j21 * over, (inverse - j11) * over
-    t1, t2 = h * t1, h * t2
-    f, e = rates_of(kind, y, p)
+    f, e = rates_of(kind, y, q)
     f, e = f + DELTA[0] * t1, e + DELTA[0] * t2
     u1, v1 = m11 * f + m12 * e, m21 * f + m22 * e
-    f, e = _stage(kind, y, A21 * u1, x0 + A21 * v1, ALPHA[1] * h, p)
-    f, e = f + C21 * u1 / h + DELTA[1] * t1, e + C21 * v1 / h + DELTA[1] * t2
+    f, e = _stage(kind, y, A21 * u1, x0 + A21 * v1, ALPHA[1] * h, p, q)
+    f, e = f + C21 * u1 + DELTA[1] * t1, e + C21 * v1 + DELTA[1] * t2
     u2, v2 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = A31 * u1 + A32 * u2, x0 + (A31 * v1 + A32 * v2)
-    f, e = _stage(kind, y, s, x, ALPHA[2] * h, p)
-    f = f + (C31 * u1 + C32 * u2) / h + DELTA[2] * t1
-    e = e + (C31 * v1 + C32 * v2) / h + DELTA[2] * t2
+    f, e = _stage(kind, y, s, x, ALPHA[2] * h, p, q)
+    f = f + (C31 * u1 + C32 * u2) + DELTA[2] * t1
+    e = e + (C31 * v1 + C32 * v2) + DELTA[2] * t2
     u3, v3 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = A41 * u1 + A42 * u2 + A43 * u3, x0 + (A41 * v1 + A42 * v2 + A43 * v3)
-    f, e = _stage(kind, y, s, x, ALPHA[3] * h, p)
-    f = f + (C41 * u1 + C42 * u2 + C43 * u3) / h + DELTA[3] * t1
-    e = e + (C41 * v1 + C42 * v2 + C43 * v3) / h + DELTA[3] * t2
+    f, e = _stage(kind, y, s, x, ALPHA[3] * h, p, q)
+    f = f + (C41 * u1 + C42 * u2 + C43 * u3) + DELTA[3] * t1
+    e = e + (C41 * v1 + C42 * v2 + C43 * v3) + DELTA[3] * t2
     u4, v4 = m11 * f + m12 * e, m21 * f + m22 * e
     s = A51 * u1 + A52 * u2 + A53 * u3 + A54 * u4
     x = x0 + (A51 * v1 + A52 * v2 + A53 * v3 + A54 * v4)
-    f, e = _stage(kind, y, s, x, h, p)
-    f = f + (C51 * u1 + C52 * u2 + C53 * u3 + C54 * u4) / h
-    e = e + (C51 * v1 + C52 * v2 + C53 * v3 + C54 * v4) / h
+    f, e = _stage(kind, y, s, x, h, p, q)
+    f = f + (C51 * u1 + C52 * u2 + C53 * u3 + C54 * u4)
+    e = e + (C51 * v1 + C52 * v2 + C53 * v3 + C54 * v4)
     u5, v5 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = s + u5, x + v5
-    f, e = _stage(kind, y, s, x, h, p)
-    f = f + (C61 * u1 + C62 * u2 + C63 * u3 + C64 * u4 + C65 * u5) / h
-    e = e + (C61 * v1 + C62 * v2 + C63 * v3 + C64 * v4 + C65 * v5) / h
+    f, e = _stage(kind, y, s, x, h, p, q)
+    f = f + (C61 * u1 + C62 * u2 + C63 * u3 + C64 * u4 + C65 * u5)
+    e = e + (C61 * v1 + C62 * v2 + C63 * v3 + C64 * v4 + C65 * v5)
     u6, v6 = m11 * f + m12 * e, m21 * f + m22 * e
     s, x = s + u6, x + v6
     dense = (
@@ -436,8 +447,6 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
     z, error, dense = stages(kind, y, h, p)
     s, x = abs(error[0]), abs(error[1])
     small = max(_encoder(kind, y), _encoder(kind, z))
-    if kind == FIXED:  # driven by θ, not by itself
-        small = max(small, max(abs(y[1]), abs(z[1])))
     large = max(small, max(abs(y[1]), abs(z[1])))
     a, b = max(abs(y[0]), abs(z[0])), max(abs(y[1]), abs(z[1]))
     if kind == IDENTITY:
@@ -451,6 +460,8 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
         worst = max(s / rtol, x / (rtol * small + _TINY))
     elif kind in (POLAR, LOG):
         worst = max(s, x) / rtol
+    elif kind == FIXED:
+        worst = s / rtol
     elif kind == TIED:
         worst = max(s / rtol, x / (rtol * small + _TINY))
     else:
@@ -461,6 +472,9 @@ def attempted(kind: Any, y: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
     finite = abs(z[0]) + abs(z[1]) + abs(z[2]) < math.inf and worst < math.inf
     if not finite:
         return z, dense, False, _LEAST * h
+    # a step much longer than 1/η would pass by the saddle at the origin with the Jacobian of where it began
+    if kind == FIXED and p[3] * h > 10 and max(abs(z[0]), abs(z[1])) < 1e-3 * max(abs(y[0]), abs(y[1])):
+        return z, dense, False, h / 4
     factor = _MOST if worst == 0 else min(_MOST, max(_LEAST, _SAFETY / math.sqrt(math.sqrt(worst))))
     return z, dense, worst <= 1, factor * h
 
@@ -536,7 +550,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
-    if at_rest(kind, y, p):
+    if _at_rest(kind, y, p):
         return STEADY, y
     if kind == IDENTITY:
         if gain < loss + eta:
@@ -608,37 +622,50 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
                 return _shown(SLOW if lower == upper else STEADY, kind, y, (end, sign * upper, end), start)
         return RUNNING, y
     c = 0.0 if kind == TIED else (start[0] - start[1]) * (start[0] + start[1])
-    depth = math.sqrt(max(-c, 0.0))
+    root = math.sqrt(abs(c))
+    if (
+        abs(c) < _TINY and kind != TIED and abs(start[0]) != abs(start[1])
+    ):  # the product is not a number any more
+        apart = abs(start[0]) - abs(start[1])
+        c = math.copysign(_TINY, apart)
+        root = math.sqrt(abs(apart)) * math.sqrt(abs(start[0]) + abs(start[1]))
+    depth = root if c < 0 else 0.0
     if c > 0 or (b > 0 and depth < level):
         if c <= 0 and kind != NO_EMA and not (a * g > 0):
             return RUNNING, y
         if c > 0 and a * start[0] <= 0:  # the flow conserves its sign, so an integration has lost it
             return RUNNING, y
-        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, math.sqrt(c))
+        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, root)
         end = math.copysign(size, a)
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
     return _shown(SLOW if slow else STEADY, kind, y, (0.0, sign * math.copysign(depth, b), 0.0), start)
 
 
-def at_rest(kind: Any, y: Any, p: Any) -> Any:
-    """Whether nothing moves at y, exactly: by vanishing factors, never by products that underflow."""
+def _at_rest(kind: Any, y: Any, p: Any) -> Any:
+    """Whether y is a fixed point: told without products of small numbers, which may be zero where the flow is not."""
     a, b, g = y
     coupling, damping, eta, loss, gain = p[0], p[1], p[3], p[4], p[5]
-    balanced = coupling == b * damping
-    if kind == IDENTITY:
-        return a == g and (a == 0 or gain == loss + eta)
-    if kind == NO_STOP:
-        return (a == 0 and (eta == 0 or b == 0)) or (balanced and loss == 0 and eta == 0)
-    if kind == FIXED:
-        if a == 0 or b == 0:
-            return (a == 0 and b == 0) or (eta == 0 and (g == 0 or coupling == 0))
-        return eta == 0 and abs(a * b * damping) > _TINY and g * coupling == a * b * damping
-    if kind == FAST:  # its predictor is a ratio of weights: see `arrived`
+    if kind == FAST or (kind not in (FIXED, NO_EMA, NO_STOP) and a != g):
         return False
-    if kind == NO_EMA:
-        g = a
-    return a == g and ((a == 0 and (eta == 0 or b == 0 or kind == DIRECT)) or (eta == 0 and balanced))
+    if a == 0 and (b == 0 or kind == IDENTITY):
+        return True
+    if kind == IDENTITY:
+        return gain == loss + eta
+    if kind == DIRECT:
+        if eta == 0:
+            return a == 0 or coupling == b * damping
+        return a == 0 or b * (coupling - b * damping) == eta
+    if eta != 0:
+        return False
+    if kind == FIXED:
+        pull = g * coupling
+        if g == 0 or coupling == 0:
+            return a == 0 or b == 0 or damping == 0
+        return abs(pull) > _TINY and pull == a * b * damping
+    if kind == NO_STOP:
+        return a == 0 or (loss == 0 and coupling == b * damping)
+    return a == 0 or coupling == b * damping
 
 
 def _preimage(level: Any, c1: Any, c2: Any) -> Any:

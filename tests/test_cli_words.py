@@ -128,9 +128,7 @@ app(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize(
-    "module", ["cli.application", "typer", "cli.simulate", "cli.options", "numpy"]
-)
+@pytest.mark.parametrize("module", ["cli.application", "typer", "cli.simulate", "cli.options", "numpy"])
 def test_ctrl_c_during_imports_is_no_traceback(module: str) -> None:
     command = [sys.executable, "-c", STRIKE, module, *ONE_MODE]
     done = subprocess.run(command, env=command_environment(), capture_output=True, text=True, timeout=HANG_S)

@@ -1,0 +1,262 @@
+"""Runs of single modes: what they report is measured, however far apart rates and weights lie."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.integrate import solve_ivp
+
+from analysis import simulation
+from analysis.fates import predict_fates
+from analysis.simulation import ModeSimulation, simulate_modes
+from dynamics.invariants import mode_invariant
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+from dynamics.trajectory import Status
+from dynamics.variants import VARIANTS
+
+ONE = ModeSystem(1.0, 0.5)
+
+
+def simulate(
+    state: Any, variant: str = "full", t_end: float | None = None, options: Any = (), **rates: Any
+) -> ModeSimulation:
+    system = ModeSystem(**({"lambda_s": 1.0, "lambda_d": 0.5} | rates))
+    return simulate_modes(system.state(*state), system, VARIANTS[variant].mode_field, t_end, **dict(options))
+
+
+# --- fates are measured -----------------------------------------------------------------------------------------
+
+
+def test_a_wrong_prediction_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*arguments: Any, **options: Any) -> Any:
+        right = predict_fates(*arguments, **options)
+        return right._replace(fate=np.where(right.fate == "learned", "collapsed", "learned"))
+
+    monkeypatch.setattr(simulation, "predict_fates", mistaken)
+    for start, fate in (((0.1, 0.1, 0.1), "learned"), ((0.1, 0.6, 0.1), "collapsed")):
+        run = simulate(start)
+        assert run.fate[0] == fate
+        assert run.agrees == [False]
+
+
+@pytest.mark.parametrize(
+    ("start", "rates", "t_end"),
+    [
+        ((1e-7, 1e-7, 100.0), {"lambda_d": 1e-4}, 50.0),  # predicted learned, nothing has happened yet
+        ((0.1, 0.1, 0.1), {}, 1.0),
+        ((0.1, 0.6, 0.1), {}, 1.0),
+        ((1e-4, 50.0, 1e-4), {}, 1e-6),
+    ],
+)
+def test_a_run_that_is_stopped_early_is_undecided(start: Any, rates: Any, t_end: float) -> None:
+    run = simulate(start, t_end=t_end, **rates)
+    assert run.prediction.fate[0] != ""
+    assert run.fate[0] == "undecided"
+    assert run.agrees == [None]
+    assert run.trajectory.status is Status.END_TIME
+
+
+@pytest.mark.parametrize("w2", [1e-3, 50.0])
+def test_small_encoders_that_stay_are_learned(w2: float) -> None:
+    # fast-predictor conserves w1, however small beside θ and the predictor
+    assert simulate((1e-4, w2, 100.0), "fast-predictor").fate[0] == "learned"
+
+
+# --- how a run ends -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "variant", "rates", "t_end", "options", "status", "fate"),
+    [
+        ((0.1, 0.1, 0.1), "full", {}, None, {}, Status.STEADY, "learned"),
+        ((0.1, 0.1, 0.1), "full", {}, 500.0, {}, Status.STEADY, "learned"),
+        ((0.1, 0.1, 0.1), "full", {}, 5.0, {}, Status.END_TIME, "undecided"),
+        ((-0.1, -0.1, -0.1), "tied", {}, None, {}, Status.SLOW, "collapsed"),
+        (
+            (1.0, 1.0, 1.0),
+            "full",
+            {"lambda_s": -1.0, "lambda_d": -0.5},
+            100.0,
+            {},
+            Status.DIVERGED,
+            "undecided",
+        ),
+        ((0.1, 0.1, 0.1), "full", {}, None, {"max_steps": 3}, Status.MAX_STEPS, "undecided"),
+        ((0.3, 0.3, -2.0), "full", {"tau_target": 20.0}, None, {}, Status.STEADY, "learned"),
+        ((0.3, 0.3, -30.0), "full", {}, None, {}, Status.STEADY, "learned"),
+    ],
+)
+def test_every_status(
+    start: Any, variant: str, rates: Any, t_end: Any, options: Any, status: Status, fate: str
+) -> None:
+    run = simulate(start, variant, t_end, options, **rates)
+    assert run.trajectory.status is status
+    assert run.fate[0] == fate
+
+
+def test_the_sign_holds_however_deep_a_mode_sinks() -> None:
+    # w1, θ > 0 with w2 > 0 is invariant; on the way w1 sinks to 1e-137
+    run = simulate((0.3, 0.7, 0.3), t_end=2e5, weight_decay=1e-5)
+    assert run.trajectory.final.online[0] > 0.4
+    assert np.min(run.trajectory.states.online) >= 0
+
+
+# --- against other methods ----------------------------------------------------------------------------------------
+
+
+def test_a_rate_of_1e25_times_another() -> None:
+    run = simulate((0.1, 0.1, 0.1), t_end=1.0, lambda_s=1e25, lambda_d=5e24)
+    # λs → ∞: w1 w2 = θ r on the leaf c = 0, so that √θ goes to √½ as e^{−t/2}
+    root = math.sqrt(0.5) + (math.sqrt(0.1) - math.sqrt(0.5)) * math.exp(-0.5)
+    assert run.trajectory.final.target[0] == pytest.approx(root * root, rel=1e-7)
+    assert run.trajectory.final.online[0] == pytest.approx(math.sqrt(0.5) * root, rel=1e-7)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_states_between_steps(variant: str) -> None:
+    rates: dict[str, Any] = {"tau_target": 1.7, "weight_decay": 0.03}
+    start = (0.6, 0.6 if variant == "tied" else -0.3, 0.4)
+    run = simulate(start, variant, 6.0, {"rtol": 1e-9, "atol": 1e-11}, **rates)
+    field, system = VARIANTS[variant].mode_field, run.system
+
+    def f(t: float, x: np.ndarray) -> np.ndarray:
+        return np.ravel(field(t, field.constrain(t, system.state(*x), system), system))
+
+    times = np.linspace(0, 6, 41)
+    exact = solve_ivp(f, (0, 6), start, method="DOP853", rtol=1e-13, atol=1e-14, t_eval=times).y
+    found = run.trajectory(times)
+    for k, t in enumerate(times):
+        expected = np.ravel(field.constrain(t, system.state(*exact[:, k]), system))
+        # ten times the tolerance, of weights of size one
+        assert_allclose([float(part[k, 0]) for part in found], expected, rtol=0, atol=1e-8)
+
+
+def test_modes_with_clocks_a_hundred_decades_apart() -> None:
+    scale = np.array([1.0, 1e-14, 1e-100])
+    system = ModeSystem(scale, 0.5 * scale)
+    run = simulate_modes(system.state(0.3, 0.1, 0.3), system, VARIANTS["full"].mode_field)
+    assert run.fate.tolist() == ["learned"] * 3
+    assert run.trajectory.status is Status.STEADY
+    assert_allclose(run.trajectory.final.predictor, 0.5, rtol=1e-7)
+    # nothing of the slow modes has moved when the first is at rest
+    early = run.trajectory(1e3)
+    assert_allclose(early.predictor[1:], 0.1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.01])
+def test_the_invariant_holds_to_rounding(eta: float) -> None:
+    run = simulate((0.8, -0.3, 0.1), t_end=50.0, weight_decay=eta)
+    c = mode_invariant(run.trajectory.states, run.system)[:, 0]
+    law = c[0] * np.exp(-2 * eta * run.trajectory.ts)
+    # a rounding of u and one of v a step, of some hundred steps
+    size = np.max(np.abs(np.array(run.trajectory.states))) ** 2
+    assert_allclose(c, law, rtol=0, atol=len(run.trajectory.ts) * 4e-16 * size)
+
+
+# --- two hundred decades ------------------------------------------------------------------------------------------
+
+
+def drawn(rng: np.random.Generator, variant: str, *, decay: bool) -> tuple[Any, dict[str, float]]:
+    ls, to, tp, tt, eta, w1, w2, th = 10 ** rng.uniform(-100, 100, 8)
+    s1, s2, s3 = rng.choice([-1.0, 1.0], 3)
+    if variant == "tied":
+        w2, s2, tp = w1, s1, to
+    rates = {
+        "lambda_s": ls,
+        "lambda_d": ls * 10 ** rng.uniform(-6, 0),
+        "tau_online": to,
+        "tau_predictor": tp,
+        "tau_target": tt,
+        "weight_decay": eta if decay else 0.0,
+    }
+    return (s1 * w1, s2 * w2, s3 * th), rates
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
+    rng = np.random.default_rng(list(VARIANTS).index(variant))
+    decided = refused = 0
+    for k in range(50):
+        start, rates = drawn(rng, variant, decay=k % 2 == 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                run = simulate(start, variant, None, {"max_steps": 3000}, **rates)
+            except ValueError as error:
+                assert "of each other, got lambda_s" in str(error) or "must" in str(error)
+                refused += 1
+                continue
+        if run.fate[0] == "undecided" or run.prediction.fate[0] == "":
+            continue
+        decided += 1
+        assert run.agrees == [True], (start, rates)
+        if run.trajectory.status is Status.STEADY:
+            expected, found = run.prediction, run.trajectory.final
+            if run.fate[0] == "learned":
+                assert abs(found.online[0]) == pytest.approx(expected.amplitude[0], rel=1e-6)
+    assert decided >= 5
+    assert decided + refused >= 20
+
+
+def linear_end(start: Any, rates: dict[str, float], t: float) -> np.ndarray:
+    from mpmath import expm, matrix, mp
+
+    mp.dps = 60
+    to, tt = rates["tau_online"], rates["tau_target"]
+    A = matrix(
+        [
+            [-(mp.mpf(rates["lambda_s"]) / to + rates["weight_decay"]), mp.mpf(rates["lambda_d"]) / to],
+            [1 / mp.mpf(tt), -1 / mp.mpf(tt)],
+        ]
+    )
+    found = expm(A * t) * matrix([start[0], start[2]])
+    return np.array([float(found[0]), float(found[1])])
+
+
+def test_the_linear_variant_at_finite_times_over_two_hundred_decades() -> None:
+    """R11: the matrix exponential in sixty digits, at the time scale of the slower rate."""
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        unit = 10 ** rng.uniform(-90, 90)
+        weight = 10 ** rng.uniform(-90, 90)
+        rates = {
+            "lambda_s": 1.0 / unit,
+            "lambda_d": rng.uniform(0.1, 0.9) / unit,
+            "tau_online": 10 ** rng.uniform(-3, 3),
+            "tau_target": unit * 10 ** rng.uniform(-3, 3),
+            "weight_decay": 0.0,
+        }
+        start = (weight, 1.0, -2 * weight)
+        t = unit * 10 ** rng.uniform(-1, 1)
+        run = simulate(start, "no-predictor", t, {"rtol": 1e-9}, **rates)
+        found = [run.trajectory.final.online[0], run.trajectory.final.target[0]]
+        exact = linear_end(start, rates, t)
+        assert_allclose(found, exact, rtol=0, atol=1e-8 * np.max(np.abs(exact)))
+
+
+def test_the_fixed_target_at_finite_times_over_two_hundred_decades() -> None:
+    """R13, c = 0: u = w1 w2 obeys the logistic law du/dt = 2 u (θ λd − λs u), all τ 1."""
+    rng = np.random.default_rng(10)
+    for _ in range(20):
+        weight, unit = 10 ** rng.uniform(-45, 45), 10 ** rng.uniform(-45, 45)
+        w = weight * rng.uniform(0.1, 2.0)
+        ls, ld, th = 1 / (weight**2 * unit), 1 / (weight * unit), weight * rng.uniform(0.1, 2.0)
+        t = unit * rng.uniform(0.1, 5.0)
+        run = simulate((w, w, th), "fixed-target", t, {"rtol": 1e-9}, lambda_s=ls, lambda_d=ld)
+        level, speed = th * ld / ls, 2 * th * ld
+        u = level / (1 + (level / w**2 - 1) * math.exp(-speed * t))
+        assert run.trajectory.final.online[0] == pytest.approx(math.sqrt(u), rel=1e-7)
+
+
+def test_rates_that_numbers_cannot_hold_are_refused_by_name() -> None:
+    with pytest.raises(
+        ValueError, match=r"within 290 decades of each other, got lambda_s 1, .* tau_target 1e\+300"
+    ):
+        simulate((1.0, 1.0, 1.0), tau_target=1e300)
+    assert ModeState._fields == ("online", "predictor", "target")
