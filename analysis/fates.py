@@ -138,9 +138,7 @@ def _leaf(state: ModeState, system: ModeSystem) -> _Leaf:
     c = to * np.ldexp(w1, -own) ** 2 - tp * np.ldexp(w2, -own) ** 2
     shared = _exponent(w1, w2, level)
     excess = (
-        to * np.ldexp(w1, -shared) ** 2
-        - tp * np.ldexp(w2, -shared) ** 2
-        + tp * np.ldexp(level, -shared) ** 2
+        to * np.ldexp(w1, -shared) ** 2 - tp * np.ldexp(w2, -shared) ** 2 + tp * np.ldexp(level, -shared) ** 2
     )
     margin = np.where(above, np.where(c >= 0, np.where(r == 0, c, 1.0), excess), c)
     collapse = margin <= 0
@@ -191,9 +189,7 @@ class _Levels(NamedTuple):
 
 
 def _levels(system: ModeSystem) -> _Levels:
-    roots = quadratic_roots(
-        system.lambda_s, np.abs(system.lambda_d), system.weight_decay, system.tau_online
-    )
+    roots = quadratic_roots(system.lambda_s, np.abs(system.lambda_d), system.weight_decay, system.tau_online)
     return _Levels(roots.minus, roots.plus, np.isnan(roots.root), roots.root == 0)
 
 
@@ -350,7 +346,12 @@ def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]
         _Case((q > 0) & (y == 0), "R12: |λd| < λs", 0.0, r, 0.0),
         _Case(q > 0, "R12: |λd| < λs", 0.0, inside, 0.0),
         _Case(
-            reach <= np.abs(y), "R12: |λd| = λs and τo w1² <= τp (w2 - r)²", 0.0, edge, 0.0, reach == np.abs(y)
+            reach <= np.abs(y),
+            "R12: |λd| = λs and τo w1² <= τp (w2 - r)²",
+            0.0,
+            edge,
+            0.0,
+            reach == np.abs(y),
         ),
         _Case(True, "R12: |λd| = λs and τo w1² > τp (w2 - r)²: the loss ends at 0", left, r, left),
     ]
@@ -408,9 +409,7 @@ def _direct_cases(variant: str, state: ModeState, system: ModeSystem) -> list[_C
     ]
     decayed = [
         _Case(w1 == 0, "R22: w1 = 0 is conserved", 0.0, 0.0, 0.0),
-        _Case(
-            (ld <= 0) | beyond, "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0
-        ),
+        _Case((ld <= 0) | beyond, "R22: λd <= 0 or η > η*", 0.0, 0.0, 0.0),
         *_ordered_cases(True, state, double, floor, ceiling, upper),
     ]
     return _with_decay(system, conserved, decayed)
@@ -554,7 +553,9 @@ def predict_fates(
         lambda_d=np.where(positive, system.lambda_d, 0.0),
     )
     state = ModeState(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in state)))
-    with np.errstate(over="ignore"):  # a slaved predictor may be infinite at the start: its end does not depend on it
+    with np.errstate(
+        over="ignore"
+    ):  # a slaved predictor may be infinite at the start: its end does not depend on it
         state = field.constrain(0.0, state, proper)
     shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
     cases = [

@@ -167,7 +167,11 @@ def judge(
     for found, expected, tau in (
         (final.online, predicted.amplitude, system.tau_online),
         (final.predictor, predicted.predictor, system.tau_predictor),
-        (final.target, np.where(np.isnan(predicted.target), predicted.amplitude, predicted.target), system.tau_online),
+        (
+            final.target,
+            np.where(np.isnan(predicted.target), predicted.amplitude, predicted.target),
+            system.tau_online,
+        ),
     ):
         if variant == "fast-predictor" and expected is predicted.predictor:
             off |= np.abs(found - expected) > ROUNDINGS * np.abs(expected)
@@ -220,10 +224,17 @@ def reference_end(
 
     w1, w2, th = start
     th = w1 if variant == "no-ema" else th
-    flow, jacobian = _logarithmic(variant if variant in ("tied", "no-ema", "directpred", "directset") else "full")
+    flow, jacobian = _logarithmic(
+        variant if variant in ("tied", "no-ema", "directpred", "directset") else "full"
+    )
     given = (float(np.sign(w1)), *rates)
     solver = Radau(
-        *(lambda _, y: np.array(flow(*y, *given)), 0.0, [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2], t),
+        *(
+            lambda _, y: np.array(flow(*y, *given)),
+            0.0,
+            [np.log(np.hypot(w1, th)), np.arctan2(th, w1), w2],
+            t,
+        ),
         jac=lambda _, y: np.array(jacobian(*y, *given), dtype=np.float64),
         rtol=1e-9,
         atol=[1e-9, 1e-11, 1e-13],
@@ -297,14 +308,19 @@ def silent_sample(
     """Compare n decided trajectories with weight decay, of which theory says nothing, with two other methods."""
     start, system = draw(variant, max(1000, 10 * n), seed, decay=True)
     ensemble = run(variant, start, system)
-    silent = (predict_fates(start, system, variant).fate == "") & (np.array(FATES)[ensemble.fate] != "undecided")
+    silent = (predict_fates(start, system, variant).fate == "") & (
+        np.array(FATES)[ensemble.fate] != "undecided"
+    )
     row = Silent(variant)
     for k in np.flatnonzero(silent)[:n]:
         row.n += 1
         one = part(system, [k])
         begin = ModeState(*(values[[k]] for values in start))
         found = np.sign(ensemble.final.online[k])
-        field, options = VARIANTS[variant].mode_field, dict(rtol=rtol, atol=rtol / 100, max_steps=max_steps)
+        field, options = (
+            VARIANTS[variant].mode_field,
+            {"rtol": rtol, "atol": rtol / 100, "max_steps": max_steps},
+        )
         trajectory, fates = integrate_modes(begin, one, field, **options)
         if fates[0] == "undecided":
             row.unsettled += 1
@@ -313,12 +329,16 @@ def silent_sample(
         rates = [float(np.ravel(getattr(one, name))[0]) for name in RATES]
         # the end attracts at η or 1/τt at least, but for the few that are near the saddle-node
         later = 2 * ensemble.t[k] + 20 * (1 / rates[5] + rates[4])
-        reached, log_size, angle, _ = reference_end(variant, [float(values[0]) for values in begin], rates, later)
+        reached, log_size, angle, _ = reference_end(
+            variant, [float(values[0]) for values in begin], rates, later
+        )
         size = np.hypot(ensemble.final.online[k], ensemble.final.target[k])
         if reached < ensemble.t[k]:
             row.unsettled += 1
         elif found == 0:
-            row.wrong_radau += bool(log_size > np.log(np.hypot(begin.online[0], begin.target[0])) + np.log(1e-2))
+            row.wrong_radau += bool(
+                log_size > np.log(np.hypot(begin.online[0], begin.target[0])) + np.log(1e-2)
+            )
         else:
             row.wrong_radau += bool(np.sign(np.cos(angle)) != found or abs(log_size - np.log(size)) > 0.1)
     return row

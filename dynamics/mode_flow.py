@@ -560,11 +560,15 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
         if eta == 0:
             a = start[0]
             return _shown(STEADY, kind, y, (a, coupling / damping if damping != 0 else b, a), start)
-        lag = 1 - eta / zeta  # b − b*/lag decays at the rate lag/τt, and grows without bound where that is not positive
+        lag = (
+            1 - eta / zeta
+        )  # b − b*/lag decays at the rate lag/τt, and grows without bound where that is not positive
         if lag <= 0 and coupling != 0:
             return _shown(STEADY, kind, y, (0.0, b, 0.0), start)
         return _shown(STEADY, kind, y, (0.0, coupling / damping / lag if coupling != 0 else 0.0, 0.0), start)
     if a == 0 and b == 0 and kind != NO_STOP and kind != FIXED:
+        if eta == 0 and start[1] != 0 and math.copysign(1.0, b) * coupling > 0:
+            return RUNNING, y  # sunk beneath the smallest float, it would come back
         return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
     if damping <= 0:
         return _arrived_without_damping(kind, y, start, p)
@@ -616,7 +620,9 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
         return RUNNING, y
     c = 0.0 if kind == TIED else (start[0] - start[1]) * (start[0] + start[1])
     root = math.sqrt(abs(c))
-    if abs(c) < _TINY and kind != TIED and abs(start[0]) != abs(start[1]):  # the product is not a number any more
+    if (
+        abs(c) < _TINY and kind != TIED and abs(start[0]) != abs(start[1])
+    ):  # the product is not a number any more
         apart = abs(start[0]) - abs(start[1])
         c = math.copysign(_TINY, apart)
         root = math.sqrt(abs(apart)) * math.sqrt(abs(start[0]) + abs(start[1]))

@@ -144,7 +144,9 @@ def slow_manifold(start: ModeState, system: ModeSystem, t: float) -> np.ndarray:
     Only for w1 = w2 at the start: then w1² = θ r, and d√θ/dt = (√r − √θ)/(2τt).
     """
     r = system.ratio
-    return np.sqrt(r) + (np.sqrt(start.target) - np.sqrt(r)) * np.exp(-t / (2 * np.asarray(system.tau_target)))
+    return np.sqrt(r) + (np.sqrt(start.target) - np.sqrt(r)) * np.exp(
+        -t / (2 * np.asarray(system.tau_target))
+    )
 
 
 def test_a_rate_far_beyond_the_others_is_followed_to_a_finite_time() -> None:
@@ -235,7 +237,10 @@ def test_the_cuda_kernel_takes_the_stiff_path_too() -> None:
 
 def one(variant: str, state: Any, t_end: Any = np.inf, **rates: Any) -> Ensemble:
     system = ModeSystem(
-        **({"lambda_s": [1.0], "lambda_d": [0.5]} | {name: np.array([value]) for name, value in rates.items()})
+        **(
+            {"lambda_s": [1.0], "lambda_d": [0.5]}
+            | {name: np.array([value]) for name, value in rates.items()}
+        )
     )
     return integrate_ensemble(system.state(*state), system, VARIANTS[variant].mode_field, t_end, device="cpu")
 

@@ -47,7 +47,9 @@ def predict(variant: str, state: ModeState, rates: dict[str, Any]) -> Prediction
 def test_the_unit_of_time_changes_nothing(variant: str, time: int, decay: bool) -> None:
     """T → 2ⁿ T: all τ grow by 2ⁿ and η falls by it."""
     state, rates = draw(variant, 1, decay=decay)
-    other = {name: np.ldexp(value, time) if name.startswith("tau") else value for name, value in rates.items()}
+    other = {
+        name: np.ldexp(value, time) if name.startswith("tau") else value for name, value in rates.items()
+    }
     other["weight_decay"] = np.ldexp(rates["weight_decay"], -time)
     for one, two in zip(predict(variant, state, rates), predict(variant, state, other), strict=True):
         if one.dtype.kind == "f":

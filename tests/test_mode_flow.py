@@ -29,7 +29,7 @@ def system_of(rates: Any) -> ModeSystem:
 
 
 def rates_for(row: Variant, rates: Any = RATES) -> Any:
-    ls, ld, to, tp, tt, eta = rates
+    ls, ld, to, _tp, tt, eta = rates
     return (ls, ld, to, to, tt, eta) if row.name == "tied" else rates
 
 
@@ -58,7 +58,7 @@ def test_the_flow_is_the_vector_field(row: Variant) -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
         state = tuple(rng.normal(size=3))
-        rates = rates_for(row, tuple(np.exp(rng.normal(size=5))) + (0.3,))
+        rates = rates_for(row, (*tuple(np.exp(rng.normal(size=5))), 0.3))
         y, p, _, units, proper = opened(row, state, rates)
         assert proper
         f, e = flow.rates_of(row.kind, y, p)
@@ -89,14 +89,21 @@ def test_the_polar_and_logarithmic_flows_are_the_flow_of_a_small_encoder() -> No
             da, dg = (-B * b * b - eta) * a + A * b * g, zeta * (a - g)
             # d angle/dt and d ln r/dt of a vector of length 1
             assert_allclose(
-                flow.rates_of(flow.POLAR, (a, b, g), p), (a * dg - g * da, a * da + g * dg), rtol=0, atol=1e-14
+                flow.rates_of(flow.POLAR, (a, b, g), p),
+                (a * dg - g * da, a * da + g * dg),
+                rtol=0,
+                atol=1e-14,
             )
             assert_allclose(flow.rates_of(flow.LOG, (1.0, b, 1.0), p), (0, b * (A - B * b) - eta), rtol=1e-14)
             z = flow.moved(flow.POLAR, (a, b, g), 0.4, 0.0, 2.0, p)
-            assert_allclose(z, (math.cos(angle + 0.4), math.exp(-2 * eta) * b, math.sin(angle + 0.4)), atol=1e-15)
+            assert_allclose(
+                z, (math.cos(angle + 0.4), math.exp(-2 * eta) * b, math.sin(angle + 0.4)), atol=1e-15
+            )
 
 
-@pytest.mark.parametrize("kind", [row.kind for row in ROWS] + [flow.POLAR, flow.LOG], ids=[*IDS, "polar", "log"])
+@pytest.mark.parametrize(
+    "kind", [row.kind for row in ROWS] + [flow.POLAR, flow.LOG], ids=[*IDS, "polar", "log"]
+)
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_jacobian_is_the_derivative_of_the_rates(kind: int, sign: float) -> None:
     row = next((row for row in ROWS if row.kind == kind), VARIANTS["full"])
@@ -136,7 +143,9 @@ def exact_moves(row: Variant, y: Any, p: Any, h: float) -> Any:
     def rates(t: float, x: np.ndarray) -> Any:
         return flow.rates_of(kind, flow.moved(kind, y, x[0], x[1], t, p), p)
 
-    solution = solve_ivp(rates, (0, h), [0.0, x0], method="DOP853", rtol=2.3e-14, atol=1e-15, dense_output=True)
+    solution = solve_ivp(
+        rates, (0, h), [0.0, x0], method="DOP853", rtol=2.3e-14, atol=1e-15, dense_output=True
+    )
     return solution.sol
 
 
@@ -154,7 +163,7 @@ def test_orders_of_the_step_its_error_and_its_dense_output(row: Variant) -> None
         errors.append(np.max(np.abs(end - solution(h))))
         estimates.append(max(abs(x) for x in estimate))
         share = 0.3
-        s1, s3, s4, x0, x1, x3, x4 = dense
+        s1, s3, s4, x0, x1, _x3, _x4 = dense
         _, second = flow.between(row.kind, y, h, share, dense, p)
         sigma = share * (s1 + (1 - share) * (s3 + share * s4))
         inner.append(np.max(np.abs(np.array([sigma, second]) - solution(share * h))))
@@ -297,7 +306,9 @@ def test_an_end_that_is_claimed_is_where_the_trajectory_goes(
         ("fast-predictor", (0.5, 0.5, 0.4), (0.5, 0.5, 0.51), 0.0),
     ],
 )
-def test_no_end_is_claimed_before_it_is_certain_and_shown(name: str, start: Any, state: Any, eta: float) -> None:
+def test_no_end_is_claimed_before_it_is_certain_and_shown(
+    name: str, start: Any, state: Any, eta: float
+) -> None:
     rates = (1.0, 0.5, 1.0, 1.0, 1.0, eta)
     if eta == 1.5:  # λd large enough that p± exist
         rates = (1.0, 4.0, 1.0, 1.0, 1.0, eta)
@@ -356,7 +367,7 @@ def test_the_learned_trap_is_never_left() -> None:
     rng = np.random.default_rng(0)
     row, rates, checked = VARIANTS["full"], (1.0, 0.5, 1.0, 1.0, 2.0, 0.03), 0
     upper = 0.25 + math.sqrt(0.0625 - 0.03)
-    _, p, _, units, _ = opened(row, (1.0, 1.0, 1.0), rates)
+    _, _p, _, _units, _ = opened(row, (1.0, 1.0, 1.0), rates)
     old = flow.NEAR
     try:
         flow.NEAR = 1e9  # all that is certain counts as shown
@@ -369,7 +380,9 @@ def test_the_learned_trap_is_never_left() -> None:
             continue
         checked += 1
         final = integrated(row, state, rates, 600.0)
-        assert_allclose(final, (math.copysign(upper, state[0]), upper, math.copysign(upper, state[0])), atol=1e-4)
+        assert_allclose(
+            final, (math.copysign(upper, state[0]), upper, math.copysign(upper, state[0])), atol=1e-4
+        )
         assert_allclose(end, final, atol=1e-4)
     assert checked == 25
 
@@ -435,7 +448,9 @@ def test_a_mode_that_sinks_by_four_hundred_decades_returns_in_time_and_sign() ->
         assert deepest < -900
         q = mpmath.exp(-eta * 1000)
         expected = float(logarithm(q) + mpmath.log(1e-3))
-        found = log_scale + math.log(abs(y[0]) * units[0]) if mode != row.kind else math.log(abs(y[0]) * units[0])
+        found = (
+            log_scale + math.log(abs(y[0]) * units[0]) if mode != row.kind else math.log(abs(y[0]) * units[0])
+        )
         assert math.copysign(1.0, y[0]) == sign
         # the first stretch, before w1 is negligible, is e^{−15} wide in w2
         assert found == pytest.approx(expected, abs=1e-4 * abs(expected))

@@ -78,7 +78,15 @@ def test_small_encoders_that_stay_are_learned(w2: float) -> None:
         ((0.1, 0.1, 0.1), "full", {}, 500.0, {}, Status.STEADY, "learned"),
         ((0.1, 0.1, 0.1), "full", {}, 5.0, {}, Status.END_TIME, "undecided"),
         ((-0.1, -0.1, -0.1), "tied", {}, None, {}, Status.SLOW, "collapsed"),
-        ((1.0, 1.0, 1.0), "full", {"lambda_s": -1.0, "lambda_d": -0.5}, 100.0, {}, Status.DIVERGED, "undecided"),
+        (
+            (1.0, 1.0, 1.0),
+            "full",
+            {"lambda_s": -1.0, "lambda_d": -0.5},
+            100.0,
+            {},
+            Status.DIVERGED,
+            "undecided",
+        ),
         ((0.1, 0.1, 0.1), "full", {}, None, {"max_steps": 3}, Status.MAX_STEPS, "undecided"),
         ((0.3, 0.3, -2.0), "full", {"tau_target": 20.0}, None, {}, Status.STEADY, "learned"),
         ((0.3, 0.3, -30.0), "full", {}, None, {}, Status.STEADY, "learned"),
@@ -174,6 +182,7 @@ def drawn(rng: np.random.Generator, variant: str, *, decay: bool) -> tuple[Any, 
 def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
     rng = np.random.default_rng(list(VARIANTS).index(variant))
     decided = refused = 0
+    messages: list[str] = []
     for k in range(50):
         start, rates = drawn(rng, variant, decay=k % 2 == 1)
         with warnings.catch_warnings():
@@ -181,8 +190,8 @@ def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
             try:
                 run = simulate(start, variant, None, {"max_steps": 3000}, **rates)
             except ValueError as error:
-                assert "of each other, got lambda_s" in str(error) or "must" in str(error)
                 refused += 1
+                messages.append(str(error))
                 continue
         if run.fate[0] == "undecided" or run.prediction.fate[0] == "":
             continue
@@ -192,6 +201,7 @@ def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
             expected, found = run.prediction, run.trajectory.final
             if run.fate[0] == "learned":
                 assert abs(found.online[0]) == pytest.approx(expected.amplitude[0], rel=1e-6)
+    assert all("decades of each other, got lambda_s" in message for message in messages)
     assert decided >= 5
     assert decided + refused >= 20
 
@@ -247,6 +257,8 @@ def test_the_fixed_target_at_finite_times_over_two_hundred_decades() -> None:
 
 
 def test_rates_that_numbers_cannot_hold_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"within 290 decades of each other, got lambda_s 1, .* tau_target 1e\+300"):
+    with pytest.raises(
+        ValueError, match=r"within 290 decades of each other, got lambda_s 1, .* tau_target 1e\+300"
+    ):
         simulate((1.0, 1.0, 1.0), tau_target=1e300)
     assert ModeState._fields == ("online", "predictor", "target")

@@ -27,7 +27,9 @@ from dynamics.mode_fields import MODE_FIELDS
 from dynamics.system import MatrixSystem, ModeSystem
 from dynamics.variants import VARIANTS, Variant, mode_variant
 
-SYSTEM = ModeSystem([1.3, 0.8], [0.7, 0.3], tau_online=0.7, tau_predictor=1.9, tau_target=1.4, weight_decay=0.05)
+SYSTEM = ModeSystem(
+    [1.3, 0.8], [0.7, 0.3], tau_online=0.7, tau_predictor=1.9, tau_target=1.4, weight_decay=0.05
+)
 
 
 def system_for(name: str) -> ModeSystem:
@@ -66,10 +68,12 @@ def test_other_lists_of_variants_are_the_table() -> None:
     assert {name: row.matrix_field for name, row in VARIANTS.items() if row.matrix_field} == FIELDS
     assert list(_CASES) == list(VARIANTS)
     # a proportional target belongs to a function of time, so it is no row
-    assert {name for name, row in VARIANTS.items() if row.matrix_balanced} | {"proportional-ema"} == BALANCED_VARIANTS
-    assert {
-        name for name, row in VARIANTS.items() if row.mode_balanced
-    } | {"proportional-ema"} == BALANCED_MODE_VARIANTS
+    assert {name for name, row in VARIANTS.items() if row.matrix_balanced} | {
+        "proportional-ema"
+    } == BALANCED_VARIANTS
+    assert {name for name, row in VARIANTS.items() if row.mode_balanced} | {
+        "proportional-ema"
+    } == BALANCED_MODE_VARIANTS
 
 
 @pytest.mark.parametrize("row", VARIANTS.values(), ids=list(VARIANTS))
@@ -149,9 +153,7 @@ def _halved(t: Any, state: Any, system: Any) -> Any:
     return MODE_FIELDS["full"].derivative(t, state, system)
 
 
-TOY = Variant(
-    "toy", "the full flow under another name", VectorField("toy", _halved), None, True, False, None
-)
+TOY = Variant("toy", "the full flow under another name", VectorField("toy", _halved), None, True, False, None)
 
 
 @pytest.fixture
@@ -163,7 +165,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Variant:
 def test_a_new_row_is_integrated_by_the_general_method(toy: Variant) -> None:
     start = SYSTEM.state(0.6, -0.4, 0.3)
     found, full = (
-        integrate(start, SYSTEM, row.mode_field, 3.0, rtol=1e-10, atol=1e-12) for row in (toy, VARIANTS["full"])
+        integrate(start, SYSTEM, row.mode_field, 3.0, rtol=1e-10, atol=1e-12)
+        for row in (toy, VARIANTS["full"])
     )
     assert_array_equal(np.array(found.final), np.array(full.final))
 
@@ -174,9 +177,9 @@ def test_a_new_row_is_refused_by_name_where_nothing_is_known_of_it(toy: Variant)
         simulate_modes(start, SYSTEM, toy.mode_field)
     with pytest.raises(ValueError, match=r"must be compiled \(full, .*\), got toy"):
         integrate_ensemble(start, SYSTEM, toy.mode_field, 1.0, device="cpu")
-    with pytest.raises(ValueError, match="`variant` must be one of .*, got 'toy'"):
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*, got 'toy'"):
         predict_fates(start, SYSTEM, "toy")
-    with pytest.raises(ValueError, match="`variant` must be one of .*, got 'toy'"):
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*, got 'toy'"):
         fixed_points(ModeSystem(1.0, 0.5), "toy")
 
 
