@@ -321,7 +321,7 @@ def silent_sample(
             VARIANTS[variant].mode_field,
             {"rtol": rtol, "atol": rtol / 100, "max_steps": max_steps},
         )
-        trajectory, fates = integrate_modes(begin, one, field, **options)
+        trajectory, fates = integrate_modes(begin, one, VARIANTS[variant].mode_field, **options)
         if fates[0] == "undecided":
             row.unsettled += 1
         elif fates[0] != FATES[ensemble.fate[k]] or np.sign(trajectory.final.online[0]) * found < 0:

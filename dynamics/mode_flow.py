@@ -526,7 +526,8 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
       and one above with E <= 0, a <= g is never left, and holds the learned point alone.
     - tied: c = 0. no-ema: db/dt = a² (A − B b) in one dimension (R14). fixed-target: a b moves monotonically to
       θ λd/B (R13).
-    - fast-predictor: a is constant (R21), and with weight decay a = e^{−ηt} a(0) and b follows a linear equation. direct: planar with the Dulac function 1/b (R22).
+    - fast-predictor: a is constant (R21), and with weight decay a = e^{−ηt} a(0) and b follows a linear
+      equation. direct: planar with the Dulac function 1/b (R22).
     - no-stop-gradient: (ln |a|)′ = −B (b − b*)² − C with C >= 0 (R12). no-predictor: linear (R11).
 
     η > 0:

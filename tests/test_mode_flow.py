@@ -1,4 +1,4 @@
-"""The scalar flow of one mode: its formula, its step, its units, and its proofs of arrival, each against another method."""
+"""The scalar flow of one mode: formula, step, units and proofs of arrival, against other methods."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def test_the_flow_is_the_vector_field(row: Variant) -> None:
         x0 = flow._second(row.kind, y, p)
         h = 1e-5
 
-        def moved(t: float) -> np.ndarray:
+        def moved(
+            t: float, y: Any = y, f: Any = f, e: Any = e, x0: Any = x0, p: Any = p, units: Any = units
+        ) -> Any:
             z = flow.moved(row.kind, y, f * t, x0 + e * t, t, p)
             return np.array(flow.unscaled(row.kind, flow.constrained(row.kind, z, p), units))
 
