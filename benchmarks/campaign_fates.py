@@ -317,10 +317,7 @@ def silent_sample(
         one = part(system, [k])
         begin = ModeState(*(values[[k]] for values in start))
         found = np.sign(ensemble.final.online[k])
-        field, options = (
-            VARIANTS[variant].mode_field,
-            {"rtol": rtol, "atol": rtol / 100, "max_steps": max_steps},
-        )
+        options: dict[str, Any] = {"rtol": rtol, "atol": rtol / 100, "max_steps": max_steps}
         trajectory, fates = integrate_modes(begin, one, VARIANTS[variant].mode_field, **options)
         if fates[0] == "undecided":
             row.unsettled += 1
