@@ -317,8 +317,8 @@ def silent_sample(
         one = part(system, [k])
         begin = ModeState(*(values[[k]] for values in start))
         found = np.sign(ensemble.final.online[k])
-        field, options = VARIANTS[variant].mode_field, dict(rtol=rtol, atol=rtol / 100, max_steps=max_steps)
-        trajectory, fates = integrate_modes(begin, one, field, **options)
+        options: dict[str, Any] = {"rtol": rtol, "atol": rtol / 100, "max_steps": max_steps}
+        trajectory, fates = integrate_modes(begin, one, VARIANTS[variant].mode_field, **options)
         if fates[0] == "undecided":
             row.unsettled += 1
         elif fates[0] != FATES[ensemble.fate[k]] or np.sign(trajectory.final.online[0]) * found < 0:

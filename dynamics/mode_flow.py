@@ -531,7 +531,8 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
       and one above with E <= 0, a <= g is never left, and holds the learned point alone.
     - tied: c = 0. no-ema: db/dt = a² (A − B b) in one dimension (R14). fixed-target: a b moves monotonically to
       θ λd/B (R13).
-    - fast-predictor: a is constant (R21), and with weight decay a = e^{−ηt} a(0) and b follows a linear equation. direct: planar with the Dulac function 1/b (R22).
+    - fast-predictor: a is constant (R21), and with weight decay a = e^{−ηt} a(0) and b follows a linear
+      equation. direct: planar with the Dulac function 1/b (R22).
     - no-stop-gradient: (ln |a|)′ = −B (b − b*)² − C with C >= 0 (R12). no-predictor: linear (R11).
 
     η > 0:
@@ -572,6 +573,8 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
             return _shown(STEADY, kind, y, (0.0, b, 0.0), start)
         return _shown(STEADY, kind, y, (0.0, coupling / damping / lag if coupling != 0 else 0.0, 0.0), start)
     if a == 0 and b == 0 and kind != NO_STOP and kind != FIXED:
+        if eta == 0 and start[1] != 0 and math.copysign(1.0, b) * coupling > 0:
+            return RUNNING, y  # sunk beneath the smallest float, it would come back
         return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
     if damping <= 0:
         return _arrived_without_damping(kind, y, start, p)

@@ -24,7 +24,7 @@ from dynamics.variants import VARIANTS
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import campaign_fates as campaigns
+import campaign_fates as campaigns  # noqa: E402 - from the folder named above
 
 SILENT = ("full", "no-ema", "tied", "symmetric-predictor", "directpred", "directset")
 """Variants of which theory does not predict every fate under weight decay."""

@@ -1,4 +1,4 @@
-"""Predictions where rates and weights lie two hundred decades apart: by the symmetries of the flow, and without warnings."""
+"""Predictions where rates and weights lie two hundred decades apart, by symmetries of the flow."""
 
 from __future__ import annotations
 

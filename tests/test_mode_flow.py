@@ -1,4 +1,4 @@
-"""The scalar flow of one mode: its formula, its step, its units, and its proofs of arrival, each against another method."""
+"""The scalar flow of one mode: formula, step, units and proofs of arrival, against other methods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def system_of(rates: Any) -> ModeSystem:
 
 
 def rates_for(row: Variant, rates: Any = RATES) -> Any:
-    ls, ld, to, tp, tt, eta = rates
+    ls, ld, to, _tp, tt, eta = rates
     return (ls, ld, to, to, tt, eta) if row.name == "tied" else rates
 
 
@@ -58,14 +58,16 @@ def test_the_flow_is_the_vector_field(row: Variant) -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
         state = tuple(rng.normal(size=3))
-        rates = rates_for(row, tuple(np.exp(rng.normal(size=5))) + (0.3,))
+        rates = rates_for(row, (*tuple(np.exp(rng.normal(size=5))), 0.3))
         y, p, _, units, proper = opened(row, state, rates)
         assert proper
         f, e = flow.rates_of(row.kind, y, p)
         x0 = flow._second(row.kind, y, p)
         h = 1e-5
 
-        def moved(t: float) -> np.ndarray:
+        def moved(
+            t: float, y: Any = y, f: Any = f, e: Any = e, x0: Any = x0, p: Any = p, units: Any = units
+        ) -> Any:
             z = flow.moved(row.kind, y, f * t, x0 + e * t, t, p)
             return np.array(flow.unscaled(row.kind, flow.constrained(row.kind, z, p), units))
 
@@ -163,7 +165,7 @@ def test_orders_of_the_step_its_error_and_its_dense_output(row: Variant) -> None
         errors.append(np.max(np.abs(end - solution(h))))
         estimates.append(max(abs(x) for x in estimate))
         share = 0.3
-        s1, s3, s4, x0, x1, x3, x4 = dense
+        s1, s3, s4, x0, x1, _x3, _x4 = dense
         _, second = flow.between(row.kind, y, h, share, dense, p)
         sigma = share * (s1 + (1 - share) * (s3 + share * s4))
         inner.append(np.max(np.abs(np.array([sigma, second]) - solution(share * h))))
@@ -367,7 +369,7 @@ def test_the_learned_trap_is_never_left() -> None:
     rng = np.random.default_rng(0)
     row, rates, checked = VARIANTS["full"], (1.0, 0.5, 1.0, 1.0, 2.0, 0.03), 0
     upper = 0.25 + math.sqrt(0.0625 - 0.03)
-    _, p, _, units, _ = opened(row, (1.0, 1.0, 1.0), rates)
+    _, _p, _, _units, _ = opened(row, (1.0, 1.0, 1.0), rates)
     old = flow.NEAR
     try:
         flow.NEAR = 1e9  # all that is certain counts as shown

@@ -182,6 +182,7 @@ def drawn(rng: np.random.Generator, variant: str, *, decay: bool) -> tuple[Any, 
 def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
     rng = np.random.default_rng(list(VARIANTS).index(variant))
     decided = refused = 0
+    messages: list[str] = []
     for k in range(50):
         start, rates = drawn(rng, variant, decay=k % 2 == 1)
         with warnings.catch_warnings():
@@ -189,8 +190,8 @@ def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
             try:
                 run = simulate(start, variant, None, {"max_steps": 3000}, **rates)
             except ValueError as error:
-                assert "of each other, got lambda_s" in str(error) or "must" in str(error)
                 refused += 1
+                messages.append(str(error))
                 continue
         if run.fate[0] == "undecided" or run.prediction.fate[0] == "":
             continue
@@ -200,6 +201,7 @@ def test_two_hundred_decades_are_right_or_refused(variant: str) -> None:
             expected, found = run.prediction, run.trajectory.final
             if run.fate[0] == "learned":
                 assert abs(found.online[0]) == pytest.approx(expected.amplitude[0], rel=1e-6)
+    assert all("decades of each other, got lambda_s" in message for message in messages)
     assert decided >= 5
     assert decided + refused >= 20
 

@@ -177,9 +177,9 @@ def test_a_new_row_is_refused_by_name_where_nothing_is_known_of_it(toy: Variant)
         simulate_modes(start, SYSTEM, toy.mode_field)
     with pytest.raises(ValueError, match=r"must be compiled \(full, .*\), got toy"):
         integrate_ensemble(start, SYSTEM, toy.mode_field, 1.0, device="cpu")
-    with pytest.raises(ValueError, match="`variant` must be one of .*, got 'toy'"):
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*, got 'toy'"):
         predict_fates(start, SYSTEM, "toy")
-    with pytest.raises(ValueError, match="`variant` must be one of .*, got 'toy'"):
+    with pytest.raises(ValueError, match=r"`variant` must be one of .*, got 'toy'"):
         fixed_points(ModeSystem(1.0, 0.5), "toy")
 
 
