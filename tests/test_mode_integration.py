@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
+from scipy.linalg import solve_continuous_lyapunov
 
 from analysis import simulation
 from analysis.fates import predict_fates
 from analysis.simulation import ModeSimulation, simulate_modes
+from dynamics import mode_flow as flow
+from dynamics.integrate import integrate
 from dynamics.invariants import mode_invariant
+from dynamics.mode_fields import full_mode_field
+from dynamics.mode_integration import integrate_modes
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.trajectory import Status
@@ -262,3 +267,41 @@ def test_rates_that_numbers_cannot_hold_are_refused_by_name() -> None:
     ):
         simulate((1.0, 1.0, 1.0), tau_target=1e300)
     assert ModeState._fields == ("online", "predictor", "target")
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.03])
+def test_without_damping_small_starts_below_the_ratio_collapse_and_larger_ones_run_away(
+    sign: float, weight_decay: float
+) -> None:
+    # R26: λs < 0; the collapsed point (0, p, 0) attracts for 0 < p < r while −λs p²/τo < 1/τt
+    system = ModeSystem(-1.0, -sign * 0.5, weight_decay=weight_decay)
+    starts = ((1e-3, sign * 0.2, 1e-3), (0.3, sign * 0.9, 0.3))
+    for (w1, w2, th), collapses in zip(starts, (True, False), strict=True):
+        start = system.state(w1, w2, th)
+        trajectory, fates = integrate_modes(start, system, full_mode_field, max_steps=20_000)
+        if not collapses:
+            assert (trajectory.status, fates[0]) == (Status.DIVERGED, "undecided")
+            continue
+        assert (trajectory.status, fates[0]) == (Status.STEADY, "collapsed")
+        reference = integrate(start, system, full_mode_field, 2000.0, rtol=1e-11, atol=1e-13).final
+        rest = 0.0 if weight_decay else sign * math.sqrt(0.2**2 - 1e-6)
+        assert_allclose(np.ravel(reference), (0, rest, 0), atol=1e-9)
+        assert_allclose(np.ravel(trajectory.final), (0, rest, 0), atol=1e-7)
+
+
+def test_the_region_of_collapse_without_damping_is_claimed_inside_alone() -> None:
+    # λs = −1, λd = −0.5, all τ 1, on the leaf c = −0.04: J = [[p², −p/2], [1, −1]]·sign at p = 0.2 in (w1, θ)
+    p = (-0.5, -1.0, 1.0, 0.0, -1.0, -0.5, 0.0, 0.0)
+    J = np.array([[0.04, -0.1], [1.0, -1.0]])
+    P = solve_continuous_lyapunov(J.T, -np.eye(2))
+    least, largest = np.linalg.eigvalsh(P)
+    radius = math.sqrt(least / (2 * largest * (0.5 / (2 * 0.2) + 1.0)))  # of dᵀPd
+    direction = np.array([1.0, 1.0]) / math.sqrt(np.array([1.0, 1.0]) @ P @ np.array([1.0, 1.0]))
+    start = (500.0, math.sqrt(500.0**2 + 0.04), 500.0)  # so large that every state below counts as shrunk
+    for share, expected in ((0.1, flow.STEADY), (0.99, flow.STEADY), (1.01, flow.RUNNING)):
+        a, g = share * radius * direction
+        outcome, end = flow.arrived(flow.FULL, (a, math.sqrt(a * a + 0.04), g), start, p)
+        assert outcome == expected
+        if expected == flow.STEADY:
+            assert_allclose(end, (0, 0.2, 0), rtol=1e-7)
