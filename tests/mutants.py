@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("dynamics", "analysis", "figures", "cli")
+LAYERS = ("dynamics", "analysis", "figures", "commands")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 OPERATORS = {

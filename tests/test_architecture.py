@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # From the bottom up: a layer may import itself and what stands to its left.
-LAYERS = ("dynamics", "analysis", "figures", "cli")
+LAYERS = ("dynamics", "analysis", "figures", "commands", "cli")
 
 # JAX takes most of a second to import, so only these may do it before a command has asked for them.
 JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
@@ -114,7 +114,7 @@ def test_the_list_of_jax_modules_is_not_stale() -> None:
     assert {name for name in MAY_IMPORT_JAX if not (ROOT / name).exists()} == set()
 
 
-@each("dynamics", "analysis", "cli")
+@each("dynamics", "analysis", "commands", "cli")
 def test_pyplot_is_imported_at_once_by_figures_alone(path: Path) -> None:
     assert "matplotlib.pyplot" not in imported_at_once(parse(path))
 

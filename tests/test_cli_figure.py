@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cli import app
-from cli.figure import _arguments, _value
+from commands.figure import _arguments, _value
 from figures.registry import PAGES, Page, page
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

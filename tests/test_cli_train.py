@@ -18,8 +18,8 @@ import pytest
 from conftest import HANG_S, command_environment, report_of
 from numpy.testing import assert_array_equal
 
-from cli.compilation import cache_folder
-from cli.training_options import TrainingOptions, read_settings
+from commands.compilation import cache_folder
+from commands.training_options import TrainingOptions, read_settings
 from dynamics.storage import load_state
 from dynamics.training import TrainingSettings
 from dynamics.training.presets import preset

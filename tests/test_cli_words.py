@@ -21,11 +21,12 @@ from conftest import HANG_S, command_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import printing
-from cli.application import COMMANDS
-from cli.info import version_of
-from cli.options import ReportOptions, _announce
-from cli.printing import progress, shown, table_text, ticker
+from commands import output as printing
+from commands.declaration import COMMANDS
+from commands.info import version_of
+from commands.options import _announce
+from commands.output import ReportOptions, progress, table_text, ticker
+from commands.terminal import shown
 
 ONE_MODE = ("simulate", "--lambda-s", "1", "--lambda-d", "0.5")
 DYN = Path(sys.executable).with_name("dyn")
@@ -128,7 +129,9 @@ app(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("module", ["cli.application", "typer", "cli.simulate", "cli.options", "numpy"])
+@pytest.mark.parametrize(
+    "module", ["commands.declaration", "typer", "commands.simulate", "commands.options", "numpy"]
+)
 def test_ctrl_c_during_imports_is_no_traceback(module: str) -> None:
     command = [sys.executable, "-c", STRIKE, module, *ONE_MODE]
     done = subprocess.run(command, env=command_environment(), capture_output=True, text=True, timeout=HANG_S)

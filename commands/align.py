@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import CHECK_FAILED, command
-from cli.options import (
-    START,
-    SYSTEM,
+from commands.declaration import START, SYSTEM, command, numeric, option
+from commands.options import (
     OutputOptions,
     RunOptions,
     StartOptions,
@@ -19,11 +17,10 @@ from cli.options import (
     checked_outputs,
     matrix_start,
     matrix_system,
-    numeric,
-    option,
     read_moments,
 )
-from cli.printing import note, print_json, print_table, status_code, ticker
+from commands.output import note, print_json, print_table, status_code, ticker
+from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
     from analysis.alignment import Alignment

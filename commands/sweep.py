@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from cli.application import command
-from cli.options import OUTPUT, RUN, JsonOption, QuietOption, ReportOptions, option
-from cli.printing import duration_text, note, print_json, print_table, progress
+from commands.declaration import OUTPUT, RUN, command, option
+from commands.output import (
+    JsonOption,
+    QuietOption,
+    ReportOptions,
+    duration_text,
+    note,
+    print_json,
+    print_table,
+    progress,
+)
 
 
 @command(

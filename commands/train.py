@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import FAILED, WRITES, command
-from cli.compilation import keep_compiled_programs
-from cli.options import OUTPUT, OutputOptions, checked_outputs, option
-from cli.printing import note, print_json, print_table, progress
-from cli.training_options import ExecutionOptions, TrainingOptions, in_terms_of_options, read_settings
+from commands.compilation import keep_compiled_programs
+from commands.declaration import OUTPUT, WRITES, command, option
+from commands.options import OutputOptions, checked_outputs
+from commands.output import note, print_json, print_table, progress
+from commands.terminal import FAILED
+from commands.training_options import ExecutionOptions, TrainingOptions, in_terms_of_options, read_settings
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingData, TrainingRun, TrainingSettings

@@ -10,20 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from cli.application import command
-from cli.options import (
-    BYOL,
-    OUTPUT,
-    SYSTEM,
-    JsonOption,
-    Objective,
-    OutputOptions,
-    QuietOption,
-    checked_outputs,
-    numeric,
-    option,
-)
-from cli.printing import note, number_text, print_json, print_table, triple_text
+from commands.declaration import OUTPUT, SYSTEM, command, numeric, option
+from commands.options import BYOL, Objective, OutputOptions, checked_outputs
+from commands.output import JsonOption, QuietOption, note, number_text, print_json, print_table, triple_text
 from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:

@@ -9,20 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.application import command
-from cli.options import (
-    RUN,
-    START,
-    ModeOptions,
-    OutputOptions,
-    checked_outputs,
-    eigenvalue_moments,
-    mode_system,
-    number,
-    numeric,
-    option,
-)
-from cli.printing import note, print_json, print_table, progress
+from commands.declaration import RUN, START, command, number, numeric, option
+from commands.options import ModeOptions, OutputOptions, checked_outputs, eigenvalue_moments, mode_system
+from commands.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from analysis.basins import BasinMap

@@ -10,39 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from cli.application import READS, WRITES, OneOf
-from cli.printing import duration_text, note, progress
+from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
+from commands.output import ReportOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 
 if TYPE_CHECKING:
     from dynamics.moments import Moments
     from dynamics.states import MatrixState
     from dynamics.system import MatrixSystem, ModeSystem
-
-
-def number(text: str | float) -> float:
-    """Read a number: ``0.5``, ``1/2`` or ``1e-3``.
-
-    >>> number("1/2")
-    0.5
-    """
-    numerator, slash, denominator = str(text).partition("/")
-    try:
-        return float(numerator) / float(denominator) if slash else float(text)
-    except (ValueError, ZeroDivisionError):
-        raise typer.BadParameter(f"must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None
-
-
-def option(*names: str, panel: str, help: str, **settings: Any) -> Any:
-    """Declare an option of a group; its help says its default."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **settings)
-
-
-def numeric(*names: str, panel: str, help: str) -> Any:
-    """Declare an option that takes a number as `number` reads it."""
-    return option(*names, panel=panel, help=help, parser=number, metavar="NUMBER")
 
 
 def variant_names() -> list[str]:
@@ -57,16 +32,12 @@ Objective = StrEnum("Objective", {name.upper().replace("-", "_"): name for name 
 BYOL = Objective("byol")
 
 
-SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
-
 AugmentOption = Annotated[
     list[str] | None,
     option(
         "--augment", panel=SYSTEM, metavar="SPEC", help="Augmentation, e.g. shift:1; any number, in order."
     ),
 ]
-JsonOption = Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")]
-QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")]
 
 
 @dataclass(frozen=True)
@@ -175,15 +146,6 @@ class RunOptions:
         "auto"
     )
     max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """How results are shown."""
-
-    seed: Annotated[int, option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
-    json: JsonOption = False
-    quiet: QuietOption = False
 
 
 @dataclass(frozen=True)

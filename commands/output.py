@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import io
 import json
 import math
 import shutil
@@ -13,17 +11,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from commands.declaration import OUTPUT, option
+from commands.terminal import FAILED, shown
 
 if TYPE_CHECKING:
-    from cli.options import ReportOptions
     from dynamics.integrate import Trajectory
 
 
-FAILED = 3
-"""Exit code of a run that failed."""
 WORD_EVERY = 10.0
 """Seconds between two lines of long work where there is no terminal."""
+
+
+JsonOption = Annotated[bool, option("--json", panel=OUTPUT, help="Print one JSON object.")]
+QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and no progress bar.")]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """How results are shown."""
+
+    seed: Annotated[int, option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
+    json: JsonOption = False
+    quiet: QuietOption = False
 
 
 @contextmanager
@@ -247,41 +259,6 @@ def _wrapped(text: str, width: int) -> str:
         for line in text.splitlines()
     )
     return "\n".join("\n".join(parts) for parts in lines)
-
-
-_SPELLED = {
-    "λ": "lambda", "θ": "theta", "Θ": "Theta", "Σ": "Sigma", "σ": "sigma", "τ": "tau", "η": "eta", "α": "alpha",
-    "₊": "+", "₋": "-",
-    "β": "beta", "γ": "gamma", "ε": "epsilon", "κ": "kappa", "ρ": "rho", "φ": "phi", "Δ": "Delta", "√": "sqrt",
-    "–": "-", "—": "-", "−": "-", "─": "-", "·": "-", "…": "...", "×": "x", "±": "+-", "≥": ">=", "≤": "<=",
-    "‖": "|", "→": "->", "∞": "inf", "≠": "!=", "≈": "~", "½": "1/2", "¹": "^1", "²": "^2", "³": "^3", "⁻": "^-",
-    "ᵀ": "^T", "Û": "U", "’": "'", "∂": "d", "\u2011": "-",
-}  # fmt: skip
-"""How text for people is written where the terminal has ASCII alone."""
-
-
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    unknown = error.object[error.start : error.end]
-    return "".join(_SPELLED.get(character, "?") for character in unknown), error.end
-
-
-def spell_out() -> None:
-    """Let standard output and error spell what their encoding lacks, rather than fail."""
-    codecs.register_error("dyn-spell", _spell)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="dyn-spell")
-
-
-def shown(text: str, encoding: str) -> str:
-    """Text as a stream of that encoding shows it.
-
-    >>> shown("λd/λs ≥ ½", "ascii")
-    'lambdad/lambdas >= 1/2'
-    """
-    codecs.register_error("dyn-spell", _spell)
-    return text.encode(encoding, "dyn-spell").decode(encoding)
 
 
 def print_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.application import CHECK_FAILED, command
-from cli.compilation import keep_compiled_programs
-from cli.options import OUTPUT, RUN, ReportOptions, option
-from cli.printing import number_text, print_json, print_markdown, print_table, progress
+from commands.compilation import keep_compiled_programs
+from commands.declaration import OUTPUT, RUN, command, option
+from commands.output import ReportOptions, number_text, print_json, print_markdown, print_table, progress
+from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
     from analysis.confirm import Confirmation, Experiment

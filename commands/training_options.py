@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import READS, WRITES
-from cli.options import RUN, SYSTEM, AugmentOption, numeric, option
+from commands.declaration import READS, RUN, SYSTEM, WRITES, numeric, option
+from commands.options import AugmentOption
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:

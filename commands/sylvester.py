@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cli.application import command
-from cli.options import (
-    RUN,
-    SYSTEM,
-    ReportOptions,
-    SystemOptions,
-    matrix_system,
-    numeric,
-    option,
-    read_moments,
-)
-from cli.printing import eigenvalue_text, print_json, print_table
+from commands.declaration import RUN, SYSTEM, command, numeric, option
+from commands.options import SystemOptions, matrix_system, read_moments
+from commands.output import ReportOptions, eigenvalue_text, print_json, print_table
 
 
 @command(

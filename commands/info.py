@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli.application import command
-from cli.options import JsonOption
-from cli.printing import print_json, print_table
+from commands.declaration import command
+from commands.output import JsonOption, print_json, print_table
 
 DATASET_MEANINGS = {
     "digits": "1,797 images of 8 by 8 pixels, bundled with scikit-learn",

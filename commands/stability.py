@@ -5,21 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from cli.application import command
-from cli.options import (
-    OUTPUT,
-    RUN,
-    START,
-    ReportOptions,
-    StartOptions,
-    SystemOptions,
-    matrix_start,
-    matrix_system,
-    numeric,
-    option,
-    read_moments,
-)
-from cli.printing import print_json, print_table
+from commands.declaration import OUTPUT, RUN, START, command, numeric, option
+from commands.options import StartOptions, SystemOptions, matrix_start, matrix_system, read_moments
+from commands.output import ReportOptions, print_json, print_table
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:

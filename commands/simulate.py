@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.application import command
-from cli.options import (
+from commands.declaration import command
+from commands.options import (
     OutputOptions,
     RunOptions,
     StartOptions,
@@ -20,7 +20,7 @@ from cli.options import (
     mode_system,
     read_moments,
 )
-from cli.printing import (
+from commands.output import (
     note,
     number_text,
     print_json,

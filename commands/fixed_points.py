@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cli.application import command
-from cli.options import (
-    OUTPUT,
-    SYSTEM,
-    ReportOptions,
-    SystemOptions,
-    matrix_system,
-    mode_system,
-    numeric,
-    option,
-    read_moments,
-)
-from cli.printing import eigenvalue_text, print_json, print_table, triple_text
+from commands.declaration import OUTPUT, SYSTEM, command, numeric, option
+from commands.options import SystemOptions, matrix_system, mode_system, read_moments
+from commands.output import ReportOptions, eigenvalue_text, print_json, print_table, triple_text
 
 if TYPE_CHECKING:
     from dynamics.moments import Moments

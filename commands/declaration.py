@@ -1,160 +1,56 @@
-"""The application: how commands are declared, and how every error becomes one line and an exit code.
+"""How a command is declared: option groups become options, files get roles, and errors name what was typed.
 
-Bad input is a ValueError from below, turned here into one sentence that names the option, with exit code 2; a
-failed run has exit code 3, a failed check 1.
+`command` collects into `declared`, the application whose commands the module `cli` runs.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
 import re
-import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial, wraps
-from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
-from cli import printing
+from commands.terminal import shown
 
-CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, printing.FAILED, 130
-# click's own class, wherever this version of typer keeps click
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
-
-
-COMMANDS = (
-    "simulate",
-    "fixed-points",
-    "stability",
-    "basins",
-    "bifurcation",
-    "sweep",
-    "sylvester",
-    "align",
-    "train",
-    "check",
-    "confirm",
-    "figure",
-    "info",
-)
-"""Names of the commands, in the order of ``dyn --help``; each is declared by the module of its name."""
+declared = typer.Typer()
+"""The commands of the modules that have been imported."""
 
 
-class Dyn(typer.Typer):
-    """A typer application that reports every error in one line on standard error and never shows a traceback."""
-
-    def __call__(self, arguments: Sequence[str] | None = None) -> Any:
-        """Run the command line and exit with the code of the contract."""
-        if (
-            arguments is None and not sys.warnoptions
-        ):  # what overflows on the way, the status of a run tells in words
-            warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            sys.exit(self._exit_code(list(sys.argv[1:] if arguments is None else arguments) or ["--help"]))
-        except KeyboardInterrupt:
-            sys.exit(_interrupted())
-
-    def _exit_code(self, arguments: list[str]) -> int:
-        printing.spell_out()
-        # Only the command that is called is declared, the others cost time: for help, completion and errors, all.
-        called = [name for name in arguments[:1] if name in COMMANDS]
-        for name in called or COMMANDS:
-            import_module(f"cli.{name.replace('-', '_')}")
-        self.registered_commands.sort(key=lambda known: COMMANDS.index(str(known.name)))
-        try:
-            code = super().__call__(arguments, prog_name="dyn", standalone_mode=False)
-            sys.stdout.flush()
-            if code == INTERRUPTED:  # typer turns Ctrl-C into this
-                return _interrupted()
-            return code if isinstance(code, int) else 0
-        except BrokenPipeError:
-            return _unread()
-        except SystemExit as leaving:
-            if isinstance(leaving.__context__, BrokenPipeError):  # typer turns a closed pipe into this
-                return _unread()
-            raise
-        except USAGE_ERROR as error:
-            message = error.format_message()
-        except typer.Abort:
-            return _interrupted()
-        except (ValueError, OSError) as error:
-            message = str(error)
-        except MemoryError as error:
-            message = f"not enough memory: {error}"
-        except Exception as error:
-            if "DYN_DEBUG" in os.environ:
-                raise
-            sys.stderr.write(
-                f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
-            )
-            return FAILED
-        sys.stderr.write(f"dyn: {_in_terms_of_options(message)}\n")
-        return BAD_INPUT
+SYSTEM, START, RUN, OUTPUT = "System", "Start", "Run", "Output"
+"""Groups of options in the help."""
 
 
-def _interrupted() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once what is left to be done
-    sys.stderr.write("dyn: interrupted\n")
-    return INTERRUPTED
+def number(text: str | float) -> float:
+    """Read a number: ``0.5``, ``1/2`` or ``1e-3``.
+
+    >>> number("1/2")
+    0.5
+    """
+    numerator, slash, denominator = str(text).partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise typer.BadParameter(f"must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None
 
 
-def _unread() -> int:
-    """Whoever read standard output has gone, as `head` does: nothing is left to be said."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # for what Python flushes when it ends
-    return 0
+def option(*names: str, panel: str, help: str, **settings: Any) -> Any:
+    """Declare an option of a group; its help says its default."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **settings)
 
 
-class Group(TyperGroup):
-    """The list of commands, whose summaries are wrapped and never cut."""
-
-    def get_help(self, ctx: Any) -> str:
-        """Help in letters that the terminal has."""
-        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write each command with its summary."""
-        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, each.short_help) for name, each in known if each is not None])
-
-
-app = Dyn(
-    name="dyn",
-    cls=Group,
-    help="Theory and dynamics of linear BYOL: why it learns without negatives, and when it collapses.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        from cli.info import version_of
-
-        typer.echo(f"dyn {version_of('dyn-byol') or 'of a folder of sources, not installed'}")
-        raise typer.Exit
-
-
-@app.callback()
-def _group(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
-    ] = False,
-) -> None:
-    pass
+def numeric(*names: str, panel: str, help: str) -> Any:
+    """Declare an option that takes a number as `number` reads it."""
+    return option(*names, panel=panel, help=help, parser=number, metavar="NUMBER")
 
 
 _ALIASES = {
@@ -166,7 +62,7 @@ _ALIASES = {
 """Parameters of the library that options of another name set."""
 
 
-def _in_terms_of_options(message: str) -> str:
+def in_terms_of_options(message: str) -> str:
     """Name parameters as the options that set them: `weight_decay` and weight_decay become --weight-decay."""
 
     def replace(match: re.Match[str]) -> str:
@@ -306,7 +202,7 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """Help in letters that the terminal has."""
-        return printing.shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
+        return shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections of the help: arguments, groups as the command declares them, and how it is shown."""
@@ -395,7 +291,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
             _describe(name, parameter.name, parameter.annotation)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         _options.update(parameter.name for parameter in parameters)
-        app.command(name, cls=Command, short_help=_summary(settings["help"]), **settings)(run)
+        declared.command(name, cls=Command, short_help=_summary(settings["help"]), **settings)(run)
         return function
 
     return register

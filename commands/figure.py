@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from cli.application import WRITES, command, name_options
-from cli.options import OUTPUT, ReportOptions, number, option
-from cli.printing import print_json, print_table, progress
+from commands.declaration import OUTPUT, WRITES, command, name_options, number, option
+from commands.output import ReportOptions, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from figures.registry import Page

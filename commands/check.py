@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli.application import CHECK_FAILED, command
-from cli.options import OUTPUT, RUN, ReportOptions, option
-from cli.printing import print_json, print_markdown, print_table, progress
+from commands.declaration import OUTPUT, RUN, command, option
+from commands.output import ReportOptions, print_json, print_markdown, print_table, progress
+from commands.terminal import CHECK_FAILED
 
 
 @command(

@@ -1,0 +1,160 @@
+"""The command ``dyn``: the list of its commands, and the place where every error becomes one line and an exit code.
+
+Bad input is a ValueError from below, turned here into one sentence that names the option, with exit code 2; a
+failed run has exit code 3, a failed check 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+try:
+    import os
+    import signal
+    import warnings
+    from collections.abc import Sequence
+    from importlib import import_module
+    from typing import Annotated, Any
+
+    import typer
+    from typer.core import TyperGroup
+
+    from commands import declaration
+    from commands.terminal import BAD_INPUT, FAILED, INTERRUPTED, shown, spell_out
+except KeyboardInterrupt:
+    sys.stderr.write("dyn: interrupted\n")
+    sys.exit(130)
+
+__all__ = ["COMMANDS", "app"]
+
+# click's own class, wherever this version of typer keeps click
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+
+COMMANDS = (
+    "simulate",
+    "fixed-points",
+    "stability",
+    "basins",
+    "bifurcation",
+    "sweep",
+    "sylvester",
+    "align",
+    "train",
+    "check",
+    "confirm",
+    "figure",
+    "info",
+)
+"""Names of the commands, in the order of ``dyn --help``; the module of its name in `commands` declares each."""
+
+
+class Dyn(typer.Typer):
+    """A typer application that reports every error in one line on standard error and never shows a traceback."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> Any:
+        """Run the command line and exit with the code of the contract."""
+        if (
+            arguments is None and not sys.warnoptions
+        ):  # what overflows on the way, the status of a run tells in words
+            warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            sys.exit(self._exit_code(list(sys.argv[1:] if arguments is None else arguments) or ["--help"]))
+        except KeyboardInterrupt:
+            sys.exit(_interrupted())
+
+    def _exit_code(self, arguments: list[str]) -> int:
+        spell_out()
+        # Import only the command being run; help, completion and errors need them all.
+        called = [name for name in arguments[:1] if name in COMMANDS]
+        for name in called or COMMANDS:
+            import_module(f"commands.{name.replace('-', '_')}")
+        known = declaration.declared.registered_commands
+        self.registered_commands = sorted(known, key=lambda each: COMMANDS.index(str(each.name)))
+        try:
+            code = super().__call__(arguments, prog_name="dyn", standalone_mode=False)
+            sys.stdout.flush()
+            if code == INTERRUPTED:  # typer turns Ctrl-C into this
+                return _interrupted()
+            return code if isinstance(code, int) else 0
+        except BrokenPipeError:
+            return _unread()
+        except SystemExit as leaving:
+            if isinstance(leaving.__context__, BrokenPipeError):  # typer turns a closed pipe into this
+                return _unread()
+            raise
+        except USAGE_ERROR as error:
+            message = error.format_message()
+        except typer.Abort:
+            return _interrupted()
+        except (ValueError, OSError) as error:
+            message = str(error)
+        except MemoryError as error:
+            message = f"not enough memory: {error}"
+        except Exception as error:
+            if "DYN_DEBUG" in os.environ:
+                raise
+            sys.stderr.write(
+                f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
+            )
+            return FAILED
+        sys.stderr.write(f"dyn: {declaration.in_terms_of_options(message)}\n")
+        return BAD_INPUT
+
+
+def _interrupted() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends at once what is left to be done
+    sys.stderr.write("dyn: interrupted\n")
+    return INTERRUPTED
+
+
+def _unread() -> int:
+    """Whoever read standard output has gone, as `head` does: nothing is left to be said."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # for what Python flushes when it ends
+    return 0
+
+
+class Group(TyperGroup):
+    """The list of commands, whose summaries are wrapped and never cut."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Help in letters that the terminal has."""
+        return shown(super().get_help(ctx), sys.stdout.encoding or "utf-8")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with its summary."""
+        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.short_help) for name, each in known if each is not None])
+
+
+app = Dyn(
+    name="dyn",
+    cls=Group,
+    help="Theory and dynamics of linear BYOL: why it learns without negatives, and when it collapses.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from commands.info import version_of
+
+        typer.echo(f"dyn {version_of('dyn-byol') or 'of a folder of sources, not installed'}")
+        raise typer.Exit
+
+
+@app.callback()
+def _group(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    app()

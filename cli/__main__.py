@@ -1,5 +1,0 @@
-"""`python -m cli` is `dyn`."""
-
-from cli import app
-
-app()
