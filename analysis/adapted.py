@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.fields import error_matrix, full_field
+from dynamics.fields.matrices import error_matrix, full_field
+from dynamics.fields.predictors import times
 from dynamics.modes import COMMUTING, commutator, joint_eigenbasis
-from dynamics.predictors import times
 from dynamics.states import MatrixState, pack
 from dynamics.system import MatrixSystem
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from analysis.simulation import plain
-from dynamics.fields import VectorField, symmetric_predictor_field
-from dynamics.integrate import Trajectory
-from dynamics.predictors import directpred_predictor, feature_covariance
+from dynamics.fields.matrices import VectorField, symmetric_predictor_field
+from dynamics.fields.predictors import directpred_predictor, feature_covariance
+from dynamics.integration.integrate import Trajectory
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
@@ -160,8 +160,8 @@ def align(
 
     Examples
     --------
-    >>> from dynamics.fields import aligned_field
-    >>> from dynamics.integrate import integrate
+    >>> from dynamics.fields.matrices import aligned_field
+    >>> from dynamics.integration.integrate import integrate
     >>> system = MatrixSystem(1.5 * np.eye(2), np.eye(2), weight_decay=0.1)
     >>> field, start = aligned_field(lambda t: 0.9), system.state(np.eye(2), [[0.5, 0.1], [0.1, 0.2]])
     >>> align(integrate(start, system, field, 5.0), system, field).holds
@@ -280,9 +280,9 @@ def direct_distance(trajectory: Trajectory[MatrixState], system: MatrixSystem, *
 
     Examples
     --------
-    >>> from dynamics.fields import directpred_field
-    >>> from dynamics.integrate import integrate
-    >>> from dynamics.predictors import DIRECT_OPTIONS
+    >>> from dynamics.fields.matrices import directpred_field
+    >>> from dynamics.integration.integrate import integrate
+    >>> from dynamics.fields.predictors import DIRECT_OPTIONS
     >>> system = MatrixSystem(np.eye(2), 0.5 * np.eye(2))
     >>> run = integrate(system.state(np.eye(2), np.eye(2)), system, directpred_field, 1.0)
     >>> float(np.max(direct_distance(run, system, **DIRECT_OPTIONS["sqrt-0.1"])))

@@ -59,7 +59,7 @@ def basin_boundary(found: BasinMap, *, signs: bool = False, halvings: int = 12) 
     Examples
     --------
     >>> from analysis.basins import basins
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=8, ranges=((0.0, 1.0), (0.0, 1.5)))
     >>> w1, w2 = basin_boundary(found).points.T

@@ -1,6 +1,6 @@
 """Basins: which starts of a plane learn and which collapse, decided by following every one of them.
 
-The fate is read from the trajectory (`dynamics.mode_flow.arrived`), never from the prediction at its start. A
+The fate is read from the trajectory (`dynamics.integration.mode_flow.arrived`), never from the prediction at its start. A
 trajectory is followed until its fate is decided, its steps are spent, or the end time is reached. `theory_mismatches`
 then counts the starts for which theory predicts something else.
 """
@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates import Fate, predict_fates
-from dynamics.ensemble import STATUSES, Ensemble, integrate_ensemble
-from dynamics.fields import VectorField
+from dynamics.fields.matrices import VectorField
+from dynamics.integration.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -65,7 +65,7 @@ class BasinMap:
     predicted
         What theory says (`analysis.fates.predict_fates`), index into `FATES` or `UNPREDICTED`, shape (N,), uint8.
     status
-        Index into `dynamics.ensemble.STATUSES`, shape (N,).
+        Index into `dynamics.integration.ensemble.STATUSES`, shape (N,).
     """
 
     system: ModeSystem
@@ -172,7 +172,7 @@ def basins(
     rtol
         Relative tolerance of the integration; the absolute one is a thousandth of it.
     progress, notice
-        As for `dynamics.ensemble.integrate_ensemble`.
+        As for `dynamics.integration.ensemble.integrate_ensemble`.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def basins(
 
     Examples
     --------
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=15)
     >>> int(found.mismatches.sum()), round(found.fractions[Fate.COLLAPSED].value, 2)
     (0, 0.35)
@@ -235,7 +235,7 @@ def basins(
 def follow_points(found: BasinMap, points: np.ndarray) -> tuple[ModeState, np.ndarray]:
     """Ends and fates (index into `FATES`) of more points (n, 2) of the plane of a basin map.
 
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=2)
     >>> follow_points(found, np.array([[0.1, 0.1], [0.1, 0.6]]))[1].tolist()
     [0, 1]
@@ -288,7 +288,7 @@ def leaving_times(
 
     Examples
     --------
-    >>> from dynamics.mode_fields import no_ema_mode_field
+    >>> from dynamics.fields.modes import no_ema_mode_field
     >>> system, small = ModeSystem(1.0, 0.5), np.array([1e-3, 1e-4])
     >>> start = ModeState(small, small, small)
     >>> leaving_times(start, system, no_ema_mode_field, threshold=0.1, t_end=1e5).round(-2)

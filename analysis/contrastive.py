@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
 
 EQUAL = 1e-9
 """Eigenvalues that differ by less, relative to the largest, leave it open which directions are learned."""

@@ -8,11 +8,11 @@ import numpy as np
 
 from analysis.fates import Fate, predict_fates
 from analysis.pair_spectrum import pair_eigenvalues
-from dynamics.augment import Scramble
-from dynamics.exact import ema_growth
-from dynamics.integrate import integrate
-from dynamics.mode_fields import full_mode_field
-from dynamics.moments import Moments
+from dynamics.data.augmentations import Scramble
+from dynamics.data.moments import Moments
+from dynamics.exact.solutions import ema_growth
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.integrate import integrate
 from dynamics.system import ModeSystem
 
 

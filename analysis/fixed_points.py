@@ -24,8 +24,8 @@ from analysis.fixed_point_kinds import (
 )
 from analysis.numbers import context, eigenvalues, simplest_fraction
 from analysis.variant_fixed_points import rest_of
-from dynamics.fields import VectorField
-from dynamics.mode_fields import MODE_FIELDS
+from dynamics.fields.matrices import VectorField
+from dynamics.fields.modes import MODE_FIELDS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -110,7 +110,7 @@ def fixed_points(
     system
         One mode; any finite λs and λd, negative ones too (R26).
     variant
-        Name of a one-mode variant, or its field, a value of `dynamics.mode_fields.MODE_FIELDS`.
+        Name of a one-mode variant, or its field, a value of `dynamics.fields.modes.MODE_FIELDS`.
     invariant
         c, for the variants in `LEAVES` at η = 0: isolates points on one leaf, where stability is then judged.
     target

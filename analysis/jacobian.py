@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields import VectorField, error_matrix
-from dynamics.mode_fields import full_mode_field
-from dynamics.predictors import times
+from dynamics.fields.matrices import VectorField, error_matrix
+from dynamics.fields.modes import full_mode_field
+from dynamics.fields.predictors import times
 from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -128,7 +128,7 @@ def moving_parts(field: VectorField, system: ModeSystem) -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from dynamics.mode_fields import fixed_target_mode_field, tied_mode_field
+    >>> from dynamics.fields.modes import fixed_target_mode_field, tied_mode_field
     >>> moving_parts(fixed_target_mode_field, ModeSystem(1.0, 0.5)), moving_parts(tied_mode_field, ModeSystem(1.0, 0.5))
     (('online', 'predictor'), ('online', 'target'))
     """
@@ -156,7 +156,7 @@ def mode_jacobian(state: ModeState, system: ModeSystem, field: VectorField = ful
     state, system
         Any one-mode states, a fixed point or not.
     field
-        A variant of `dynamics.mode_fields`.
+        A variant of `dynamics.fields.modes`.
 
     Returns
     -------

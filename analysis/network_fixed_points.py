@@ -11,8 +11,8 @@ import numpy as np
 
 from analysis.adapted import fixed_point_residual
 from analysis.jacobian import jacobian_operator
-from dynamics.fields import full_field
-from dynamics.mode_fixed_points import weight_decay_fixed_points
+from dynamics.exact.fixed_points import weight_decay_fixed_points
+from dynamics.fields.matrices import full_field
 from dynamics.modes import expand_modes, joint_eigenbasis
 from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem

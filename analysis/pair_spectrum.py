@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.mode_fixed_points import leaf_eigenvalues, refuse_weight_decay
+from dynamics.exact.fixed_points import leaf_eigenvalues, refuse_weight_decay
 from dynamics.system import ModeSystem
 
 

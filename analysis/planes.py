@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields import VectorField
-from dynamics.mode_fields import (
+from dynamics.exact.fixed_points import refuse_weight_decay
+from dynamics.fields.matrices import VectorField
+from dynamics.fields.modes import (
     directpred_mode_field,
     fixed_target_mode_field,
     full_mode_field,
@@ -21,7 +22,6 @@ from dynamics.mode_fields import (
     no_stop_gradient_mode_field,
     tied_mode_field,
 )
-from dynamics.mode_fixed_points import refuse_weight_decay
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -202,7 +202,7 @@ def direct_plane(system: ModeSystem, vector_field: VectorField = directpred_mode
     system
         One mode.
     vector_field
-        A field of `dynamics.mode_fields.direct_mode_field`.
+        A field of `dynamics.fields.modes.direct_mode_field`.
     """
     return Plane(
         vector_field.name,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from analysis.planes import Plane, checked_window
-from dynamics.mode_fixed_points import refuse_weight_decay
+from dynamics.exact.fixed_points import refuse_weight_decay
 from dynamics.system import ModeSystem
 
 _CHUNK = 1024  # curves integrated at once: the error norm is a mean, so one of them can be √1024 times worse

@@ -9,13 +9,13 @@ import numpy as np
 
 from analysis.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
 from analysis.fates import Fate, Prediction, predict_fates
-from dynamics.fields import VectorField
+from dynamics.fields.matrices import VectorField
+from dynamics.integration.modes import integrate_modes
+from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.invariants import balance_drift, mode_invariant, rank_floor
-from dynamics.mode_integration import integrate_modes
 from dynamics.modes import commutator, spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
-from dynamics.trajectory import Status, Trajectory
 from dynamics.variants import VARIANTS, mode_variant
 
 COLLAPSED = 1e-6
@@ -36,7 +36,7 @@ class ModeSimulation:
         `analysis.fates.predict_fates` at the start.
     fate
         What each mode did, shape (n_modes,): learned, collapsed or undecided. It is read from the run
-        (`dynamics.mode_flow.arrived`), whatever was predicted.
+        (`dynamics.integration.mode_flow.arrived`), whatever was predicted.
     invariant, drift
         c = τo w1² − τp w2² at the start, and the largest departure from e^{−2ηt} c along the run (R2), both of
         shape (n_modes,); NaN for variants that do not conserve it.
@@ -209,11 +209,11 @@ def simulate_modes(
     Parameters
     ----------
     state, system, vector_field, t_end, **options
-        As for `dynamics.mode_integration.integrate_modes`.
+        As for `dynamics.integration.modes.integrate_modes`.
 
     Examples
     --------
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
     >>> simulate_modes(system.state(0.1, -0.3, 0.1), system, full_mode_field).fate.tolist()
     ['collapsed']
@@ -241,18 +241,20 @@ def simulate_matrices(
     Parameters
     ----------
     state, system, vector_field, t_end, **options
-        As for `dynamics.integrate.integrate`.
+        As for `dynamics.integration.integrate.integrate`.
 
     Examples
     --------
-    >>> from dynamics.fields import full_field
+    >>> from dynamics.fields.matrices import full_field
     >>> from dynamics.states import random_state
     >>> system = MatrixSystem(np.eye(3), np.diag([0.9, 0.5, 0.2]))
     >>> start = random_state(3, 1, scale_online=0.3, scale_predictor=0.1, seed=1)
     >>> simulate_matrices(start, system, full_field).resonance_error < 1e-6
     True
     """
-    from dynamics.integrate import integrate  # SciPy's integrators, which a run of modes does without
+    from dynamics.integration.integrate import (
+        integrate,  # SciPy's integrators, which a run of modes does without
+    )
 
     trajectory = integrate(state, system, vector_field, t_end, **options)
     row = VARIANTS.get(vector_field.name)

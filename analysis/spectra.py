@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynamics.integrate import Trajectory
+from dynamics.integration.integrate import Trajectory
 from dynamics.states import MatrixState
 
 
@@ -45,8 +45,8 @@ def predictor_eigenvalue_paths(trajectory: Trajectory[MatrixState]) -> np.ndarra
 
     Examples
     --------
-    >>> from dynamics.fields import full_field
-    >>> from dynamics.integrate import integrate
+    >>> from dynamics.fields.matrices import full_field
+    >>> from dynamics.integration.integrate import integrate
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
     >>> run = integrate(system.state(np.eye(2), np.diag([0.1, 0.6])), system, full_field)
@@ -80,8 +80,8 @@ def online_singular_value_paths(trajectory: Trajectory[MatrixState]) -> np.ndarr
 
     Examples
     --------
-    >>> from dynamics.fields import full_field
-    >>> from dynamics.integrate import integrate
+    >>> from dynamics.fields.matrices import full_field
+    >>> from dynamics.integration.integrate import integrate
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
     >>> run = integrate(system.state(np.diag([1.0, 3.0]), np.eye(2)), system, full_field, 1.0)

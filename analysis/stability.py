@@ -29,8 +29,8 @@ from analysis.adapted import (
 from analysis.forced_zeros import count_forced_zeros
 from analysis.jacobian import dense_jacobian, jacobian_operator, sparse_jacobian
 from analysis.pair_conditions import DecoupledForm, decoupled, pair_margins
-from dynamics.mode_fixed_points import leaf_eigenvalues
-from dynamics.predictors import times
+from dynamics.exact.fixed_points import leaf_eigenvalues
+from dynamics.fields.predictors import times
 from dynamics.states import MatrixState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -143,7 +143,7 @@ def _moment_matrices(moments: SecondMoments) -> tuple[np.ndarray, np.ndarray, np
     if abs(smallest) <= rounding * np.max(abs(s)):
         raise np.linalg.LinAlgError(
             f"M = Σd Σs⁻¹ needs an invertible `sigma_s`, but its smallest eigenvalue is {smallest:.3g}: "
-            "reduce both moments to its support, as `dynamics.moments.Moments` does"
+            "reduce both moments to its support, as `dynamics.data.moments.Moments` does"
         )
     return sigma_d, s, V
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.spectra import predictor_eigenvalue_paths
-from dynamics.integrate import Status, integrate
+from dynamics.integration.integrate import Status, integrate
 
 if TYPE_CHECKING:
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
     from dynamics.training import TrainingData, TrainingRun
 
 

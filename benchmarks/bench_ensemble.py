@@ -25,10 +25,10 @@ from _harness import Timing, measure, write_table
 from numba import njit, prange
 from scipy.integrate import solve_ivp
 
-from dynamics import ensemble_kernels as kernels
-from dynamics import mode_flow
-from dynamics.ensemble import integrate_ensemble
-from dynamics.mode_fields import full_mode_field
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration import mode_flow
+from dynamics.integration.ensemble import integrate_ensemble
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
@@ -189,7 +189,9 @@ def first_seconds(contender: Contender) -> float:
 
 def compile_seconds() -> float:
     """Seconds that the first use of dyn's kernel takes on a machine without its cache."""
-    code = "import time; from dynamics.ensemble_kernels import lane_kernel; t = time.perf_counter();"
+    code = (
+        "import time; from dynamics.integration.ensemble_kernels import lane_kernel; t = time.perf_counter();"
+    )
     code += "lane_kernel(0, 'float64', False); print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

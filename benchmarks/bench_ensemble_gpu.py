@@ -13,8 +13,8 @@ from _harness import measure, write_table
 from bench_ensemble import SPAN, achieved, best_diffrax, dyn, problem, reference
 from numba import cuda
 
-from dynamics.ensemble import integrate_ensemble
-from dynamics.mode_fields import full_mode_field
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.ensemble import integrate_ensemble
 
 CHUNKS = (16_384, 65_536, 200_000)
 RTOL = 1e-6

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from analysis.fates import predict_fates
-from dynamics.ensemble import FATES, STATUSES, Ensemble, integrate_ensemble
-from dynamics.mode_integration import integrate_modes
+from dynamics.integration.ensemble import FATES, STATUSES, Ensemble, integrate_ensemble
+from dynamics.integration.modes import integrate_modes
+from dynamics.integration.trajectory import Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.trajectory import Status
 from dynamics.variants import VARIANTS
 
 BLOCK = 100_000

@@ -24,7 +24,7 @@ from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
     from analysis.alignment import Alignment
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
 
 SHOWN_TIMES = 12
 
@@ -57,9 +57,9 @@ def align(
     from analysis.alignment import align as theory
     from analysis.alignment import direct_distance
     from analysis.simulation import plain
-    from dynamics.fields import FIELDS, aligned_field
-    from dynamics.integrate import integrate
-    from dynamics.predictors import DIRECT_OPTIONS
+    from dynamics.fields.matrices import FIELDS, aligned_field
+    from dynamics.fields.predictors import DIRECT_OPTIONS
+    from dynamics.integration.integrate import integrate
 
     checked_outputs(output)
     began = time.perf_counter()
@@ -119,7 +119,7 @@ def _isotropic(sigma: float, inputs: int | None, system: SystemOptions) -> Momen
     """Σd = I and Σs = (1 + σ²) I, in place of the three ways of giving a system."""
     import numpy as np
 
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
 
     given = ("lambda_s", "lambda_d", "moments", "data", "augment")
     if any(getattr(system, name) is not None for name in given):
@@ -133,7 +133,7 @@ def _isotropic(sigma: float, inputs: int | None, system: SystemOptions) -> Momen
 
 
 def _save(found: Alignment, report: dict[str, Any], path: Path) -> None:
-    from dynamics.storage import Variable, write_arrays
+    from dynamics.files import Variable, write_arrays
 
     columns = ("t", "commutator", "bound", "sharp_bound", "symmetry")
     variables = {name: Variable(("t",), getattr(found, name)) for name in columns}

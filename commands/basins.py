@@ -137,7 +137,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 def _save(found: BasinMap, report: dict[str, Any], path: Path) -> None:
     """One row a start; lattices go row by row, and the codes of the fates are in the description."""
     from analysis.basins import FATES, UNPREDICTED
-    from dynamics.storage import Variable, write_arrays
+    from dynamics.files import Variable, write_arrays
 
     columns = {
         **found.start._asdict(),

@@ -165,7 +165,7 @@ def _check_weights(mode: OneMode, parameter: str) -> None:
 
 def _system(mode: OneMode, parameter: str) -> ModeSystem:
     """The mode, with any number in the place of what moves."""
-    from dynamics.moments import Moments, load_moments
+    from dynamics.data.moments import Moments, load_moments
     from dynamics.system import ModeSystem
 
     rates = {
@@ -224,7 +224,7 @@ def _save(found: Bifurcation, path: Path) -> None:
     """One row a point of a branch; `branch` numbers the branches, whose names are in the description."""
     import numpy as np
 
-    from dynamics.storage import Variable, write_arrays
+    from dynamics.files import Variable, write_arrays
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([getattr(branch, name) for branch in found.branches])

@@ -52,7 +52,7 @@ def figure(
     show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.")] = False,
 ) -> None:
     """Draw figures; a caption with every parameter is printed, and kept in the metadata of the picture."""
-    from dynamics.storage import checked_suffix, checked_target
+    from dynamics.files import checked_suffix, checked_target
     from figures.registry import PAGES, page
     from figures.style import PICTURES, look
 
@@ -103,7 +103,7 @@ def _draw(
     page: Page, arguments: Mapping[str, Any], picture: Path, size: str | None, data: Path | None
 ) -> dict[str, Any]:
     """Compute, draw and save one figure, its caption within it."""
-    from dynamics.storage import write_npz
+    from dynamics.files import write_npz
     from figures.registry import flat_arrays
     from figures.style import look, save
 

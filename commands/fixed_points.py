@@ -9,7 +9,7 @@ from commands.options import SystemOptions, matrix_system, mode_system, read_mom
 from commands.output import ReportOptions, eigenvalue_text, print_json, print_table, triple_text
 
 if TYPE_CHECKING:
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
 
 MOST_POINTS = 5000  # of the network that are listed
 

@@ -115,13 +115,13 @@ def _variant_names() -> dict[str, str]:
 
 
 def _augmentation_names() -> dict[str, str]:
-    from dynamics.augment import AUGMENTATIONS
+    from dynamics.data.augmentations import AUGMENTATIONS
 
     return {kind.signature: kind.meaning for kind in AUGMENTATIONS.values()}
 
 
 def _format_names() -> dict[str, str]:
-    from dynamics.storage import SUFFIXES
+    from dynamics.files import SUFFIXES
     from figures.style import PICTURES
 
     return {"--out": ", ".join(SUFFIXES), "--plot": ", ".join(PICTURES)}

@@ -15,7 +15,7 @@ from commands.output import ReportOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 
 if TYPE_CHECKING:
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
     from dynamics.states import MatrixState
     from dynamics.system import MatrixSystem, ModeSystem
 
@@ -179,15 +179,15 @@ def _given(options: _MomentOptions) -> str:
 
 def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
-    from dynamics.moments import Moments, load_moments
+    from dynamics.data.moments import Moments, load_moments
 
     way = _given(options)
     if way == "--moments":
         assert options.moments is not None
         return load_moments(options.moments)
     if way == "--data/--augment":
-        from dynamics.augment import parse
-        from dynamics.datasets import load
+        from dynamics.data.augmentations import parse
+        from dynamics.data.datasets import load
 
         chain = options.augment or []
         augmentations = [parse(spec, seed=output.seed) for spec in chain]
@@ -255,7 +255,7 @@ def available_memory() -> int | None:
 
 def effective_moments(options: FlowOptions, moments: Moments) -> tuple[Any, Any]:
     """Σs and Σd of the flow that the objective follows (R24, R26)."""
-    from dynamics.moments import objective_moments
+    from dynamics.data.moments import objective_moments
 
     row = OBJECTIVES[options.objective]
     weights = {name: getattr(options, name) for name in ("alpha", "beta")}
@@ -274,7 +274,7 @@ def _rates(options: FlowOptions) -> dict[str, float]:
 
 def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
     """Moments with the eigenvalues that were given."""
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
 
     if options.lambda_s is None or options.lambda_d is None:
         missing = "--lambda-s" if options.lambda_s is None else "--lambda-d"
@@ -317,7 +317,7 @@ _LARGEST_START = 1e7  # a drawn weight is a few times as large; above 1e8, round
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
     """Start of a matrix run in the coordinates of the support: from a file, or drawn."""
-    from dynamics.moments import draw_start, on_support
+    from dynamics.data.moments import draw_start, on_support
 
     n1 = moments.n_inputs
     if start.state is not None:
@@ -326,7 +326,7 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
                 raise ValueError(
                     f"`{name}` must not be given with --state, which holds the whole start, got {value:g}"
                 )
-        from dynamics.storage import load_state
+        from dynamics.files import load_state
 
         state = load_state(start.state)
         if state.online.shape[1] != n1:
@@ -356,7 +356,7 @@ def check_no_mode_start(start: StartOptions) -> None:
 
 def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:
     """Refuse places and formats, SUFFIXES and `more`, that cannot be written before anything is computed."""
-    from dynamics.storage import SUFFIXES, checked_suffix, checked_target
+    from dynamics.files import SUFFIXES, checked_suffix, checked_target
 
     if output.out is not None:
         checked_target(checked_suffix(output.out, tuple(dict.fromkeys((*SUFFIXES, *more)))))

@@ -18,7 +18,7 @@ from commands.declaration import OUTPUT, option
 from commands.terminal import FAILED, shown
 
 if TYPE_CHECKING:
-    from dynamics.integrate import Trajectory
+    from dynamics.integration.integrate import Trajectory
 
 
 WORD_EVERY = 10.0

@@ -33,7 +33,7 @@ from commands.output import (
 
 if TYPE_CHECKING:
     from analysis.simulation import MatrixSimulation, ModeSimulation
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
 
 
 @command(
@@ -115,7 +115,7 @@ def _simulate_matrices(
 def _save_simulation(
     simulation: ModeSimulation | MatrixSimulation, moments: Moments, report: dict[str, Any], path: Path
 ) -> None:
-    from dynamics.storage import Variable, write_arrays
+    from dynamics.files import Variable, write_arrays
 
     trajectory = simulation.trajectory.resampled(401)
     W, P, Th = trajectory.states

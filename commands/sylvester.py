@@ -32,7 +32,7 @@ def sylvester(
     """Print nullity, shared eigenvalues and the gap to the next pair."""
     from analysis.simulation import plain
     from analysis.sylvester import sylvester_solutions
-    from dynamics.storage import load_predictor
+    from dynamics.files import load_predictor
 
     moments = read_moments(system, output)
     P = load_predictor(state)

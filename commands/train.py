@@ -46,7 +46,7 @@ class TrainingOutput(OutputOptions):
 )
 def train(options: TrainingOptions, execution: ExecutionOptions, output: TrainingOutput) -> int | None:
     """Train one setting, or several, with one or more seeds."""
-    from dynamics.storage import checked_target
+    from dynamics.files import checked_target
     from dynamics.training import load_data
     from dynamics.training import train as run_all
     from dynamics.training.recording import STREAMED
@@ -97,7 +97,7 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
 
 def _check_source(settings: TrainingSettings, execution: ExecutionOptions, output: TrainingOutput) -> None:
     """The data may be named by --set or --config: they are not to be written over, either."""
-    from dynamics.storage import check_distinct
+    from dynamics.files import check_distinct
 
     written = {"--out": output.out, "--plot": output.plot, "--checkpoint": execution.checkpoint}
     check_distinct(
@@ -229,7 +229,7 @@ def _over_seeds(run: TrainingRun, runs: Any) -> dict[str, dict[str, Any]]:
 def _save(run: TrainingRun, report: dict[str, Any], path: Path) -> None:
     import numpy as np
 
-    from dynamics.storage import Variable, write_arrays
+    from dynamics.files import Variable, write_arrays
 
     axes = ("step", "run", "feature", "part")
     variables = {"step": Variable(("step",), run.steps), "seed": Variable(("run",), run.seeds)}

@@ -211,7 +211,7 @@ def read_settings(options: TrainingOptions) -> TrainingSettings:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    from dynamics.storage import check_file, checked_suffix
+    from dynamics.files import check_file, checked_suffix
 
     check_file(checked_suffix(path, (".toml", ".json")))
     try:
@@ -246,7 +246,7 @@ def _moments(options: TrainingOptions) -> tuple[Any, Any] | None:
             raise ValueError(
                 f"--moments must be given without --lambda-s and --lambda-d, got {options.moments}"
             )
-        from dynamics.moments import load_moments
+        from dynamics.data.moments import load_moments
 
         moments = load_moments(options.moments)
         return moments.sigma_s.tolist(), moments.sigma_d.tolist()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamics.predictors import times
+from dynamics.fields.predictors import times
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -79,7 +79,7 @@ def spectrum(system: MatrixSystem) -> np.ndarray:
     Raises
     ------
     numpy.linalg.LinAlgError
-        Σs is singular: reduce it to its support first (`dynamics.moments.Moments` does).
+        Σs is singular: reduce it to its support first (`dynamics.data.moments.Moments` does).
 
     Examples
     --------

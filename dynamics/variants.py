@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dynamics import fields as matrix
-from dynamics import mode_fields as mode
-from dynamics import mode_flow as flow
-from dynamics.fields import VectorField
+from dynamics.fields import matrices as matrix
+from dynamics.fields import modes as mode
+from dynamics.fields.matrices import VectorField
+from dynamics.integration import mode_flow as flow
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Variant:
     mode_balanced, matrix_balanced
         Whether τo w1² − τp w2², and τo W Wᵀ − τp Pᵀ P, equal e^{−2ηt} times their start (R2).
     kind
-        Kind of `dynamics.mode_flow`; None where one mode is not compiled.
+        Kind of `dynamics.integration.mode_flow`; None where one mode is not compiled.
     direct
         (α½, α1) of a predictor w2 = α½ √s + α1 s with s = λs w1² (R22).
     """

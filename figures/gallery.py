@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynamics.storage import replacing
+from dynamics.files import replacing
 from figures.registry import PAGES, Page, page
 from figures.style import look, style
 

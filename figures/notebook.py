@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any
 
 SHOWN = {
-    ("dynamics.integrate", "Trajectory"): "figures.pages.objects:figure_trajectory",
+    ("dynamics.integration.integrate", "Trajectory"): "figures.pages.objects:figure_trajectory",
     ("analysis.simulation", "ModeSimulation"): "figures.pages.simulation:figure_mode_simulation",
     ("analysis.simulation", "MatrixSimulation"): "figures.pages.simulation:figure_matrix_simulation",
     ("analysis.fixed_points", "FixedPoints"): "figures.pages.objects:figure_fixed_points",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dynamics.storage import checked_suffix, replacing
+from dynamics.files import checked_suffix, replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

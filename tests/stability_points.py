@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from dynamics.fields import full_field
+from dynamics.fields.matrices import full_field
 from dynamics.states import MatrixState, pack, unpack
 from dynamics.system import MatrixSystem
 

@@ -18,7 +18,7 @@ from analysis.alignment import (
     direct_distance,
     feature_commutator,
 )
-from dynamics.fields import (
+from dynamics.fields.matrices import (
     VectorField,
     aligned_field,
     directpred_field,
@@ -26,13 +26,13 @@ from dynamics.fields import (
     proportional_ema_field,
     symmetric_predictor_field,
 )
-from dynamics.integrate import Trajectory, integrate
-from dynamics.predictors import (
+from dynamics.fields.predictors import (
     DIRECT_OPTIONS,
     directpred_predictor,
     directpred_spectrum,
     feature_covariance,
 )
+from dynamics.integration.integrate import Trajectory, integrate
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 

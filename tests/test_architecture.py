@@ -34,7 +34,7 @@ SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE = 700
 # Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
-ONE_PIECE = {"dynamics/mode_flow.py"}
+ONE_PIECE = {"dynamics/integration/mode_flow.py"}
 
 
 def layer_files(*layers: str) -> list[Path]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
-from dynamics.augment import (
+from dynamics.data.augmentations import (
     AUGMENTATIONS,
     Augmentation,
     Crop,
@@ -28,8 +28,8 @@ from dynamics.augment import (
     parse,
     view_moments,
 )
-from dynamics.datasets import standardised
-from dynamics.moments import Moments
+from dynamics.data.datasets import standardised
+from dynamics.data.moments import Moments
 
 SHAPE = (3, 4, 2)  # not square, two channels: an exchanged axis shows
 D = 24

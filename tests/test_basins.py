@@ -14,9 +14,9 @@ from analysis.basin_boundaries import basin_boundary
 from analysis.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, follow_points, leaving_times
 from analysis.fates import Fate
 from analysis.separatrices import leaf_separatrix
-from dynamics.ensemble import STATUSES
-from dynamics.integrate import Status
-from dynamics.mode_fields import MODE_FIELDS, full_mode_field
+from dynamics.fields.modes import MODE_FIELDS, full_mode_field
+from dynamics.integration.ensemble import STATUSES
+from dynamics.integration.integrate import Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

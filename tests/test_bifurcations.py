@@ -17,8 +17,8 @@ from analysis.bifurcations import PARAMETERS, Bifurcation, Branch, SpecialPoint,
 from analysis.fixed_points import fixed_points
 from analysis.jacobian import mode_jacobian
 from analysis.special_points import PITCHFORK
-from dynamics.mode_fields import full_mode_field
-from dynamics.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.fields.modes import full_mode_field
 from dynamics.states import pack
 from dynamics.system import ModeSystem
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import report_of
 
-from commands.declaration import COMMANDS
+from cli import COMMANDS
 from dynamics.variants import VARIANTS
 
 

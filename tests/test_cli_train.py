@@ -20,7 +20,7 @@ from numpy.testing import assert_array_equal
 
 from commands.compilation import cache_folder
 from commands.training_options import TrainingOptions, read_settings
-from dynamics.storage import load_state
+from dynamics.files import load_state
 from dynamics.training import TrainingSettings
 from dynamics.training.presets import preset
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import output as printing
-from commands.declaration import COMMANDS
+from cli import COMMANDS
 from commands.info import version_of
 from commands.options import _announce
 from commands.output import ReportOptions, progress, table_text, ticker

@@ -17,8 +17,8 @@ from analysis.confirm.runs import (
     mean_of,
     student,
 )
-from dynamics.fields import full_field
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import full_field
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import balance_matrix
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem

@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 
 from analysis.confirm import collapse, fate_map, stepwise, weight_decay
 from analysis.fates import predict_fates
-from dynamics.exact import no_ema_time, no_predictor_matrix_solution
-from dynamics.integrate import integrate
-from dynamics.mode_fields import full_mode_field
-from dynamics.mode_fixed_points import saddle_node
+from dynamics.exact.fixed_points import saddle_node
+from dynamics.exact.solutions import no_ema_time, no_predictor_matrix_solution
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.integrate import integrate
 from dynamics.states import ModeState, random_state
 from dynamics.system import MatrixSystem, ModeSystem
 

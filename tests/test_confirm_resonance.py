@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from analysis.confirm import EXPERIMENTS, Effort, resonance
 from analysis.confirm.resonance import Approach, descending_eigenvalues, largest_angle, leading_rows
 from analysis.confirm.seeds import spread
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
 from dynamics.states import MatrixState, random_state
 
 RATIOS = np.array([0.9, 0.6, 0.3])

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy.linalg import expm
 
 from analysis.contrastive import compare_with_contrastive
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
 
 
 def moments(n: int = 5, dead: int = 0) -> Moments:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.datasets import Dataset, load, standardised
-from dynamics.storage import read_npz
+from dynamics.data.datasets import Dataset, load, standardised
+from dynamics.files import read_npz
 
 RNG = np.random.default_rng(0)
 

@@ -16,17 +16,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
 from analysis.fates import predict_fates
-from dynamics import ensemble_kernels as kernels
-from dynamics.ensemble import Ensemble, integrate_ensemble
-from dynamics.integrate import Status, integrate
-from dynamics.invariants import BALANCED_MODE_VARIANTS
-from dynamics.mode_fields import (
+from dynamics.fields.modes import (
     MODE_FIELDS,
     fixed_target_mode_field,
     full_mode_field,
     no_predictor_mode_field,
     proportional_ema_mode_field,
 )
+from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration.ensemble import Ensemble, integrate_ensemble
+from dynamics.integration.integrate import Status, integrate
+from dynamics.invariants import BALANCED_MODE_VARIANTS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
@@ -282,8 +282,8 @@ def test_compiled_code_is_loaded_from_disk() -> None:
 CUDA = """
 import json, sys
 import numpy as np
-from dynamics.ensemble import integrate_ensemble
-from dynamics.mode_fields import MODE_FIELDS
+from dynamics.integration.ensemble import integrate_ensemble
+from dynamics.fields.modes import MODE_FIELDS
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 system = ModeSystem([1.0, 1.0, 2.0, -1.0], [0.5, 0.5, 1.0, -0.5], tau_target=2.0)

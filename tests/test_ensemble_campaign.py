@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynamics import ensemble_kernels as kernels
-from dynamics.ensemble import FATES, Ensemble, integrate_ensemble
-from dynamics.integrate import Status
+from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration.ensemble import FATES, Ensemble, integrate_ensemble
+from dynamics.integration.integrate import Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
@@ -201,7 +201,7 @@ def test_single_precision_comes_to_the_same_ends(variant: str) -> None:
 CUDA = """
 import json
 import numpy as np
-from dynamics.ensemble import integrate_ensemble
+from dynamics.integration.ensemble import integrate_ensemble
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 system = ModeSystem([1e9, 1e9, 1.0], [5e8, 3e8, 0.5], tau_target=[1.0, 2.0, 20.0])

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 from analysis.errata import amplitude_stability, ema_paths, origin_fates, scrambled_ratios
 from analysis.jacobian import dense_jacobian
-from dynamics.augment import Scramble
+from dynamics.data.augmentations import Scramble
 from dynamics.system import MatrixSystem, ModeSystem
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import quad, solve_ivp
 
-from dynamics.exact import (
+from dynamics.exact.solutions import (
     ema_growth,
     escape_time,
     fixed_target_solution,
@@ -24,9 +24,9 @@ from dynamics.exact import (
     no_predictor_matrix_solution,
     no_predictor_solution,
 )
-from dynamics.fields import VectorField, no_predictor_field
+from dynamics.fields.matrices import VectorField, no_predictor_field
+from dynamics.fields.modes import fixed_target_mode_field, no_ema_mode_field, no_predictor_mode_field
 from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import fixed_target_mode_field, no_ema_mode_field, no_predictor_mode_field
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 

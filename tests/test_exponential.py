@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 from scipy.linalg import expm
 
-from dynamics.exponential import ExponentialRosenbrock, Krylov, directional_derivative, phi_vectors
+from dynamics.integration.exponential import (
+    ExponentialRosenbrock,
+    Krylov,
+    directional_derivative,
+    phi_vectors,
+)
 
 Field = Callable[[float, np.ndarray], np.ndarray]
 seeds = st.integers(0, 2**32 - 1)

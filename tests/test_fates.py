@@ -15,9 +15,9 @@ from scipy.sparse import bmat, diags
 
 from analysis.fates import SIGN_ACCURACY, Fate, Prediction, predict_fates
 from analysis.separatrices import leaf_separatrix
+from dynamics.exact.fixed_points import saddle_node
+from dynamics.fields.modes import MODE_FIELDS
 from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import MODE_FIELDS
-from dynamics.mode_fixed_points import saddle_node
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

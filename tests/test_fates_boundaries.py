@@ -7,7 +7,7 @@ import pytest
 
 from analysis.fates import predict_fates
 from analysis.separatrices import leaf_separatrix
-from dynamics.mode_fixed_points import weight_decay_fixed_points
+from dynamics.exact.fixed_points import weight_decay_fixed_points
 from dynamics.system import ModeSystem
 
 

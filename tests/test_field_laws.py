@@ -23,10 +23,10 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.fields import error_matrix, fast_predictor_field, full_field, no_stop_gradient_field
-from dynamics.mode_fields import no_stop_gradient_mode_field
-from dynamics.moments import Moments, byol_prime_moments, raft_moments
-from dynamics.predictors import feature_covariance, optimal_predictor, times
+from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.fields.matrices import error_matrix, fast_predictor_field, full_field, no_stop_gradient_field
+from dynamics.fields.modes import no_stop_gradient_mode_field
+from dynamics.fields.predictors import feature_covariance, optimal_predictor, times
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

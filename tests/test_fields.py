@@ -27,8 +27,8 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.fields import FIELDS, VectorField, direct_field, error_matrix, fast_predictor_field
-from dynamics.mode_fields import MODE_FIELDS, direct_mode_field, tied_mode_field
+from dynamics.fields.matrices import FIELDS, VectorField, direct_field, error_matrix, fast_predictor_field
+from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, tied_mode_field
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -21,7 +21,7 @@ from picture_checks import clashes
 
 from analysis.basins import FATES, BasinMap
 from analysis.separatrices import leaf_separatrix
-from dynamics.exact import fixed_target_solution, no_ema_solution, no_predictor_solution
+from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.pages.objects import (
@@ -450,9 +450,9 @@ def shown() -> dict[str, Any]:
     from analysis.basins import basins
     from analysis.bifurcations import bifurcation
     from analysis.fixed_points import fixed_points
-    from dynamics.fields import full_field
-    from dynamics.integrate import integrate
-    from dynamics.mode_fields import full_mode_field
+    from dynamics.fields.matrices import full_field
+    from dynamics.fields.modes import full_mode_field
+    from dynamics.integration.integrate import integrate
     from dynamics.system import MatrixSystem
 
     system, matrices = ModeSystem([1.0, 1.0], [0.5, 0.3]), MatrixSystem(np.eye(3), np.diag([0.9, 0.6, 0.3]))

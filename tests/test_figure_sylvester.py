@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
-from dynamics.augment import parse
-from dynamics.datasets import load
-from dynamics.moments import Moments
+from dynamics.data.augmentations import parse
+from dynamics.data.datasets import load
+from dynamics.data.moments import Moments
 from dynamics.states import random_state
 from figures.pages.sylvester import Resonance, caption_sylvester, compute_sylvester, figure_sylvester
 from figures.style import THEMES

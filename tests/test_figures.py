@@ -24,10 +24,10 @@ from picture_checks import SEEN, cielab, clashes, text_of
 
 from analysis.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
 from analysis.spectra import predictor_eigenvalue_paths
-from dynamics.fields import VectorField, full_field, no_predictor_field
-from dynamics.integrate import Status
+from dynamics.fields.matrices import VectorField, full_field, no_predictor_field
+from dynamics.fields.modes import full_mode_field, no_predictor_mode_field
+from dynamics.integration.integrate import Status
 from dynamics.invariants import balance_drift, eigenvalue_floor
-from dynamics.mode_fields import full_mode_field, no_predictor_mode_field
 from dynamics.system import MatrixSystem, ModeSystem
 from figures.pages import layout
 from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation

@@ -24,12 +24,12 @@ from analysis.fixed_points import (
     FixedPoints,
     fixed_points,
 )
-from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import MODE_FIELDS, direct_mode_field, full_mode_field
-from dynamics.mode_fixed_points import (
+from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,
     learned_line_eigenvalues,
 )
+from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, full_mode_field
+from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem
 

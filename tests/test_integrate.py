@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynamics.fields import full_field
-from dynamics.integrate import (
+from dynamics.fields.matrices import full_field
+from dynamics.fields.modes import full_mode_field, no_predictor_mode_field, tied_mode_field
+from dynamics.integration.integrate import (
     HORIZON,
     METHODS,
     Status,
@@ -23,7 +24,6 @@ from dynamics.integrate import (
     spectral_radius,
     travel,
 )
-from dynamics.mode_fields import full_mode_field, no_predictor_mode_field, tied_mode_field
 from dynamics.states import MatrixState, ModeState, pack, random_state
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 from view_samples import MATRIX_VARIANTS, MODE_VARIANTS, matrix_problem, mode_problem
 
-from dynamics.fields import error_matrix, full_field, symmetric_predictor_field
+from dynamics.fields.matrices import error_matrix, full_field, symmetric_predictor_field
 from dynamics.invariants import (
     BALANCED_MODE_VARIANTS,
     BALANCED_VARIANTS,

@@ -19,15 +19,15 @@ from stability_points import (
 
 from analysis.jacobian import dense_jacobian, jacobian_operator, mode_jacobian, moving_parts
 from analysis.stability import classify
-from dynamics.fields import full_field
-from dynamics.invariants import balance_matrix
-from dynamics.mode_fields import (
+from dynamics.fields.matrices import full_field
+from dynamics.fields.modes import (
     MODE_FIELDS,
     fixed_target_mode_field,
     no_ema_mode_field,
     no_predictor_mode_field,
     tied_mode_field,
 )
+from dynamics.invariants import balance_matrix
 from dynamics.states import pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 

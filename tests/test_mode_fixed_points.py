@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.mode_fields import full_mode_field
-from dynamics.mode_fixed_points import (
+from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,
     leaf_eigenvalues,
     learned_line_eigenvalues,
     saddle_node,
     weight_decay_fixed_points,
 )
+from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem
 

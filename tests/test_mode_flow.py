@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from dynamics import mode_flow as flow
+from dynamics.integration import mode_flow as flow
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS, Variant
 

@@ -15,14 +15,14 @@ from scipy.linalg import solve_continuous_lyapunov
 from analysis import simulation
 from analysis.fates import predict_fates
 from analysis.simulation import ModeSimulation, simulate_modes
-from dynamics import mode_flow as flow
-from dynamics.integrate import integrate
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration import mode_flow as flow
+from dynamics.integration.integrate import integrate
+from dynamics.integration.modes import integrate_modes
+from dynamics.integration.trajectory import Status
 from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import full_mode_field
-from dynamics.mode_integration import integrate_modes
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.trajectory import Status
 from dynamics.variants import VARIANTS
 
 ONE = ModeSystem(1.0, 0.5)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq
 
-from dynamics.fields import FIELDS, VectorField
-from dynamics.integrate import integrate
-from dynamics.mode_fields import MODE_FIELDS
+from dynamics.fields.matrices import FIELDS, VectorField
+from dynamics.fields.modes import MODE_FIELDS
+from dynamics.integration.integrate import integrate
 from dynamics.modes import (
     _WEIGHTS,
     commutator,

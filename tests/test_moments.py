@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.augment import Augmentation, Crop, Erase, Flip, Noise, Shift
-from dynamics.datasets import load
-from dynamics.moments import SLACK, Moments, byol_prime_moments, load_moments, raft_moments, save_moments
+from dynamics.data.augmentations import Augmentation, Crop, Erase, Flip, Noise, Shift
+from dynamics.data.datasets import load
+from dynamics.data.moments import SLACK, Moments, byol_prime_moments, load_moments, raft_moments, save_moments
 
 
 def orthogonal(n: int, seed: int) -> np.ndarray:

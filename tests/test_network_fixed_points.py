@@ -15,8 +15,8 @@ from analysis.adapted import fixed_point_residual
 from analysis.jacobian import dense_jacobian
 from analysis.network_fixed_points import canonical_fixed_points, polish
 from analysis.stability import stability
-from dynamics.fields import full_field
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import full_field
+from dynamics.integration.integrate import integrate
 from dynamics.states import MatrixState, pack, random_state, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 

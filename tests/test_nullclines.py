@@ -25,8 +25,8 @@ from analysis.planes import (
     no_stop_gradient_plane,
     tied_plane,
 )
-from dynamics.mode_fields import directset_mode_field
-from dynamics.mode_fixed_points import saddle_node
+from dynamics.exact.fixed_points import saddle_node
+from dynamics.fields.modes import directset_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from analysis.bifurcations import bifurcation
 from analysis.sweep.matrices import MATRICES
-from dynamics.moments import Moments, objective_moments
+from dynamics.data.moments import Moments, objective_moments
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 from dynamics.system import ModeSystem
 from dynamics.training.settings import ObjectiveSettings

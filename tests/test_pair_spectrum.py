@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from analysis.jacobian import dense_jacobian
 from analysis.pair_spectrum import pair_eigenvalues
-from dynamics.mode_fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
+from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.system import MatrixSystem, ModeSystem
 
 RATE = st.floats(0.2, 5.0)

@@ -17,7 +17,7 @@ from analysis.planes import (
     tied_plane,
 )
 from analysis.portraits import phase_portrait, rest_lines
-from dynamics.mode_fields import full_mode_field
+from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

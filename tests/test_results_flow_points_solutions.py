@@ -13,8 +13,14 @@ from analysis.fates import predict_fates
 from analysis.pair_conditions import pair_conditions
 from analysis.results import fates, flow, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
-from dynamics import exact
-from dynamics.fields import (
+from dynamics.exact import solutions as exact
+from dynamics.exact.fixed_points import (
+    collapsed_line_eigenvalues,
+    learned_line_eigenvalues,
+    saddle_node,
+    weight_decay_fixed_points,
+)
+from dynamics.fields.matrices import (
     VectorField,
     full_field,
     no_ema_field,
@@ -22,20 +28,14 @@ from dynamics.fields import (
     no_stop_gradient_field,
     symmetric_predictor_field,
 )
-from dynamics.invariants import balance_drift, eigenvalue_floor, mode_invariant, rank_floor
-from dynamics.mode_fields import (
+from dynamics.fields.modes import (
     fixed_target_mode_field,
     full_mode_field,
     no_ema_mode_field,
     no_predictor_mode_field,
     tied_mode_field,
 )
-from dynamics.mode_fixed_points import (
-    collapsed_line_eigenvalues,
-    learned_line_eigenvalues,
-    saddle_node,
-    weight_decay_fixed_points,
-)
+from dynamics.invariants import balance_drift, eigenvalue_floor, mode_invariant, rank_floor
 from dynamics.modes import reduce_to_modes
 
 RESULTS = collect([*flow.RESULTS, *points.RESULTS, *fates.RESULTS, *solutions.RESULTS])

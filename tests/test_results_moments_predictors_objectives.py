@@ -15,13 +15,13 @@ from analysis.errata import ema_paths
 from analysis.results import moments, objectives, predictors
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.sylvester import sylvester_solutions
-from dynamics.exact import EmaGrowth, ema_growth
-from dynamics.fields import VectorField, aligned_field, fast_predictor_field, full_field
-from dynamics.mode_fields import direct_mode_field, fast_predictor_mode_field, full_mode_field
-from dynamics.mode_fixed_points import saddle_node
+from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.exact.fixed_points import saddle_node
+from dynamics.exact.solutions import EmaGrowth, ema_growth
+from dynamics.fields.matrices import VectorField, aligned_field, fast_predictor_field, full_field
+from dynamics.fields.modes import direct_mode_field, fast_predictor_mode_field, full_mode_field
+from dynamics.fields.predictors import directpred_predictor, optimal_predictor
 from dynamics.modes import spectrum
-from dynamics.moments import Moments, byol_prime_moments, raft_moments
-from dynamics.predictors import directpred_predictor, optimal_predictor
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem
 

@@ -21,8 +21,8 @@ from analysis.planes import (
     tied_plane,
 )
 from analysis.separatrices import leaf_separatrix, separatrix
-from dynamics.mode_fields import directset_mode_field, full_mode_field
-from dynamics.mode_fixed_points import weight_decay_fixed_points
+from dynamics.exact.fixed_points import weight_decay_fixed_points
+from dynamics.fields.modes import directset_mode_field, full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from numpy.testing import assert_allclose, assert_array_equal
 
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.integrate import Status, Trajectory
+from dynamics.integration.integrate import Status, Trajectory
 from dynamics.states import MatrixState
 
 

@@ -21,7 +21,7 @@ from analysis.adapted import fixed_point_residual
 from analysis.forced_zeros import forced_zeros
 from analysis.pair_conditions import pair_conditions
 from analysis.stability import classify, stability
-from dynamics.fields import full_field
+from dynamics.fields.matrices import full_field
 from dynamics.states import MatrixState, pack
 from dynamics.system import MatrixSystem
 

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dynamics.storage import (
+from dynamics.files import (
     SUFFIXES,
     Variable,
     append,
@@ -223,7 +223,7 @@ def test_an_interruption_removes_the_temporary_file(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from dynamics.storage import (
+from dynamics.files import (
     SUFFIXES,
     Variable,
     append,

@@ -20,13 +20,13 @@ from analysis.simulation import simulate_matrices
 from analysis.sweep import run
 from analysis.sweep.spec import design
 from analysis.sweep.store import Chunks, Store, checksum
-from dynamics.augment import parse
-from dynamics.datasets import load
-from dynamics.ensemble import STATUSES
-from dynamics.fields import full_field
-from dynamics.integrate import Status, integrate
-from dynamics.mode_fields import MODE_FIELDS
-from dynamics.moments import Moments, save_moments
+from dynamics.data.augmentations import parse
+from dynamics.data.datasets import load
+from dynamics.data.moments import Moments, save_moments
+from dynamics.fields.matrices import full_field
+from dynamics.fields.modes import MODE_FIELDS
+from dynamics.integration.ensemble import STATUSES
+from dynamics.integration.integrate import Status, integrate
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem, ModeSystem
 

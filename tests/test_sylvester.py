@@ -21,9 +21,9 @@ from analysis.sylvester import (
     solve_sylvester,
     sylvester_solutions,
 )
-from dynamics.fields import full_field
-from dynamics.moments import Moments
-from dynamics.predictors import feature_covariance, times
+from dynamics.data.moments import Moments
+from dynamics.fields.matrices import full_field
+from dynamics.fields.predictors import feature_covariance, times
 from dynamics.system import MatrixSystem
 
 EPS = np.finfo(float).eps

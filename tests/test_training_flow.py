@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from dynamics.integrate import integrate
-from dynamics.moments import Moments
-from dynamics.predictors import optimal_predictor
+from dynamics.data.moments import Moments
+from dynamics.fields.predictors import optimal_predictor
+from dynamics.integration.integrate import integrate
 from dynamics.states import MatrixState, random_state
 from dynamics.training import Flow, TrainingRun, TrainingSettings, flow_of, train
 

@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
 from analysis.alignment import align
-from dynamics.fields import full_field
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import full_field
+from dynamics.integration.integrate import integrate
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem
 from dynamics.training.metrics import (

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.signal import correlate2d
 
-from dynamics.predictors import DIRECT_OPTIONS, directpred_predictor
+from dynamics.fields.predictors import DIRECT_OPTIONS, directpred_predictor
 from dynamics.training import (
     EncoderSettings,
     OptimizerSettings,

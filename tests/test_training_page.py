@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
 from analysis.training import predict
-from dynamics.integrate import Status
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
+from dynamics.integration.integrate import Status
 from dynamics.training import TrainingRun, TrainingSettings, diagnose, load_data, train
 from figures.pages.training import figure_training
 from figures.style import THEMES

@@ -13,17 +13,17 @@ from analysis.fates import _CASES, predict_fates
 from analysis.fixed_points import fixed_points
 from analysis.simulation import simulate_matrices, simulate_modes
 from analysis.sweep.modes import _COMPILED
-from dynamics import mode_flow as flow
-from dynamics.ensemble import integrate_ensemble
-from dynamics.fields import FIELDS, VectorField
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import FIELDS, VectorField
+from dynamics.fields.modes import MODE_FIELDS
+from dynamics.integration import mode_flow as flow
+from dynamics.integration.ensemble import integrate_ensemble
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import (
     BALANCED_MODE_VARIANTS,
     BALANCED_VARIANTS,
     balance_matrix,
     mode_invariant,
 )
-from dynamics.mode_fields import MODE_FIELDS
 from dynamics.system import MatrixSystem, ModeSystem
 from dynamics.variants import VARIANTS, Variant, mode_variant
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose
 
-from dynamics.fields import FIELDS, proportional_ema_field
-from dynamics.mode_fields import MODE_FIELDS, proportional_ema_mode_field
+from dynamics.fields.matrices import FIELDS, proportional_ema_field
+from dynamics.fields.modes import MODE_FIELDS, proportional_ema_mode_field
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -19,8 +19,8 @@ from analysis.confirm.experiment import (
 )
 from analysis.confirm.flow_limit import SECOND_ORDER, TAU_TARGET, exact_settings, gaussian_moments
 from analysis.confirm.runs import Estimate, clocked, flow_end, log_slope
-from dynamics.fields import error_matrix
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import error_matrix
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import balance_matrix, eigenvalue_floor, rank_floor
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.confirm.experiment import Effort, Experiment, Measurement, Outcome
 from analysis.confirm.seeds import along_training, network, not_below, said, seeds_of, trained
-from dynamics.predictors import DIRECT_OPTIONS
+from dynamics.fields.predictors import DIRECT_OPTIONS
 
 QUICK_OPTIONS = ("sqrt-0.1", "normalised-set-0.1")
 AVERAGES = (0.3, 0.5, 0.998)

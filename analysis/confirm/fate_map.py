@@ -20,10 +20,10 @@ from analysis.confirm.experiment import (
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked
 from analysis.fates import Fate, predict_fates
-from dynamics.integrate import integrate
+from dynamics.data.moments import Moments
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import full_mode_field
-from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
 from dynamics.training import DataSettings, EncoderSettings, TrainingSettings, load_data, train

@@ -18,8 +18,8 @@ from analysis.confirm.runs import (
     noisy_digits,
     student,
 )
-from dynamics.fields import full_field
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
+from dynamics.fields.matrices import full_field
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem
 from dynamics.training import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, at_most, compare
 from analysis.confirm.seeds import CONFIDENCE, DIGITS, spread, views
-from dynamics.moments import Moments
+from dynamics.data.moments import Moments
 from dynamics.states import MatrixState, random_state
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def approach(start: MatrixState, seeds: tuple[int, ...], steps: int) -> Approach
     """Train linear networks on digits from one start, the rate falling to zero so that noise dies out."""
     from dataclasses import replace
 
-    from dynamics.integrate import integrate
+    from dynamics.integration.integrate import integrate
     from dynamics.training import TrainingSettings, flow_of, train
 
     parts: dict[str, Any] = {

@@ -10,9 +10,9 @@ import numpy as np
 from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked, mean_of, noisy_digit_modes, noisy_digits, student
-from dynamics.exact import no_ema_solution, no_ema_time
+from dynamics.data.moments import Moments
+from dynamics.exact.solutions import no_ema_solution, no_ema_time
 from dynamics.modes import expand_modes
-from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
 from dynamics.training import TargetSettings, TrainingData, TrainingSettings, load_data, train

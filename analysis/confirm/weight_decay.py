@@ -7,9 +7,9 @@ import numpy as np
 from analysis.confirm.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.confirm.flow_limit import exact_settings
 from analysis.confirm.runs import clocked, mean_of, noisy_digit_modes
-from dynamics.mode_fixed_points import saddle_node, weight_decay_fixed_points
+from dynamics.data.moments import Moments
+from dynamics.exact.fixed_points import saddle_node, weight_decay_fixed_points
 from dynamics.modes import expand_modes
-from dynamics.moments import Moments
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem
 from dynamics.training import DataSettings, EncoderSettings, TrainingSettings, load_data, train

@@ -12,10 +12,10 @@ from analysis.fates import Prediction, predict_fates
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import mode_symbols
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
-from dynamics.fields import VectorField
+from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
+from dynamics.fields.matrices import VectorField
+from dynamics.fields.modes import full_mode_field
 from dynamics.invariants import balance_drift, mode_invariant
-from dynamics.mode_fields import full_mode_field
-from dynamics.mode_fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem
 

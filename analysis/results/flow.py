@@ -21,7 +21,14 @@ from analysis.results.trials import (
     vanishes,
     worst,
 )
-from dynamics.fields import FIELDS, VectorField, full_field, no_stop_gradient_field, proportional_ema_field
+from dynamics.fields.matrices import (
+    FIELDS,
+    VectorField,
+    full_field,
+    no_stop_gradient_field,
+    proportional_ema_field,
+)
+from dynamics.fields.modes import MODE_FIELDS, full_mode_field, proportional_ema_mode_field
 from dynamics.invariants import (
     BALANCED_MODE_VARIANTS,
     BALANCED_VARIANTS,
@@ -29,7 +36,6 @@ from dynamics.invariants import (
     balance_matrix,
     mode_invariant,
 )
-from dynamics.mode_fields import MODE_FIELDS, full_mode_field, proportional_ema_mode_field
 from dynamics.modes import ModeReduction, expand_modes, reduce_to_modes
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem

@@ -11,12 +11,12 @@ from analysis.eigenspaces import resonance_error
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, orthogonal, refuted, worst
 from analysis.sylvester import SylvesterSolutions, sylvester_solutions
-from dynamics.augment import scrambled
-from dynamics.fields import VectorField, full_field
-from dynamics.integrate import integrate
+from dynamics.data.augmentations import scrambled
+from dynamics.data.moments import Moments
+from dynamics.fields.matrices import VectorField, full_field
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import eigenvalue_floor
 from dynamics.modes import spectrum
-from dynamics.moments import Moments
 from dynamics.system import MatrixSystem
 
 

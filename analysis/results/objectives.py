@@ -13,11 +13,11 @@ from analysis.contrastive import SubspaceComparison, compare_with_contrastive
 from analysis.errata import EmaPaths, ema_paths
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, orthogonal, refuted, symbols, worst
-from dynamics.exact import EmaGrowth, ema_growth
-from dynamics.fields import VectorField, full_field
-from dynamics.integrate import Status, integrate
-from dynamics.mode_fields import full_mode_field
-from dynamics.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.exact.solutions import EmaGrowth, ema_growth
+from dynamics.fields.matrices import VectorField, full_field
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.integrate import Status, integrate
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -26,10 +26,10 @@ from analysis.results.trials import (
     worst,
 )
 from analysis.stability import stability
-from dynamics.fields import VectorField, error_matrix, full_field
+from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
+from dynamics.fields.matrices import VectorField, error_matrix, full_field
+from dynamics.fields.modes import full_mode_field, tied_mode_field
 from dynamics.invariants import eigenvalue_floor, rank_floor
-from dynamics.mode_fields import full_mode_field, tied_mode_field
-from dynamics.mode_fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.modes import expand_modes
 from dynamics.states import MatrixState, ModeState, pack
 from dynamics.system import MatrixSystem, ModeSystem

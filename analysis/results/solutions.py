@@ -12,7 +12,8 @@ import numpy as np
 from analysis.jacobian import mode_jacobian
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
-from dynamics.exact import (
+from dynamics.exact.fixed_points import WeightDecayFixedPoints, saddle_node, weight_decay_fixed_points
+from dynamics.exact.solutions import (
     escape_time,
     fixed_target_solution,
     no_ema_solution,
@@ -21,15 +22,14 @@ from dynamics.exact import (
     no_predictor_matrix_solution,
     no_predictor_solution,
 )
-from dynamics.fields import VectorField, no_predictor_field
-from dynamics.invariants import mode_invariant
-from dynamics.mode_fields import (
+from dynamics.fields.matrices import VectorField, no_predictor_field
+from dynamics.fields.modes import (
     fixed_target_mode_field,
     full_mode_field,
     no_ema_mode_field,
     no_predictor_mode_field,
 )
-from dynamics.mode_fixed_points import WeightDecayFixedPoints, saddle_node, weight_decay_fixed_points
+from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

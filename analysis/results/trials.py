@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from analysis.results.registry import Measurement
-from dynamics.fields import VectorField
-from dynamics.integrate import Trajectory, integrate
+from dynamics.fields.matrices import VectorField
+from dynamics.integration.integrate import Trajectory, integrate
 from dynamics.states import State
 from dynamics.system import System
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.trajectory import LOOSEST, Status
+from dynamics.integration.trajectory import LOOSEST, Status
 
 Columns = Mapping[str, np.ndarray]
 Settings = Mapping[str, Any]

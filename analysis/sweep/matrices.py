@@ -26,17 +26,17 @@ from analysis.sweep.kinds import (
     status_output,
     tolerance,
 )
-from dynamics.fields import FIELDS
-from dynamics.integrate import METHODS, Status
-from dynamics.moments import draw_start, objective_moments
+from dynamics.data.moments import draw_start, objective_moments
+from dynamics.fields.matrices import FIELDS
+from dynamics.integration.integrate import METHODS, Status
 from dynamics.objectives import OBJECTIVES, linear_objectives
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
 if TYPE_CHECKING:
-    from dynamics.augment import Augmentation
-    from dynamics.datasets import Dataset
-    from dynamics.moments import Moments
+    from dynamics.data.augmentations import Augmentation
+    from dynamics.data.datasets import Dataset
+    from dynamics.data.moments import Moments
 
 _SOURCES = ("data", "moments", "lambda_s")
 
@@ -138,13 +138,13 @@ def _key(settings: Settings) -> str:
 
 @lru_cache(maxsize=1)
 def _dataset(source: str) -> Dataset:
-    from dynamics.datasets import load
+    from dynamics.data.datasets import load
 
     return load(source)
 
 
 def _augmentation(spec: str, strength: float | None, seed: int) -> Augmentation:
-    from dynamics.augment import parse
+    from dynamics.data.augmentations import parse
 
     for name in strengths([spec]):
         assert strength is not None
@@ -154,7 +154,7 @@ def _augmentation(spec: str, strength: float | None, seed: int) -> Augmentation:
 
 @lru_cache(maxsize=8)
 def _moments(key: str, values: tuple[float, ...]) -> Moments:
-    from dynamics.moments import Moments, load_moments
+    from dynamics.data.moments import Moments, load_moments
 
     source = json.loads(key)
     if source["moments"] is not None:

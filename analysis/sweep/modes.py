@@ -20,7 +20,7 @@ from analysis.sweep.kinds import (
     tolerance,
     word_output,
 )
-from dynamics.ensemble import FATES, STATUSES, integrate_ensemble
+from dynamics.integration.ensemble import FATES, STATUSES, integrate_ensemble
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS

@@ -287,7 +287,7 @@ def load_spec(path: str | Path) -> Design:
     Traceback (most recent call last):
     FileNotFoundError: missing.toml does not exist
     """
-    from dynamics.storage import check_file
+    from dynamics.files import check_file
 
     path = Path(path)
     check_file(path)

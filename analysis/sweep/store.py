@@ -331,7 +331,7 @@ def checked_place(path: Path) -> None:
     ValueError
         Its folder does not exist or cannot be written to, or there is something else than a store of a sweep.
     """
-    from dynamics.storage import checked_target
+    from dynamics.files import checked_target
 
     if not path.exists():
         checked_target(path)

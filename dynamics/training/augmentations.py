@@ -1,4 +1,4 @@
-"""The named augmentations drawn on the device: the same random maps as `dynamics.augment`, drawn by JAX."""
+"""The named augmentations drawn on the device: the same random maps as `dynamics.data.augmentations`, drawn by JAX."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynamics.augment import Augmentation, Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.data.augmentations import Augmentation, Crop, Erase, Flip, Gain, Noise, Scramble, Shift
 from dynamics.training.generator import normal
 
 

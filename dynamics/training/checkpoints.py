@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dynamics.storage import read_npz, write_npz
+from dynamics.files import read_npz, write_npz
 from dynamics.training.settings import TrainingSettings
 
 MAY_CHANGE = ("steps", "optimizer.learning_rate")

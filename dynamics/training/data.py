@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynamics.augment import Augmentation
-from dynamics.datasets import Dataset, load, standardised
-from dynamics.moments import Moments
+from dynamics.data.augmentations import Augmentation
+from dynamics.data.datasets import Dataset, load, standardised
+from dynamics.data.moments import Moments
 from dynamics.training.augmentations import augment
 from dynamics.training.generator import new_key, normal
 from dynamics.training.modes import Spectrum, spectrum_of_moments, spectrum_of_views

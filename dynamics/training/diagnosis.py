@@ -360,7 +360,7 @@ def _with_fixed_predictor(run: TrainingRun, settings: TrainingSettings, index: i
 
 def _with_weight_decay(run: TrainingRun, settings: TrainingSettings, n_modes: int) -> Prediction:
     """Modes with λd² > 4 η λs can rest away from zero (R15), where the flow is that of R15."""
-    from dynamics.moments import Moments
+    from dynamics.data.moments import Moments
     from dynamics.training.flow import flow_of
 
     text = "weight decay: modes with η above λd²/(4 τo λs) are lost (R15)"

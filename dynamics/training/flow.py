@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamics.fields import (
+from dynamics.data.moments import Moments, objective_moments
+from dynamics.fields.matrices import (
     VectorField,
     direct_field,
     fast_predictor_field,
@@ -17,9 +18,8 @@ from dynamics.fields import (
     no_stop_gradient_field,
     symmetric_predictor_field,
 )
-from dynamics.moments import Moments, objective_moments
+from dynamics.fields.predictors import DIRECT_OPTIONS
 from dynamics.objectives import linear_objectives
-from dynamics.predictors import DIRECT_OPTIONS
 from dynamics.system import MatrixSystem
 from dynamics.training.settings import TrainingSettings
 

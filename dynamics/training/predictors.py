@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynamics.predictors import DIRECT_OPTIONS, directpred_predictor
+from dynamics.fields.predictors import DIRECT_OPTIONS, directpred_predictor
 from dynamics.training import networks
 from dynamics.training.generator import normal
 from dynamics.training.lapack import one_by_one

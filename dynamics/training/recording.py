@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.storage import append, checked_suffix, checked_target, claimed, replacing
+from dynamics.files import append, checked_suffix, checked_target, claimed, replacing
 from dynamics.training.checkpoints import measurements
 from dynamics.training.settings import TrainingSettings
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dynamics.files import claimed
 from dynamics.states import MatrixState
-from dynamics.storage import claimed
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data
 from dynamics.training.loop import Arrays, TrainingState, program

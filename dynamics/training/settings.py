@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.augment import Augmentation, parse
+from dynamics.data.augmentations import Augmentation, parse
+from dynamics.fields.predictors import DIRECT_OPTIONS
 from dynamics.objectives import OBJECTIVES, Objective, with_weight
-from dynamics.predictors import DIRECT_OPTIONS
 
 Swept = float | tuple[float, ...]
 """One number for all runs, or one a run."""
@@ -90,11 +90,11 @@ class DataSettings:
         ``gaussian``: x ~ N(0, Σd) with independent noise N(0, Σs − Σd) a view, so that views have exactly the
         moments Σs and Σd (R16); ``exact``: 2 n1 pairs whose averages over the batch are Σs and Σd without error,
         used whole at every step, so that a step on a linear network is a step of the flow; anything else is a
-        source of `dynamics.datasets.load`.
+        source of `dynamics.data.datasets.load`.
     sigma_s, sigma_d
         Σs and Σd, (n1, n1), or vectors (n1,) for diagonals; for ``gaussian`` and ``exact``.
     augmentations
-        Specs of `dynamics.augment.parse`, applied in order, drawn afresh for each view; not for ``exact``.
+        Specs of `dynamics.data.augmentations.parse`, applied in order, drawn afresh for each view; not for ``exact``.
     held_out
         Fraction of samples kept from training for the linear probe, in [0, 1): 0 trains on all and probes nothing.
         Ignored by sources that come with a test split, which is used instead (CIFAR-10, STL-10).
@@ -225,7 +225,7 @@ class PredictorSettings:
     hidden, batch_norm
         Width of ``mlp``, and batch normalisation before its ReLU.
     option
-        A name of `dynamics.predictors.DIRECT_OPTIONS`, for ``direct``.
+        A name of `dynamics.fields.predictors.DIRECT_OPTIONS`, for ``direct``.
     average
         ρ in [0, 1) for ``direct`` and ``optimal``: 0 takes each batch by itself. May be swept.
     refresh

@@ -25,8 +25,8 @@ def figure_alignment(found: Alignment) -> Figure:
     --------
     >>> import numpy as np
     >>> from analysis.alignment import align
-    >>> from dynamics.fields import aligned_field
-    >>> from dynamics.integrate import integrate
+    >>> from dynamics.fields.matrices import aligned_field
+    >>> from dynamics.integration.integrate import integrate
     >>> from dynamics.system import MatrixSystem
     >>> I = np.eye(2)
     >>> system, field = MatrixSystem(1.5 * I, I), aligned_field(lambda t: 0.9)

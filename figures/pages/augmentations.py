@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.contrastive import compare_with_contrastive
-from dynamics.augment import parse
-from dynamics.datasets import load
-from dynamics.moments import Moments
+from dynamics.data.augmentations import parse
+from dynamics.data.datasets import load
+from dynamics.data.moments import Moments
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, sheet
 from figures.pages.legends import legend_below

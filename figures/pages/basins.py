@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from analysis.basins import BasinMap, basins
 from analysis.fates import Fate
 from analysis.separatrices import leaf_separatrix
-from dynamics.mode_fields import full_mode_field
+from dynamics.fields.modes import full_mode_field
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels

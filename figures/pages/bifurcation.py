@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.bifurcations import Bifurcation, bifurcation
-from dynamics.mode_fixed_points import saddle_node
+from dynamics.exact.fixed_points import saddle_node
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels

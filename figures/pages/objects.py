@@ -11,7 +11,7 @@ from analysis.bifurcations import Bifurcation
 from analysis.fixed_points import FixedPoints
 from analysis.portraits import Portrait, rest_lines
 from analysis.spectra import online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.integrate import Trajectory
+from dynamics.integration.integrate import Trajectory
 from dynamics.states import ModeState
 from figures.pages.layout import panels
 from figures.pages.legends import legend_below
@@ -31,8 +31,8 @@ def figure_trajectory(trajectory: Trajectory) -> Figure:
 
     Examples
     --------
-    >>> from dynamics.integrate import integrate
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.integration.integrate import integrate
+    >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(1.0, 0.5)
     >>> len(figure_trajectory(integrate(system.state(), system, full_mode_field)).axes)
@@ -154,7 +154,7 @@ def figure_basin_map(basin_map: BasinMap, boundary: np.ndarray | None = None) ->
     Examples
     --------
     >>> from analysis.basins import basins
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> len(figure_basin_map(basins(ModeSystem(1.0, 0.5), full_mode_field, grid=8)).axes)
     1

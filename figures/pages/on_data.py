@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynamics.augment import parse
-from dynamics.datasets import load
-from dynamics.moments import Moments, draw_start
+from dynamics.data.augmentations import parse
+from dynamics.data.datasets import load
+from dynamics.data.moments import Moments, draw_start
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 

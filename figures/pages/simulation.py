@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from analysis.fates import Fate
 from analysis.simulation import MatrixSimulation, ModeSimulation
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.integrate import Trajectory, natural_time
+from dynamics.integration.integrate import Trajectory, natural_time
 from dynamics.invariants import eigenvalue_floor, mode_invariant
 from figures.panels import simulation as panels
 from figures.panels.scales import scale_log, scale_time
@@ -42,7 +42,7 @@ def figure_mode_simulation(simulation: ModeSimulation) -> Figure:
     Examples
     --------
     >>> from analysis.simulation import simulate_modes
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(1.0, 0.5)
     >>> page = figure_mode_simulation(simulate_modes(system.state(), system, full_mode_field))
@@ -64,7 +64,7 @@ def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
     Examples
     --------
     >>> from analysis.simulation import simulate_matrices
-    >>> from dynamics.fields import full_field
+    >>> from dynamics.fields.matrices import full_field
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))
     >>> start = system.state(np.eye(2), 0.1 * np.eye(2))

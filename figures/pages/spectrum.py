@@ -13,8 +13,8 @@ from analysis.alignment import align
 from analysis.fates import Fate
 from analysis.simulation import simulate_matrices
 from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.fields import aligned_field, full_field
-from dynamics.integrate import integrate, natural_time
+from dynamics.fields.matrices import aligned_field, full_field
+from dynamics.integration.integrate import integrate, natural_time
 from dynamics.invariants import eigenvalue_floor
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dynamics.exact import escape_time, no_ema_solution
-from dynamics.integrate import integrate
-from dynamics.mode_fields import full_mode_field
+from dynamics.exact.solutions import escape_time, no_ema_solution
+from dynamics.fields.modes import full_mode_field
+from dynamics.integration.integrate import integrate
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, sheet

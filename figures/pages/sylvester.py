@@ -12,8 +12,8 @@ from analysis.intertwiners import LARGEST_KRONECKER
 from analysis.network_fixed_points import polish
 from analysis.results.moments import sylvester_operator
 from analysis.sylvester import SylvesterSolutions, ratio_matrix, sylvester_solutions
-from dynamics.fields import full_field
-from dynamics.integrate import integrate
+from dynamics.fields.matrices import full_field
+from dynamics.integration.integrate import integrate
 from dynamics.modes import spectrum
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels

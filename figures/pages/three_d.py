@@ -13,7 +13,7 @@ from analysis.fixed_points import fixed_points
 from analysis.planes import leaf_plane
 from analysis.portraits import RestLine, rest_lines
 from analysis.simulation import simulate_modes
-from dynamics.mode_fields import full_mode_field
+from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.pages.captions import described

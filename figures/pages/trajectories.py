@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.simulation import simulate_modes
-from dynamics.exact import fixed_target_solution, no_ema_solution, no_predictor_solution
+from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
+from dynamics.fields.modes import MODE_FIELDS
 from dynamics.invariants import BALANCED_MODE_VARIANTS, mode_invariant
-from dynamics.mode_fields import MODE_FIELDS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.pages.captions import described

@@ -2,7 +2,7 @@
 
 Each is written with the operators that NumPy, JAX and object arrays of SymPy symbols share, so the code that is
 integrated is the code that is differentiated and the code that is compared with the printed equation. The
-one-mode counterparts are in `dynamics.mode_fields`, under the same names.
+one-mode counterparts are in `dynamics.fields.modes`, under the same names.
 
 Sources: DD appendix F ("Understanding self-supervised learning with dual deep networks"), NC ("Understanding
 self-supervised learning dynamics without contrastive pairs").
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dynamics.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
+from dynamics.fields.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
 from dynamics.states import MatrixState, State
 from dynamics.system import MatrixSystem
 
@@ -159,7 +159,7 @@ def direct_field(name: str = "directpred", **options: Any) -> VectorField:
     name
         Name of the variant.
     **options
-        options of `dynamics.predictors.directpred_spectrum`.
+        options of `dynamics.fields.predictors.directpred_spectrum`.
     """
 
     def direct(t: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.mode_fixed_points import leaf_eigenvalues, refuse_weight_decay
+from dynamics.exact.fixed_points import leaf_eigenvalues, refuse_weight_decay
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

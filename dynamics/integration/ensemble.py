@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from dynamics.cores import available_cores
-from dynamics.fields import VectorField
+from dynamics.fields.matrices import VectorField
+from dynamics.integration.trajectory import LOOSEST, Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.trajectory import LOOSEST, Status
 from dynamics.variants import VARIANTS, mode_variant
 
 STATUSES = (Status.STEADY, Status.END_TIME, Status.DIVERGED, Status.MAX_STEPS, Status.SLOW)
@@ -47,7 +47,7 @@ class Ensemble:
         Index into `STATUSES`, shape (N,), uint8.
     fate
         What the trajectory did, index into `FATES`, shape (N,), uint8: learned or collapsed where it is in, or near, an
-        end to which it is shown to go (`dynamics.mode_flow.arrived`), else undecided.
+        end to which it is shown to go (`dynamics.integration.mode_flow.arrived`), else undecided.
     n_accepted, n_rejected
         Steps, shape (N,), uint32.
     drift
@@ -92,7 +92,7 @@ def integrate_ensemble(
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
     end time or until it is certain to be at rest by then: it has come close to a point to which every trajectory from
-    there leads, for a reason given at `dynamics.mode_flow.arrived`, fast enough for the time left. A trajectory for
+    there leads, for a reason given at `dynamics.integration.mode_flow.arrived`, fast enough for the time left. A trajectory for
     which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters
@@ -143,7 +143,7 @@ def integrate_ensemble(
 
     Examples
     --------
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> system = ModeSystem([1.0, 1.0], [0.5, 0.5])
     >>> ensemble = integrate_ensemble(system.state(0.1, [0.1, 0.6]), system, full_mode_field, 200.0, device="cpu")
     >>> ensemble.final.predictor.round(6)
@@ -234,7 +234,7 @@ def _run_on_cpu(
     progress: Callable[[int, int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    from dynamics.ensemble_kernels import lane_kernel
+    from dynamics.integration.ensemble_kernels import lane_kernel
 
     with _announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
@@ -272,7 +272,7 @@ def _run_on_cuda(
 ) -> None:
     from numba import cuda
 
-    from dynamics.ensemble_kernels import cuda_kernel
+    from dynamics.integration.ensemble_kernels import cuda_kernel
 
     if not _cuda_available():
         raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")

@@ -4,7 +4,7 @@ With e = θ λd − w2 w1 λs, the full flow of one mode is
 
     dw1/dt = w2 e/τo − η w1,   dw2/dt = w1 e/τp − η w2,   dθ/dt = (w1 − θ)/τt.
 
-They are the fields of `dynamics.fields` for 1×1 matrices (R3), under the same names.
+They are the fields of `dynamics.fields.matrices` for 1×1 matrices (R3), under the same names.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields import VectorField
-from dynamics.predictors import directpred_spectrum, optimal_mode_predictor
+from dynamics.fields.matrices import VectorField
+from dynamics.fields.predictors import directpred_spectrum, optimal_mode_predictor
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -128,7 +128,7 @@ def direct_mode_field(name: str = "directpred", **options: Any) -> VectorField:
     name
         Name of the variant.
     **options
-        options of `dynamics.predictors.directpred_spectrum`.
+        options of `dynamics.fields.predictors.directpred_spectrum`.
     """
 
     def direct(t: Any, state: ModeState, system: ModeSystem) -> ModeState:

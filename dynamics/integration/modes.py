@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dynamics import mode_flow as flow
-from dynamics.fields import VectorField
+from dynamics.fields.matrices import VectorField
+from dynamics.integration import mode_flow as flow
+from dynamics.integration.trajectory import Status, Trajectory, check_tolerances, checked_times
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.trajectory import Status, Trajectory, check_tolerances, checked_times
 from dynamics.variants import Variant, mode_variant
 
 REST = 1e-8
@@ -145,7 +145,7 @@ def integrate_modes(
 ) -> tuple[Trajectory[ModeState], np.ndarray]:
     """Follow decoupled modes from a start, to rest or to a given time, and report what each of them did.
 
-    Every mode is integrated by itself, by the stiff method of `dynamics.mode_flow`, in units in which its largest
+    Every mode is integrated by itself, by the stiff method of `dynamics.integration.mode_flow`, in units in which its largest
     weight and its fastest rate are near one. Rates and weights may lie decades apart.
 
     Parameters
@@ -158,7 +158,7 @@ def integrate_modes(
         The mode field of a variant of `dynamics.variants.VARIANTS`.
     t_end
         End time > 0. Left out, the run goes on until every mode is at rest (within `REST` of its end, which is
-        proved to be its end, see `dynamics.mode_flow.arrived`) or known to approach its end like a power of t.
+        proved to be its end, see `dynamics.integration.mode_flow.arrived`) or known to approach its end like a power of t.
     ts
         Instead of `t_end`: increasing times at which states are kept; the first is the start.
     rtol, atol
@@ -184,7 +184,7 @@ def integrate_modes(
 
     Examples
     --------
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
     >>> trajectory, fates = integrate_modes(system.state(0.1, 0.1, 0.1), system, full_mode_field)
     >>> trajectory.status.value, round(float(trajectory.final.predictor[0]), 6), str(fates[0])

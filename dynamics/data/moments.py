@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.augment import Augmentation, scrambled, view_moments
-from dynamics.datasets import check_finite, real_numbers, standardised
+from dynamics.data.augmentations import Augmentation, scrambled, view_moments
+from dynamics.data.datasets import check_finite, real_numbers, standardised
+from dynamics.files import read_npz, write_npz
 from dynamics.modes import relative_commutator
 from dynamics.objectives import linear_objectives
 from dynamics.states import MatrixState, random_state
-from dynamics.storage import read_npz, write_npz
 
 # A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
 # and Σ by up to 5e-6 ‖Σ‖_F. Matrices that went through float32 (6e-8) or were summed in float64 lie well within.
@@ -309,10 +309,10 @@ class Moments:
             The chain that makes a view of a sample, in its order.
         center, scale, batch_size, progress
             Subtract the mean image; divide by the deviation of all pixels; images a batch; a callable that is told
-            (done, total): see `dynamics.datasets.standardised`.
+            (done, total): see `dynamics.data.datasets.standardised`.
         draws, seed
             Views drawn of each image where an augmentation has no closed form, >= 4, and the seed of the draws:
-            see `dynamics.augment.view_moments`. Sums do not depend on batches but by rounding; draws do.
+            see `dynamics.data.augmentations.view_moments`. Sums do not depend on batches but by rounding; draws do.
 
         Returns
         -------
@@ -328,7 +328,7 @@ class Moments:
 
         Examples
         --------
-        >>> from dynamics.augment import Noise
+        >>> from dynamics.data.augmentations import Noise
         >>> Moments.from_data(np.array([[0.0], [2.0]]), [Noise(1.0)]).ratios
         array([0.5])
         """

@@ -1,7 +1,7 @@
 """One mode's flow in two unknowns: the step of a stiff integrator, and the proof that a run has arrived.
 
-Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.mode_integration`), and compiled
-by Numba for millions (`dynamics.ensemble_kernels`), so both do the same.
+Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.integration.modes`), and compiled
+by Numba for millions (`dynamics.integration.ensemble_kernels`), so both do the same.
 
 In *balanced units* a = √τo w1, b = √τp w2, g = √τo θ, every variant with an invariant reads
 
@@ -33,11 +33,11 @@ POLAR, LOG = 8, 9
 """The full flow and no-ema where the encoder is next to nothing, see `switched`."""
 
 STEADY, END_TIME, DIVERGED, MAX_STEPS, SLOW = range(5)
-"""How a run ends: indices into `dynamics.ensemble.STATUSES`."""
+"""How a run ends: indices into `dynamics.integration.ensemble.STATUSES`."""
 RUNNING = 5
 NOT_YET, STIFF = 6, 7  # of `looked`: look again later; go on with `brought_to_its_end`
 LEARNED, COLLAPSED, UNDECIDED = range(3)
-"""What a trajectory did: indices into `dynamics.ensemble.FATES`."""
+"""What a trajectory did: indices into `dynamics.integration.ensemble.FATES`."""
 
 NEAR = 1e-2
 """A learned end counts as reached in kind when every weight is within this fraction of it."""
@@ -921,7 +921,7 @@ def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> A
 
 
 def balanced(y: Any, units: Any) -> Any:
-    """w1, w2 and θ in the units of `dynamics.mode_flow.scaled`."""
+    """w1, w2 and θ in the units of `dynamics.integration.mode_flow.scaled`."""
     weight, _, root_o, root_p = units
     return root_o * y[0] / weight, root_p * y[1] / weight, root_o * y[2] / weight
 

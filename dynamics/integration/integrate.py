@@ -1,7 +1,7 @@
 """Integration of one trajectory, from a start to rest or to a given time.
 
 `integrate` chooses between an explicit Runge–Kutta method of order 8 and an exponential Rosenbrock method
-(`dynamics.exponential`), whichever advances further for its field evaluations, and decides when the run is over.
+(`dynamics.integration.exponential`), whichever advances further for its field evaluations, and decides when the run is over.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Generic
 import numpy as np
 from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
-from dynamics.exponential import ExponentialRosenbrock, Krylov, directional_derivative
-from dynamics.fields import VectorField
+from dynamics.fields.matrices import VectorField
+from dynamics.integration.exponential import ExponentialRosenbrock, Krylov, directional_derivative
+from dynamics.integration.trajectory import Status as Status
+from dynamics.integration.trajectory import Trajectory as Trajectory
+from dynamics.integration.trajectory import check_tolerances, checked_times
+from dynamics.integration.trajectory import natural_time as natural_time
 from dynamics.states import MatrixState, ModeState, State, pack, unpack
 from dynamics.system import System
-from dynamics.trajectory import Status as Status
-from dynamics.trajectory import Trajectory as Trajectory
-from dynamics.trajectory import check_tolerances, checked_times
-from dynamics.trajectory import natural_time as natural_time
 
 METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
@@ -289,7 +289,7 @@ def integrate(
     system
         `ModeSystem` or `MatrixSystem`.
     vector_field
-        One of `dynamics.mode_fields` or `dynamics.fields`.
+        One of `dynamics.fields.modes` or `dynamics.fields.matrices`.
     t_end
         End time > 0. Left out, the run goes on until it is steady or known to be slow.
     ts
@@ -323,7 +323,7 @@ def integrate(
 
     Examples
     --------
-    >>> from dynamics.mode_fields import full_mode_field
+    >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
     >>> trajectory = integrate(system.state(0.1, 0.1, 0.1), system, full_mode_field)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dynamics.datasets import Batches
+from dynamics.data.datasets import Batches
 
 Shape = tuple[int, ...]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -542,7 +542,7 @@ def view_moments(
 
     Examples
     --------
-    >>> from dynamics.datasets import standardised
+    >>> from dynamics.data.datasets import standardised
     >>> view_moments(standardised(np.array([[0.0], [2.0]])), [Noise(1.0)])
     [(array([[2.]]), array([[1.]]))]
     """

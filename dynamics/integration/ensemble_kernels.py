@@ -1,4 +1,4 @@
-"""The compiled part of `dynamics.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA.
+"""The compiled part of `dynamics.integration.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA.
 
 A trajectory is advanced by `attempt`, one try of the embedded Runge–Kutta pair of Tsitouras (2011) of order 5(4)
 with its step control. On the CPU `lane_kernel` keeps `LANES` trajectories in one array, field by field, so that the
@@ -7,10 +7,10 @@ compiler turns the loop over lanes into vector instructions; a lane that has end
 
 A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER`
 tries, or that numbers at their own scale do not hold, is brought to its end by the stiff method of
-`dynamics.mode_flow`, compiled here from the same source that integrates single runs. The proof of rest is there too.
+`dynamics.integration.mode_flow`, compiled here from the same source that integrates single runs. The proof of rest is there too.
 
 Numba's cache on disk notices changes of the file that a kernel is in, of no other: so the text of `mode_flow` is part
-of every kernel's key. This module imports Numba: only `dynamics.ensemble` imports it, when it is called.
+of every kernel's key. This module imports Numba: only `dynamics.integration.ensemble` imports it, when it is called.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numba import config, cuda, njit, types
 
-from dynamics import mode_flow
-from dynamics.mode_flow import (
+from dynamics.integration import mode_flow
+from dynamics.integration.mode_flow import (
     DIRECT,
     END_TIME,
     FAST,
@@ -138,7 +138,7 @@ def constrained(form: Any, y: Any, p: Any) -> Any:
 
 @_device
 def derivative(form: Any, y: Any, p: Any) -> Any:
-    """d(w1, w2, θ)/dt of the variant, as its field in `dynamics.mode_fields`."""
+    """d(w1, w2, θ)/dt of the variant, as its field in `dynamics.fields.modes`."""
     w1, w2, th = constrained(form, y, p)
     kind = form[0]
     ls, ld, over_to, over_tp, over_tt, eta = p

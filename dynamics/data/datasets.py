@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dynamics.storage import check_file, read_npz
+from dynamics.files import check_file, read_npz
 
 SOURCES = "digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR"
 MOST_CHANNELS = 4

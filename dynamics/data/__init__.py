@@ -1,0 +1,1 @@
+"""Data and what linear BYOL sees of it: sources, augmentations, second moments."""
