@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from _harness import measure, write_table
 
-from analysis.stability import stability
+from analysis.stability.spectrum import stability
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 

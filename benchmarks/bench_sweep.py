@@ -14,8 +14,8 @@ from pathlib import Path
 import xarray
 from _harness import measure, write_table
 
-from analysis.sweep import design, sweep
-from analysis.sweep.spec import KINDS, Design
+from analysis.sweeps import design, sweep
+from analysis.sweeps.spec import KINDS, Design
 
 LIMIT = 1.5
 REPEATS = 7

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from _harness import measure, write_table
 
-from analysis.sylvester import kronecker_solutions, sylvester_solutions
+from analysis.sylvester.solutions import kronecker_solutions, sylvester_solutions
 
 
 def planted(n: int, n_shared: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

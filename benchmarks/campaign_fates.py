@@ -2,7 +2,7 @@
 
 python benchmarks/campaign_fates.py [--n N] [--decay] [--seed SEED] [VARIANT ...] prints one row for each variant.
 
-What a trajectory did is compared with `analysis.fates.predict_fates`, which follows no flow; the end of a trajectory
+What a trajectory did is compared with `analysis.fates.predictions.predict_fates`, which follows no flow; the end of a trajectory
 called steady also with the vector field, which must vanish there. Where theory is silent, as for most starts with
 weight decay, a sample is compared with `reference_end`: SciPy's Radau method in logarithmic variables.
 """
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from analysis.fates import predict_fates
+from analysis.fates.predictions import predict_fates
 from dynamics.integration.ensemble import FATES, STATUSES, Ensemble, integrate_ensemble
 from dynamics.integration.modes import integrate_modes
 from dynamics.integration.trajectory import Status

@@ -23,7 +23,7 @@ from commands.output import note, print_json, print_table, status_code, ticker
 from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
-    from analysis.alignment import Alignment
+    from analysis.runs.alignment import Alignment
     from dynamics.data.moments import Moments
 
 SHOWN_TIMES = 12
@@ -54,9 +54,9 @@ def align(
     ] = None,
 ) -> int | None:
     """Run the full network and compare the commutator of features and predictor with its bound."""
-    from analysis.alignment import align as theory
-    from analysis.alignment import direct_distance
-    from analysis.simulation import plain
+    from analysis.runs.alignment import align as theory
+    from analysis.runs.alignment import direct_distance
+    from analysis.runs.simulation import plain
     from dynamics.fields.matrices import FIELDS, aligned_field
     from dynamics.fields.predictors import DIRECT_OPTIONS
     from dynamics.integration.integrate import integrate

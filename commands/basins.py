@@ -14,7 +14,7 @@ from commands.options import ModeOptions, OutputOptions, checked_outputs, eigenv
 from commands.output import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from analysis.basins import BasinMap
+    from analysis.fates.basins import BasinMap
 
 _LATTICE = 200  # cells a side if nothing else is asked for
 _REASONS = {
@@ -66,9 +66,9 @@ def basins(
 ) -> None:
     """Print the share of each fate, and how often trajectory and theory disagree."""
     began = time.perf_counter()
-    from analysis.basin_boundaries import basin_boundary
-    from analysis.basins import basins as theory
-    from analysis.simulation import plain
+    from analysis.fates.basins import basins as theory
+    from analysis.fates.boundaries import basin_boundary
+    from analysis.runs.simulation import plain
     from dynamics.variants import VARIANTS
 
     checked_outputs(output)
@@ -136,7 +136,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 def _save(found: BasinMap, report: dict[str, Any], path: Path) -> None:
     """One row a start; lattices go row by row, and the codes of the fates are in the description."""
-    from analysis.basins import FATES, UNPREDICTED
+    from analysis.fates.basins import FATES, UNPREDICTED
     from dynamics.files import Variable, write_arrays
 
     columns = {

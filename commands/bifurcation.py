@@ -16,7 +16,7 @@ from commands.output import JsonOption, QuietOption, note, number_text, print_js
 from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:
-    from analysis.bifurcations import Bifurcation, Branch
+    from analysis.fixed_points.bifurcations import Bifurcation, Branch
     from dynamics.system import ModeSystem
 
 
@@ -91,8 +91,8 @@ def bifurcation(
     ] = None,
 ) -> None:
     """Print branches of fixed points and the points where they change."""
-    from analysis.bifurcations import PARAMETERS
-    from analysis.bifurcations import bifurcation as theory
+    from analysis.fixed_points.bifurcations import PARAMETERS
+    from analysis.fixed_points.bifurcations import bifurcation as theory
 
     shown = OutputOptions(json=output.json, quiet=output.quiet, out=output.out, plot=output.plot)
     checked_outputs(shown)

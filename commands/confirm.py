@@ -14,7 +14,7 @@ from commands.output import ReportOptions, number_text, print_json, print_markdo
 from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
-    from analysis.confirm import Confirmation, Experiment
+    from analysis.experiments import Confirmation, Experiment
 
 Share = Callable[[float, float], None]
 
@@ -59,7 +59,7 @@ def confirm(
 
 
 def _chosen(names: list[str] | None) -> list[Experiment]:
-    from analysis.confirm import EXPERIMENTS
+    from analysis.experiments import EXPERIMENTS
 
     unknown = [name for name in names or [] if name not in EXPERIMENTS]
     if unknown:
@@ -70,8 +70,8 @@ def _chosen(names: list[str] | None) -> list[Experiment]:
 def _confirmed(
     experiment: Experiment, quick: bool, seed: int, done: int, total: int, report_progress: Share | None
 ) -> Confirmation:
-    from analysis.confirm import Effort
-    from analysis.confirm import confirm as make
+    from analysis.experiments import Effort
+    from analysis.experiments import confirm as make
 
     def share(part: float, whole: float) -> None:
         if report_progress is not None:
@@ -104,7 +104,7 @@ def _cells(report: dict[str, Any], measurement: dict[str, Any]) -> list[str]:
 def _print(
     found: list[Confirmation], pictures: dict[str, dict[str, str]], output: ReportOptions, markdown: bool
 ) -> int:
-    from analysis.confirm import Verdict
+    from analysis.experiments import Verdict
 
     n_failed = sum(item.outcome.verdict is Verdict.VIOLATED for item in found)
     none = {"figure": None, "caption": None}

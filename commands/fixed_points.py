@@ -48,7 +48,7 @@ def fixed_points(
     ] = None,
 ) -> None:
     """Print isolated fixed points, and lines of them with the stability of each segment."""
-    from analysis.fixed_points import fixed_points as theory
+    from analysis.fixed_points.one_mode import fixed_points as theory
 
     moments = read_moments(system, output)
     if dim is not None:
@@ -107,9 +107,9 @@ def _network_report(
     system: SystemOptions, moments: Moments, dim: int, rank: int | None, amplitude: float | None
 ) -> dict[str, Any]:
     """Canonical fixed points of the full network, each with its stability (R9, R10)."""
-    from analysis.network_fixed_points import canonical_fixed_points
-    from analysis.simulation import plain
-    from analysis.stability import stability
+    from analysis.fixed_points.network import canonical_fixed_points
+    from analysis.runs.simulation import plain
+    from analysis.stability.spectrum import stability
 
     if system.variant != "full":
         raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")

@@ -32,7 +32,7 @@ from commands.output import (
 )
 
 if TYPE_CHECKING:
-    from analysis.simulation import MatrixSimulation, ModeSimulation
+    from analysis.runs.simulation import MatrixSimulation, ModeSimulation
     from dynamics.data.moments import Moments
 
 
@@ -79,7 +79,7 @@ def simulate(
 def _simulate_modes(
     system: SystemOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
 ) -> ModeSimulation:
-    from analysis.simulation import simulate_modes
+    from analysis.runs.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
     if (method := options.pop("method")) != "auto":
@@ -101,7 +101,7 @@ def _simulate_modes(
 def _simulate_matrices(
     system: SystemOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
 ) -> MatrixSimulation:
-    from analysis.simulation import simulate_matrices
+    from analysis.runs.simulation import simulate_matrices
     from dynamics.variants import VARIANTS
 
     check_no_mode_start(start)
@@ -136,7 +136,7 @@ def _save_simulation(
 
 
 def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
-    from analysis.simulation import ModeSimulation
+    from analysis.runs.simulation import ModeSimulation
     from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
 

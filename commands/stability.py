@@ -11,7 +11,7 @@ from commands.output import ReportOptions, print_json, print_table
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
-    from analysis.stability import Stability
+    from analysis.stability.spectrum import Stability
 
 
 @command(
@@ -46,10 +46,10 @@ def stability(
     ] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
-    from analysis import network_fixed_points
-    from analysis import stability as theory
-    from analysis.pair_conditions import decoupled_form, pair_conditions
-    from analysis.simulation import plain
+    from analysis.fixed_points import network as network_fixed_points
+    from analysis.runs.simulation import plain
+    from analysis.stability import spectrum as theory
+    from analysis.stability.pair_conditions import decoupled_form, pair_conditions
 
     if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")

@@ -49,8 +49,8 @@ def sweep(
     """Run, or only measure, the sweep that a file describes."""
     from dataclasses import replace
 
-    from analysis import sweep as theory
-    from analysis.sweep.run import size_text
+    from analysis import sweeps as theory
+    from analysis.sweeps.run import size_text
 
     output = ReportOptions(json=json, quiet=quiet)
     design = theory.load_spec(spec)

@@ -30,8 +30,8 @@ def sylvester(
     ] = None,
 ) -> None:
     """Print nullity, shared eigenvalues and the gap to the next pair."""
-    from analysis.simulation import plain
-    from analysis.sylvester import sylvester_solutions
+    from analysis.runs.simulation import plain
+    from analysis.sylvester.solutions import sylvester_solutions
     from dynamics.files import load_predictor
 
     moments = read_moments(system, output)

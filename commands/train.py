@@ -146,7 +146,7 @@ def _report(run: TrainingRun) -> dict[str, Any]:
     """
     import json
 
-    from analysis.simulation import plain
+    from analysis.runs.simulation import plain
     from dynamics.training import diagnose
 
     diagnoses = [diagnose(run, index) for index in range(run.n_runs)]
@@ -250,7 +250,7 @@ def _save(run: TrainingRun, report: dict[str, Any], path: Path) -> None:
 
 
 def _plot(run: TrainingRun, data: TrainingData, path: Path, output: TrainingOutput) -> None:
-    from analysis.training import predict
+    from analysis.runs.training import predict
     from figures.pages.training import figure_training
     from figures.style import save
 

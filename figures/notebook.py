@@ -16,12 +16,12 @@ from typing import Any
 
 SHOWN = {
     ("dynamics.integration.integrate", "Trajectory"): "figures.pages.objects:figure_trajectory",
-    ("analysis.simulation", "ModeSimulation"): "figures.pages.simulation:figure_mode_simulation",
-    ("analysis.simulation", "MatrixSimulation"): "figures.pages.simulation:figure_matrix_simulation",
-    ("analysis.fixed_points", "FixedPoints"): "figures.pages.objects:figure_fixed_points",
-    ("analysis.portraits", "Portrait"): "figures.pages.objects:figure_portrait",
-    ("analysis.bifurcations", "Bifurcation"): "figures.pages.objects:figure_diagram",
-    ("analysis.basins", "BasinMap"): "figures.pages.objects:figure_basin_map",
+    ("analysis.runs.simulation", "ModeSimulation"): "figures.pages.simulation:figure_mode_simulation",
+    ("analysis.runs.simulation", "MatrixSimulation"): "figures.pages.simulation:figure_matrix_simulation",
+    ("analysis.fixed_points.one_mode", "FixedPoints"): "figures.pages.objects:figure_fixed_points",
+    ("analysis.phase_planes.portraits", "Portrait"): "figures.pages.objects:figure_portrait",
+    ("analysis.fixed_points.bifurcations", "Bifurcation"): "figures.pages.objects:figure_diagram",
+    ("analysis.fates.basins", "BasinMap"): "figures.pages.objects:figure_basin_map",
 }
 """Types by module and name, and what draws them; nothing is imported until one is shown."""
 

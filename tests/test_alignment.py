@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 from scipy.linalg import sqrtm
 
-from analysis.alignment import (
+from analysis.runs.alignment import (
     align,
     alignment_rate,
     direct_distance,

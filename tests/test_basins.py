@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 from scipy.stats import binomtest
 
-from analysis.basin_boundaries import basin_boundary
-from analysis.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, follow_points, leaving_times
-from analysis.fates import Fate
-from analysis.separatrices import leaf_separatrix
+from analysis.fates.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, follow_points, leaving_times
+from analysis.fates.boundaries import basin_boundary
+from analysis.fates.predictions import Fate
+from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.fields.modes import MODE_FIELDS, full_mode_field
 from dynamics.integration.ensemble import STATUSES
 from dynamics.integration.integrate import Status
@@ -37,7 +37,7 @@ def fate_of(found: BasinMap, fate: Fate) -> np.ndarray:
 @pytest.mark.parametrize("rates", [{}, {"tau_target": 20.0}, {"tau_online": 0.7, "tau_predictor": 1.9}])
 def test_every_cell_ends_as_r6_says(rates: dict[str, float]) -> None:
     found = run(system=ModeSystem(1.0, 0.5, **rates), grid=150)
-    # written out once more, not by way of analysis.fates
+    # written out once more, not by way of analysis.fates.predictions
     to, tp = rates.get("tau_online", 1.0), rates.get("tau_predictor", 1.0)
     c = to * found.start.online**2 - tp * found.start.predictor**2
     collapse = c <= np.where(found.start.predictor > 0, -tp * 0.25, 0.0)

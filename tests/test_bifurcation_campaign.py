@@ -13,7 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from analysis.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
 from dynamics.system import ModeSystem
 
 OBJECTIVES = ("byol", "byol-prime", "raft")

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-import analysis.bifurcation_checks as checks
-from analysis.bifurcations import PARAMETERS, Bifurcation, Branch, SpecialPoint, bifurcation
-from analysis.fixed_points import fixed_points
-from analysis.jacobian import mode_jacobian
-from analysis.special_points import PITCHFORK
+import analysis.fixed_points.bifurcation_checks as checks
+from analysis.fixed_points.bifurcations import PARAMETERS, Bifurcation, Branch, SpecialPoint, bifurcation
+from analysis.fixed_points.one_mode import fixed_points
+from analysis.fixed_points.special_points import PITCHFORK
+from analysis.stability.jacobian import mode_jacobian
 from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
 from dynamics.fields.modes import full_mode_field
 from dynamics.states import pack

@@ -174,7 +174,7 @@ def test_alignment_on_data_is_shown_and_not_judged(dyn):
 
 
 def test_a_bound_that_is_broken_is_exit_code_1(dyn, monkeypatch):
-    from analysis import alignment
+    from analysis.runs import alignment
 
     rate = alignment.alignment_rate
     monkeypatch.setattr(alignment, "alignment_rate", lambda state, system: rate(state, system) + np.eye(3))

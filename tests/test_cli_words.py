@@ -21,8 +21,8 @@ from conftest import HANG_S, command_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands import output as printing
 from cli import COMMANDS
+from commands import output as printing
 from commands.info import version_of
 from commands.options import _announce
 from commands.output import ReportOptions, progress, table_text, ticker

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.confirm import alignment
-from analysis.confirm.alignment import Path, falls, path, solution, theorem
+from analysis.experiments import alignment
+from analysis.experiments.alignment import Path, falls, path, solution, theorem
 from dynamics.states import MatrixState, random_state
 
 

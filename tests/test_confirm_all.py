@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from analysis.confirm import EXPERIMENTS
+from analysis.experiments import EXPERIMENTS
 
 # What follows from theory alone has to hold; the others set claims of papers beside digits, and say what they find.
 THEORY = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C9", "C12")

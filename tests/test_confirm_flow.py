@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.confirm import Effort, balance, flow_limit
-from analysis.confirm.runs import (
+from analysis.experiments import Effort, balance, flow_limit
+from analysis.experiments.runs import (
     Estimate,
     clocked,
     flat,

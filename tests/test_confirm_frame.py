@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.confirm import (
+from analysis.experiments import (
     EXPERIMENTS,
     Confirmation,
     Curve,
@@ -22,7 +22,7 @@ from analysis.confirm import (
     compare,
     confirm,
 )
-from analysis.confirm.experiment import Panel
+from analysis.experiments.experiment import Panel
 from figures.pages.confirm import caption_confirmation, figure_confirmation
 
 GOOD = compare("slope", 1.0, 1.05, 0.1, "second order")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.confirm import Effort, Verdict, mirrored
-from analysis.confirm.mirrored import LINEAR, NONLINEAR, distances
+from analysis.experiments import Effort, Verdict, mirrored
+from analysis.experiments.mirrored import LINEAR, NONLINEAR, distances
 from dynamics.training import train
 
 SEEDS = (0, 1, 2, 3)

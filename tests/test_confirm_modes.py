@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.confirm import collapse, fate_map, stepwise, weight_decay
-from analysis.fates import predict_fates
+from analysis.experiments import collapse, fate_map, stepwise, weight_decay
+from analysis.fates.predictions import predict_fates
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.exact.solutions import no_ema_time, no_predictor_matrix_solution
 from dynamics.fields.modes import full_mode_field

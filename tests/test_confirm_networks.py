@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.confirm import Effort, Verdict, ablations, direct, objectives, seeds
-from analysis.confirm.seeds import clearly_above, network, not_below, seeds_of, spread, trained
+from analysis.experiments import Effort, Verdict, ablations, direct, objectives, seeds
+from analysis.experiments.seeds import clearly_above, network, not_below, seeds_of, spread, trained
 from dynamics.training import TrainingSettings
 from dynamics.training.presets import TABLE_2
 

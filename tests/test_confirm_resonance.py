@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.confirm import EXPERIMENTS, Effort, resonance
-from analysis.confirm.resonance import Approach, descending_eigenvalues, largest_angle, leading_rows
-from analysis.confirm.seeds import spread
+from analysis.experiments import EXPERIMENTS, Effort, resonance
+from analysis.experiments.resonance import Approach, descending_eigenvalues, largest_angle, leading_rows
+from analysis.experiments.seeds import spread
 from dynamics.data.moments import Moments
 from dynamics.states import MatrixState, random_state
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import expm
 
-from analysis.contrastive import compare_with_contrastive
+from analysis.contrastive.spectra import compare_with_contrastive
 from dynamics.data.moments import Moments
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.eigenspaces import eigenspace_fates, resonance_error
+from analysis.runs.eigenspaces import eigenspace_fates, resonance_error
 from dynamics.modes import spectrum
 from dynamics.system import MatrixSystem
 

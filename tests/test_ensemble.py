@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
-from analysis.fates import predict_fates
+from analysis.fates.predictions import predict_fates
 from dynamics.fields.modes import (
     MODE_FIELDS,
     fixed_target_mode_field,

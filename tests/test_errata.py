@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from analysis.errata import amplitude_stability, ema_paths, origin_fates, scrambled_ratios
-from analysis.jacobian import dense_jacobian
+from analysis.results.errata import amplitude_stability, ema_paths, origin_fates, scrambled_ratios
+from analysis.stability.jacobian import dense_jacobian
 from dynamics.data.augmentations import Scramble
 from dynamics.system import MatrixSystem, ModeSystem
 

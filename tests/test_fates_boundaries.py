@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.fates import predict_fates
-from analysis.separatrices import leaf_separatrix
+from analysis.fates.predictions import predict_fates
+from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.exact.fixed_points import weight_decay_fixed_points
 from dynamics.system import ModeSystem
 

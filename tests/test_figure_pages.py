@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
-from analysis.basins import FATES, BasinMap
-from analysis.separatrices import leaf_separatrix
+from analysis.fates.basins import FATES, BasinMap
+from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -447,9 +447,9 @@ KINDS = ["modes", "matrices", "lines", "leaf", "hyperbola", "diagram", "portrait
 
 
 def shown() -> dict[str, Any]:
-    from analysis.basins import basins
-    from analysis.bifurcations import bifurcation
-    from analysis.fixed_points import fixed_points
+    from analysis.fates.basins import basins
+    from analysis.fixed_points.bifurcations import bifurcation
+    from analysis.fixed_points.one_mode import fixed_points
     from dynamics.fields.matrices import full_field
     from dynamics.fields.modes import full_mode_field
     from dynamics.integration.integrate import integrate

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.bifurcations import Bifurcation, bifurcation
-from analysis.fixed_points import FixedPoints, fixed_points
-from analysis.planes import (
+from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.one_mode import FixedPoints, fixed_points
+from analysis.phase_planes.planes import (
     Plane,
     balanced_plane,
     fixed_target_plane,
@@ -24,7 +24,7 @@ from analysis.planes import (
     no_predictor_plane,
     tied_plane,
 )
-from analysis.portraits import phase_portrait
+from analysis.phase_planes.portraits import phase_portrait
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.panels.basins import _tint, draw_basins

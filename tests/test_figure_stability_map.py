@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
-from analysis.jacobian import dense_jacobian
+from analysis.stability.jacobian import dense_jacobian
 from dynamics.system import MatrixSystem
 from figures.pages.stability_map import (
     StabilityMap,

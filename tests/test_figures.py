@@ -22,8 +22,8 @@ from matplotlib.lines import Line2D
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import SEEN, cielab, clashes, text_of
 
-from analysis.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
-from analysis.spectra import predictor_eigenvalue_paths
+from analysis.runs.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
+from analysis.runs.spectra import predictor_eigenvalue_paths
 from dynamics.fields.matrices import VectorField, full_field, no_predictor_field
 from dynamics.fields.modes import full_mode_field, no_predictor_mode_field
 from dynamics.integration.integrate import Status

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from analysis.fixed_points import (
+from analysis.fixed_points.one_mode import (
     LEAVES,
     FixedPoint,
     FixedPointLine,
@@ -631,7 +631,7 @@ def test_a_field_names_its_variant() -> None:
 def test_numbers_need_neither_sympy_nor_scipy() -> None:
     code = (
         "import sys\n"
-        "from analysis.fixed_points import fixed_points\n"
+        "from analysis.fixed_points.one_mode import fixed_points\n"
         "from dynamics.system import ModeSystem\n"
         "fixed_points(ModeSystem(1.0, 0.5), invariant=-0.09).report(exact=False)\n"
         "print([name for name in ('sympy', 'scipy', 'jax') if name in sys.modules])"

@@ -15,9 +15,9 @@ from stability_points import (
     turned,
 )
 
-from analysis.forced_zeros import forced_zeros
-from analysis.jacobian import dense_jacobian
-from analysis.stability import stability
+from analysis.stability.forced_zeros import forced_zeros
+from analysis.stability.jacobian import dense_jacobian
+from analysis.stability.spectrum import stability
 from dynamics.system import MatrixSystem
 
 # --- zeros that are forced

@@ -17,8 +17,8 @@ from stability_points import (
     symmetric,
 )
 
-from analysis.jacobian import dense_jacobian, jacobian_operator, mode_jacobian, moving_parts
-from analysis.stability import classify
+from analysis.stability.jacobian import dense_jacobian, jacobian_operator, mode_jacobian, moving_parts
+from analysis.stability.spectrum import classify
 from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import (
     MODE_FIELDS,

@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
-from analysis import simulation
-from analysis.fates import predict_fates
-from analysis.simulation import ModeSimulation, simulate_modes
+from analysis.fates.predictions import predict_fates
+from analysis.runs import simulation
+from analysis.runs.simulation import ModeSimulation, simulate_modes
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration import mode_flow as flow
 from dynamics.integration.integrate import integrate

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from analysis.adapted import fixed_point_residual
-from analysis.jacobian import dense_jacobian
-from analysis.network_fixed_points import canonical_fixed_points, polish
-from analysis.stability import stability
+from analysis.fixed_points.network import canonical_fixed_points, polish
+from analysis.stability.adapted import fixed_point_residual
+from analysis.stability.jacobian import dense_jacobian
+from analysis.stability.spectrum import stability
 from dynamics.fields.matrices import full_field
 from dynamics.integration.integrate import integrate
 from dynamics.states import MatrixState, pack, random_state, unpack

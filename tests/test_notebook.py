@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from analysis.fixed_points import fixed_points
+from analysis.fixed_points.one_mode import fixed_points
 from dynamics.system import ModeSystem
 from figures import notebook
 from figures.notebook import SHOWN, enable
@@ -55,7 +55,9 @@ def test_fixed_points_become_a_picture(theme: str, corner: float, tmp_path: Path
     running, formatter = shell()
     enable(running, theme=theme)
     before = dict(matplotlib.rcParams)
-    picture = formatter.drawers["analysis.fixed_points", "FixedPoints"](fixed_points(ModeSystem(1.0, 0.5)))
+    picture = formatter.drawers["analysis.fixed_points.one_mode", "FixedPoints"](
+        fixed_points(ModeSystem(1.0, 0.5))
+    )
     assert pixels(picture, tmp_path)[0, 0, 0] == pytest.approx(corner, abs=1e-6)
     assert dict(matplotlib.rcParams) == before
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.spatial import KDTree
 
-from analysis.nullclines import Nullcline, nullclines
-from analysis.planes import (
+from analysis.phase_planes.nullclines import Nullcline, nullclines
+from analysis.phase_planes.planes import (
     Plane,
     balanced_plane,
     direct_plane,

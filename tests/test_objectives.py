@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.bifurcations import bifurcation
-from analysis.sweep.matrices import MATRICES
+from analysis.fixed_points.bifurcations import bifurcation
+from analysis.sweeps.matrices import MATRICES
 from dynamics.data.moments import Moments, objective_moments
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 from dynamics.system import ModeSystem

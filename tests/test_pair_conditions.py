@@ -17,9 +17,9 @@ from stability_points import (
     turned,
 )
 
-from analysis.jacobian import dense_jacobian
-from analysis.pair_conditions import decoupled_form, pair_conditions
-from analysis.stability import stability
+from analysis.stability.jacobian import dense_jacobian
+from analysis.stability.pair_conditions import decoupled_form, pair_conditions
+from analysis.stability.spectrum import stability
 from dynamics.invariants import balance_matrix
 from dynamics.system import MatrixSystem
 

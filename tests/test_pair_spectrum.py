@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from analysis.jacobian import dense_jacobian
-from analysis.pair_spectrum import pair_eigenvalues
+from analysis.stability.jacobian import dense_jacobian
+from analysis.stability.pair_spectrum import pair_eigenvalues
 from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.system import MatrixSystem, ModeSystem
 

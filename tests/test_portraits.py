@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.fixed_points import fixed_points
-from analysis.planes import (
+from analysis.fixed_points.one_mode import fixed_points
+from analysis.phase_planes.planes import (
     Plane,
     balanced_plane,
     fixed_target_plane,
@@ -16,7 +16,7 @@ from analysis.planes import (
     no_predictor_plane,
     tied_plane,
 )
-from analysis.portraits import phase_portrait, rest_lines
+from analysis.phase_planes.portraits import phase_portrait, rest_lines
 from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.fates import predict_fates
-from analysis.pair_conditions import pair_conditions
+from analysis.fates.predictions import predict_fates
 from analysis.results import fates, flow, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
+from analysis.stability.pair_conditions import pair_conditions
 from dynamics.exact import solutions as exact
 from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,

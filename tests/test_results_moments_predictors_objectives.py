@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.alignment import align, alignment_rate
-from analysis.contrastive import compare_with_contrastive
-from analysis.errata import ema_paths
+from analysis.contrastive.spectra import compare_with_contrastive
 from analysis.results import moments, objectives, predictors
+from analysis.results.errata import ema_paths
 from analysis.results.registry import Measurement, Result, check, collect
-from analysis.sylvester import sylvester_solutions
+from analysis.runs.alignment import align, alignment_rate
+from analysis.sylvester.solutions import sylvester_solutions
 from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.exact.solutions import EmaGrowth, ema_growth

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 
-from analysis.planes import (
+from analysis.phase_planes.planes import (
     Plane,
     balanced_plane,
     direct_plane,
@@ -20,7 +20,7 @@ from analysis.planes import (
     no_predictor_plane,
     tied_plane,
 )
-from analysis.separatrices import leaf_separatrix, separatrix
+from analysis.phase_planes.separatrices import leaf_separatrix, separatrix
 from dynamics.exact.fixed_points import weight_decay_fixed_points
 from dynamics.fields.modes import directset_mode_field, full_mode_field
 from dynamics.states import ModeState

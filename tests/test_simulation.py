@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.simulation import ModeSimulation, plain, simulate_matrices, simulate_modes
+from analysis.runs.simulation import ModeSimulation, plain, simulate_matrices, simulate_modes
 from dynamics.fields.matrices import FIELDS, directpred_field, full_field
 from dynamics.fields.modes import MODE_FIELDS, fixed_target_mode_field, full_mode_field, tied_mode_field
 from dynamics.integration.integrate import Status, integrate

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
+from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Status, Trajectory
 from dynamics.states import MatrixState
 

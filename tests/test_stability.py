@@ -16,11 +16,11 @@ from stability_points import (
     turned,
 )
 
-from analysis import stability as module
-from analysis.adapted import fixed_point_residual
-from analysis.forced_zeros import forced_zeros
-from analysis.pair_conditions import pair_conditions
-from analysis.stability import classify, stability
+from analysis.stability import spectrum as module
+from analysis.stability.adapted import fixed_point_residual
+from analysis.stability.forced_zeros import forced_zeros
+from analysis.stability.pair_conditions import pair_conditions
+from analysis.stability.spectrum import classify, stability
 from dynamics.fields.matrices import full_field
 from dynamics.states import MatrixState, pack
 from dynamics.system import MatrixSystem

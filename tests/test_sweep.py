@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis import sweep as sweeps
-from analysis.simulation import simulate_matrices
-from analysis.sweep import run
-from analysis.sweep.spec import design
-from analysis.sweep.store import Chunks, Store, checksum
+from analysis import sweeps as sweeps
+from analysis.runs.simulation import simulate_matrices
+from analysis.sweeps import run
+from analysis.sweeps.spec import design
+from analysis.sweeps.store import Chunks, Store, checksum
 from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments, save_moments
@@ -428,7 +428,7 @@ def test_workers_and_a_scheduler_exclude_each_other(path):
 
 
 def test_a_scheduler_that_does_not_answer_is_refused(path, monkeypatch):
-    monkeypatch.setattr("analysis.sweep.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("analysis.sweeps.cluster.CONNECT_SECONDS", 0.5)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         sweeps.sweep(design(SMALL), path, scheduler="tcp://127.0.0.1:9")
     assert not path.exists()

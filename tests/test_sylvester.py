@@ -12,8 +12,8 @@ import scipy.linalg
 from hypothesis import given, settings
 from numpy.testing import assert_allclose
 
-from analysis.eigenspaces import resonance_error
-from analysis.sylvester import (
+from analysis.runs.eigenspaces import resonance_error
+from analysis.sylvester.solutions import (
     SylvesterSolutions,
     best_symmetric_predictor,
     kronecker_solutions,

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
-from analysis.alignment import align
+from analysis.runs.alignment import align
 from dynamics.fields.matrices import full_field
 from dynamics.integration.integrate import integrate
 from dynamics.states import random_state

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
-from analysis.training import predict
+from analysis.runs.training import predict
 from dynamics.data.moments import Moments
 from dynamics.integration.integrate import Status
 from dynamics.training import TrainingRun, TrainingSettings, diagnose, load_data, train

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.fates import _CASES, predict_fates
-from analysis.fixed_points import fixed_points
-from analysis.simulation import simulate_matrices, simulate_modes
-from analysis.sweep.modes import _COMPILED
+from analysis.fates.predictions import _CASES, predict_fates
+from analysis.fixed_points.one_mode import fixed_points
+from analysis.runs.simulation import simulate_matrices, simulate_modes
+from analysis.sweeps.modes import _COMPILED
 from dynamics.fields.matrices import FIELDS, VectorField
 from dynamics.fields.modes import MODE_FIELDS
 from dynamics.integration import mode_flow as flow

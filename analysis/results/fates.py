@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fates import Prediction, predict_fates
+from analysis.fates.predictions import Prediction, predict_fates
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import mode_symbols
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.eigenspaces import resonance_error
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, orthogonal, refuted, worst
-from analysis.sylvester import SylvesterSolutions, sylvester_solutions
+from analysis.runs.eigenspaces import resonance_error
+from analysis.sylvester.solutions import SylvesterSolutions, sylvester_solutions
 from dynamics.data.augmentations import scrambled
 from dynamics.data.moments import Moments
 from dynamics.fields.matrices import VectorField, full_field

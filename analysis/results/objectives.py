@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.contrastive import SubspaceComparison, compare_with_contrastive
-from analysis.errata import EmaPaths, ema_paths
+from analysis.contrastive.spectra import SubspaceComparison, compare_with_contrastive
+from analysis.results.errata import EmaPaths, ema_paths
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, orthogonal, refuted, symbols, worst
 from dynamics.data.moments import Moments, byol_prime_moments, raft_moments

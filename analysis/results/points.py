@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.adapted import fixed_point_residual
-from analysis.jacobian import dense_jacobian, mode_jacobian
-from analysis.network_fixed_points import polish
-from analysis.pair_conditions import pair_conditions
+from analysis.fixed_points.network import polish
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import characteristic_gap, mode_symbols, symbolic_jacobian
 from analysis.results.trials import (
@@ -25,7 +22,10 @@ from analysis.results.trials import (
     vanishes,
     worst,
 )
-from analysis.stability import stability
+from analysis.stability.adapted import fixed_point_residual
+from analysis.stability.jacobian import dense_jacobian, mode_jacobian
+from analysis.stability.pair_conditions import pair_conditions
+from analysis.stability.spectrum import stability
 from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.fields.matrices import VectorField, error_matrix, full_field
 from dynamics.fields.modes import full_mode_field, tied_mode_field

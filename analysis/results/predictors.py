@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.alignment import Alignment, align, alignment_rate, feature_commutator
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import (
     EPS,
@@ -22,6 +21,7 @@ from analysis.results.trials import (
     vanishes,
     worst,
 )
+from analysis.runs.alignment import Alignment, align, alignment_rate, feature_commutator
 from dynamics.exact.fixed_points import saddle_node, weight_decay_fixed_points
 from dynamics.fields.matrices import (
     VectorField,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.jacobian import mode_jacobian
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
+from analysis.stability.jacobian import mode_jacobian
 from dynamics.exact.fixed_points import WeightDecayFixedPoints, saddle_node, weight_decay_fixed_points
 from dynamics.exact.solutions import (
     escape_time,

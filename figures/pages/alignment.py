@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.alignment import Alignment
+from analysis.runs.alignment import Alignment
 from figures.pages.layout import is_narrow, panels
 from figures.pages.legends import legend_below
 from figures.panels.growth import draw_growth
@@ -24,7 +24,7 @@ def figure_alignment(found: Alignment) -> Figure:
     Examples
     --------
     >>> import numpy as np
-    >>> from analysis.alignment import align
+    >>> from analysis.runs.alignment import align
     >>> from dynamics.fields.matrices import aligned_field
     >>> from dynamics.integration.integrate import integrate
     >>> from dynamics.system import MatrixSystem

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.contrastive import compare_with_contrastive
+from analysis.contrastive.spectra import compare_with_contrastive
 from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.basins import BasinMap, basins
-from analysis.fates import Fate
-from analysis.separatrices import leaf_separatrix
+from analysis.fates.basins import BasinMap, basins
+from analysis.fates.predictions import Fate
+from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.fields.modes import full_mode_field
 from dynamics.system import ModeSystem
 from figures.pages.captions import described

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.system import ModeSystem
 from figures.pages.captions import described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from analysis.confirm import Confirmation, Curve
+from analysis.experiments import Confirmation, Curve
 from figures.pages.layout import panels
 from figures.panels.confirm import draw_curves, legend_rows
 from figures.style import size, style
@@ -26,7 +26,7 @@ def figure_confirmation(confirmation: Confirmation) -> Figure:
     Parameters
     ----------
     confirmation
-        What `analysis.confirm.confirm` found; its outcome has curves.
+        What `analysis.experiments.confirm` found; its outcome has curves.
 
     Raises
     ------

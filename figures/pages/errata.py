@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.errata import (
+from analysis.results.errata import (
     AmplitudeStability,
     EmaPaths,
     OriginFates,

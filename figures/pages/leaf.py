@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from analysis.fixed_points import fixed_points
-from analysis.planes import balanced_plane, leaf_plane
-from analysis.portraits import Portrait, phase_portrait
+from analysis.fixed_points.one_mode import fixed_points
+from analysis.phase_planes.planes import balanced_plane, leaf_plane
+from analysis.phase_planes.portraits import Portrait, phase_portrait
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import is_narrow, panels

@@ -6,11 +6,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.basins import BasinMap
-from analysis.bifurcations import Bifurcation
-from analysis.fixed_points import FixedPoints
-from analysis.portraits import Portrait, rest_lines
-from analysis.spectra import online_singular_value_paths, predictor_eigenvalue_paths
+from analysis.fates.basins import BasinMap
+from analysis.fixed_points.bifurcations import Bifurcation
+from analysis.fixed_points.one_mode import FixedPoints
+from analysis.phase_planes.portraits import Portrait, rest_lines
+from analysis.runs.spectra import online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Trajectory
 from dynamics.states import ModeState
 from figures.pages.layout import panels
@@ -64,7 +64,7 @@ def figure_fixed_points(found: FixedPoints) -> Figure:
 
     Examples
     --------
-    >>> from analysis.fixed_points import fixed_points
+    >>> from analysis.fixed_points.one_mode import fixed_points
     >>> from dynamics.system import ModeSystem
     >>> len(figure_fixed_points(fixed_points(ModeSystem(1.0, 0.5))).axes)
     1
@@ -97,7 +97,7 @@ def figure_diagram(found: Bifurcation) -> Figure:
 
     Examples
     --------
-    >>> from analysis.bifurcations import bifurcation
+    >>> from analysis.fixed_points.bifurcations import bifurcation
     >>> from dynamics.system import ModeSystem
     >>> len(figure_diagram(bifurcation(ModeSystem(1.0, 0.5), "weight-decay", (0.0, 0.1))).axes)
     2
@@ -134,8 +134,8 @@ def figure_portrait(portrait: Portrait) -> Figure:
 
     Examples
     --------
-    >>> from analysis.planes import tied_plane
-    >>> from analysis.portraits import phase_portrait
+    >>> from analysis.phase_planes.planes import tied_plane
+    >>> from analysis.phase_planes.portraits import phase_portrait
     >>> from dynamics.system import ModeSystem
     >>> plane = tied_plane(ModeSystem(1.0, 0.5))
     >>> len(figure_portrait(phase_portrait(plane, (-1, 1), (-1, 1))).axes)
@@ -153,7 +153,7 @@ def figure_basin_map(basin_map: BasinMap, boundary: np.ndarray | None = None) ->
 
     Examples
     --------
-    >>> from analysis.basins import basins
+    >>> from analysis.fates.basins import basins
     >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> len(figure_basin_map(basins(ModeSystem(1.0, 0.5), full_mode_field, grid=8)).axes)

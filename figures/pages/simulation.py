@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.fates import Fate
-from analysis.simulation import MatrixSimulation, ModeSimulation
-from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
+from analysis.fates.predictions import Fate
+from analysis.runs.simulation import MatrixSimulation, ModeSimulation
+from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Trajectory, natural_time
 from dynamics.invariants import eigenvalue_floor, mode_invariant
 from figures.panels import simulation as panels
@@ -41,7 +41,7 @@ def figure_mode_simulation(simulation: ModeSimulation) -> Figure:
 
     Examples
     --------
-    >>> from analysis.simulation import simulate_modes
+    >>> from analysis.runs.simulation import simulate_modes
     >>> from dynamics.fields.modes import full_mode_field
     >>> from dynamics.system import ModeSystem
     >>> system = ModeSystem(1.0, 0.5)
@@ -63,7 +63,7 @@ def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
 
     Examples
     --------
-    >>> from analysis.simulation import simulate_matrices
+    >>> from analysis.runs.simulation import simulate_matrices
     >>> from dynamics.fields.matrices import full_field
     >>> from dynamics.system import MatrixSystem
     >>> system = MatrixSystem(np.eye(2), np.diag([0.9, 0.4]))

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.alignment import align
-from analysis.fates import Fate
-from analysis.simulation import simulate_matrices
-from analysis.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
+from analysis.fates.predictions import Fate
+from analysis.runs.alignment import align
+from analysis.runs.simulation import simulate_matrices
+from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.fields.matrices import aligned_field, full_field
 from dynamics.integration.integrate import integrate, natural_time
 from dynamics.invariants import eigenvalue_floor

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.pair_spectrum import pair_eigenvalues
+from analysis.stability.pair_spectrum import pair_eigenvalues
 from dynamics.system import ModeSystem
 from figures.pages.captions import described
 from figures.pages.layout import panels

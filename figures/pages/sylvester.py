@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.intertwiners import LARGEST_KRONECKER
-from analysis.network_fixed_points import polish
+from analysis.fixed_points.network import polish
 from analysis.results.moments import sylvester_operator
-from analysis.sylvester import SylvesterSolutions, ratio_matrix, sylvester_solutions
+from analysis.sylvester.intertwiners import LARGEST_KRONECKER
+from analysis.sylvester.solutions import SylvesterSolutions, ratio_matrix, sylvester_solutions
 from dynamics.fields.matrices import full_field
 from dynamics.integration.integrate import integrate
 from dynamics.modes import spectrum

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.fixed_points import fixed_points
-from analysis.planes import leaf_plane
-from analysis.portraits import RestLine, rest_lines
-from analysis.simulation import simulate_modes
+from analysis.fixed_points.one_mode import fixed_points
+from analysis.phase_planes.planes import leaf_plane
+from analysis.phase_planes.portraits import RestLine, rest_lines
+from analysis.runs.simulation import simulate_modes
 from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem

@@ -20,7 +20,7 @@ from figures.style import DASHED, style, theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.training import FlowPrediction
+    from analysis.runs.training import FlowPrediction
     from dynamics.training import TrainingRun
     from dynamics.training.run import Group
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.simulation import simulate_modes
+from analysis.runs.simulation import simulate_modes
 from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.fields.modes import MODE_FIELDS
 from dynamics.invariants import BALANCED_MODE_VARIANTS, mode_invariant

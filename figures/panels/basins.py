@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from analysis.basins import BasinMap
+    from analysis.fates.basins import BasinMap
 
 _STRENGTH = {"learned": 0.62, "collapsed": 0.5, "undecided": 1.0}  # of a fate's colour on the paper
 _FINE = 400  # points a side, between which a curve of theory is straight
@@ -29,7 +29,7 @@ _KINDS = {
 
 def draw_basins(ax: Axes, basin_map: BasinMap) -> Axes:
     """Fates of a `BasinMap`: a lattice cell by cell, random starts as dots; learned ones by the sign of w1."""
-    from analysis.basins import FATES
+    from analysis.fates.basins import FATES
 
     colours = np.empty((basin_map.fate.size, 3))
     negative = basin_map.final.online < 0
@@ -87,7 +87,7 @@ def basin_handles(maps: Iterable[BasinMap]) -> list[Artist]:
     """Legend entries of the fates that are there."""
     from matplotlib.patches import Patch
 
-    from analysis.basins import FATES
+    from analysis.fates.basins import FATES
 
     there = {
         (str(FATES[code]), bool(below) and FATES[code] == "learned")

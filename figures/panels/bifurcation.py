@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.special_points import PITCHFORK
+from analysis.fixed_points.special_points import PITCHFORK
 from figures.panels.stability import draw_branch, draw_fixed_points, stroke
 from figures.style import WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.bifurcations import Bifurcation, SpecialPoint
+    from analysis.fixed_points.bifurcations import Bifurcation, SpecialPoint
 
 SYMBOLS = {
     "lambda-s": r"$\lambda_s$",
@@ -77,7 +77,7 @@ def special_points(found: Bifurcation) -> str:
 def happening(point: SpecialPoint) -> str:
     """Name a special point and what it is of.
 
-    >>> from analysis.bifurcations import SpecialPoint
+    >>> from analysis.fixed_points.bifurcations import SpecialPoint
     >>> happening(SpecialPoint("saddle-node", "weight-decay", 0.0625, 0.25, 0.25, 0.25))
     'saddle-node'
     """

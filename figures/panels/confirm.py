@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.confirm.experiment import Curve
+from analysis.experiments.experiment import Curve
 from figures.panels.palette import shades
 from figures.panels.scales import label_between
 from figures.style import DASHED

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-    from analysis.portraits import Portrait
+    from analysis.phase_planes.portraits import Portrait
 
 _ACROSS = {"attracting": "stable", "repelling": "unstable", "saddle": "saddle", "degenerate": "degenerate"}
 _ARROW = 0.74  # length over the distance between arrows

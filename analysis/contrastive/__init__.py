@@ -1,0 +1,1 @@
+"""Contrastive learners next to BYOL."""

@@ -1,0 +1,132 @@
+"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C12."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.experiments import (
+    ablations,
+    alignment,
+    balance,
+    collapse,
+    direct,
+    fate_map,
+    flow_limit,
+    mirrored,
+    objectives,
+    resonance,
+    stepwise,
+    weight_decay,
+)
+from analysis.experiments.experiment import (
+    Curve,
+    Effort,
+    Experiment,
+    Measurement,
+    Outcome,
+    at_least,
+    at_most,
+    compare,
+)
+from analysis.results.registry import Verdict
+
+__all__ = [
+    "EXPERIMENTS",
+    "Confirmation",
+    "Curve",
+    "Effort",
+    "Experiment",
+    "Measurement",
+    "Outcome",
+    "Verdict",
+    "at_least",
+    "at_most",
+    "compare",
+    "confirm",
+]
+
+_MODULES = (
+    flow_limit,
+    fate_map,
+    collapse,
+    resonance,
+    balance,
+    weight_decay,
+    alignment,
+    direct,
+    mirrored,
+    objectives,
+    ablations,
+    stepwise,
+)
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.id: experiment
+    for experiment in sorted(
+        (experiment for module in _MODULES for experiment in module.EXPERIMENTS),
+        key=lambda experiment: int(experiment.id[1:]),
+    )
+}
+"""All experiments by id, in order."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """An experiment with what it found, and how long that took."""
+
+    experiment: Experiment
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def decisive(self) -> Measurement | None:
+        """The first measurement that disagrees, else the first of all; None where nothing was measured."""
+        measurements = self.outcome.measurements
+        return next((m for m in measurements if not m.holds), measurements[0] if measurements else None)
+
+    def report(self) -> dict[str, Any]:
+        """Return the confirmation as a dictionary of plain values, as `dyn confirm --json` prints it.
+
+        ``predicted``, ``relation``, ``measured``, ``tolerance`` are those of the decisive measurement, named by
+        ``quantity``.
+        """
+        measurements = [m.report() for m in self.outcome.measurements]
+        decisive = self.decisive.report() if self.decisive is not None else {}
+        return {
+            "id": self.experiment.id,
+            "title": self.experiment.title,
+            "prediction": self.experiment.prediction,
+            "quantity": decisive.get("name"),
+            "predicted": decisive.get("predicted"),
+            "relation": decisive.get("relation"),
+            "required": decisive.get("required"),
+            "measured": decisive.get("measured"),
+            "tolerance": decisive.get("tolerance"),
+            "verdict": str(self.outcome.verdict),
+            "reason": self.outcome.reason,
+            "seconds": self.seconds,
+            "measurements": measurements,
+        }
+
+
+def confirm(experiment: Experiment, effort: Effort | None = None) -> Confirmation:
+    """Make an experiment: train, and put what training did beside what theory predicts.
+
+    Parameters
+    ----------
+    experiment
+        One of `EXPERIMENTS`.
+    effort
+        How much work it may do; the full version with seed 0 when left out.
+
+    Returns
+    -------
+    Confirmation
+        Its `outcome.verdict` is holds | violated | not-applicable, and `report()` its JSON. Runs that diverge
+        show up as measurements that disagree.
+    """
+    began = time.perf_counter()
+    outcome = experiment.run(effort or Effort())
+    return Confirmation(experiment, outcome, time.perf_counter() - began)

@@ -1,0 +1,1 @@
+"""Fates: which starts learn and which collapse, predicted and followed."""

@@ -1,0 +1,1 @@
+"""Fixed points, of one mode and of the network, and how they change with a parameter."""

@@ -1,0 +1,1 @@
+"""Invariant planes of one mode: nullclines, separatrices, portraits."""

@@ -1,0 +1,1 @@
+"""Linear stability of fixed points: the Jacobian, its blocks, and what decides its signs."""

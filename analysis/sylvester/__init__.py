@@ -1,0 +1,1 @@
+"""The Sylvester equation behind the predictor: which encoders a predictor can hold."""
