@@ -56,7 +56,7 @@ demo: install ## one mode by theory, then real digits, drawn to out/digits.png
 	$(DYN) simulate --data digits --augment shift:1 --augment noise:0.3 --dim 8 --plot out/digits.png
 
 gallery: install ## draw docs/gallery.md: every figure, its command and its caption
-	$(PY) -m figures.gallery docs
+	$(PY) -m figures.gallery.catalogue docs
 
 test: lint ## lint, then every test but the slow ones
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal

@@ -2,9 +2,9 @@
 
 python benchmarks/campaign_fates.py [--n N] [--decay] [--seed SEED] [VARIANT ...] prints one row for each variant.
 
-What a trajectory did is compared with `analysis.fates.predictions.predict_fates`, which follows no flow; the end of a trajectory
-called steady also with the vector field, which must vanish there. Where theory is silent, as for most starts with
-weight decay, a sample is compared with `reference_end`: SciPy's Radau method in logarithmic variables.
+What a trajectory did is compared with `analysis.fates.predictions.predict_fates`, which follows no flow; the end of
+a trajectory called steady also with the vector field, which must vanish there. Where theory is silent, as for most
+starts with weight decay, a sample is compared with `reference_end`: SciPy's Radau method in logarithmic variables.
 """
 
 from __future__ import annotations

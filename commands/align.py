@@ -104,7 +104,7 @@ def align(
     if output.out is not None:
         _save(found, report, output.out)
     if output.plot is not None:
-        from figures.pages.alignment import figure_alignment
+        from figures.results.alignment import figure_alignment
         from figures.style import save
 
         save(figure_alignment(found), output.plot)

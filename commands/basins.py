@@ -100,7 +100,7 @@ def basins(
     if output.out is not None:
         _save(found, report, output.out)
     if output.plot is not None:
-        from figures.pages.objects import figure_basin_map
+        from figures.results.objects import figure_basin_map
         from figures.style import save
 
         save(figure_basin_map(found, None if edge is None else edge.points), output.plot)

@@ -116,7 +116,7 @@ def bifurcation(
     if output.out is not None:
         _save(found, output.out)
     if output.plot is not None:
-        from figures.pages.objects import figure_diagram
+        from figures.results.objects import figure_diagram
         from figures.style import save
 
         save(figure_diagram(found), output.plot)

@@ -84,7 +84,7 @@ def _confirmed(
 
 def _draw(confirmation: Confirmation, picture: Path) -> dict[str, str]:
     """Draw the figure of an experiment, its caption within it; say where it is, and the caption."""
-    from figures.pages.confirm import caption_confirmation, figure_confirmation
+    from figures.results.confirm import caption_confirmation, figure_confirmation
     from figures.style import save
 
     picture.parent.mkdir(parents=True, exist_ok=True)

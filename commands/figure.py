@@ -13,7 +13,7 @@ from commands.declaration import OUTPUT, WRITES, command, name_options, number, 
 from commands.output import ReportOptions, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from figures.registry import Page
+    from figures.gallery.registry import Page
 
 
 @command(
@@ -53,7 +53,7 @@ def figure(
 ) -> None:
     """Draw figures; a caption with every parameter is printed, and kept in the metadata of the picture."""
     from dynamics.files import checked_suffix, checked_target
-    from figures.registry import PAGES, page
+    from figures.gallery.registry import PAGES, page
     from figures.style import PICTURES, look
 
     if show_help:
@@ -104,7 +104,7 @@ def _draw(
 ) -> dict[str, Any]:
     """Compute, draw and save one figure, its caption within it."""
     from dynamics.files import write_npz
-    from figures.registry import flat_arrays
+    from figures.gallery.registry import flat_arrays
     from figures.style import look, save
 
     begin = perf_counter()

@@ -137,7 +137,7 @@ def _save_simulation(
 
 def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
     from analysis.runs.simulation import ModeSimulation
-    from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
+    from figures.results.simulation import figure_matrix_simulation, figure_mode_simulation
     from figures.style import save
 
     if isinstance(simulation, ModeSimulation):

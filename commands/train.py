@@ -251,7 +251,7 @@ def _save(run: TrainingRun, report: dict[str, Any], path: Path) -> None:
 
 def _plot(run: TrainingRun, data: TrainingData, path: Path, output: TrainingOutput) -> None:
     from analysis.runs.training import predict
-    from figures.pages.training import figure_training
+    from figures.results.training import figure_training
     from figures.style import save
 
     prediction = None

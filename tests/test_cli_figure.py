@@ -15,7 +15,7 @@ import pytest
 
 from cli import app
 from commands.figure import _arguments, _value
-from figures.registry import PAGES, Page, page
+from figures.gallery.registry import PAGES, Page, page
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

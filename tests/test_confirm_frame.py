@@ -23,7 +23,7 @@ from analysis.experiments import (
     confirm,
 )
 from analysis.experiments.experiment import Panel
-from figures.pages.confirm import caption_confirmation, figure_confirmation
+from figures.results.confirm import caption_confirmation, figure_confirmation
 
 GOOD = compare("slope", 1.0, 1.05, 0.1, "second order")
 BAD = at_least("agreement", 0.999, 0.5, "as asked")

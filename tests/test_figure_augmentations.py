@@ -16,7 +16,7 @@ from picture_checks import SEEN, cielab
 from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
-from figures.pages.augmentations import (
+from figures.gallery.augmentations import (
     Augmentations,
     caption_augmentations,
     compute_augmentations,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.testing import assert_allclose, assert_array_equal
 
-from figures.pages.errata import Errata, caption_errata, compute_errata, figure_errata
+from figures.gallery.errata import Errata, caption_errata, compute_errata, figure_errata
 from figures.style import THEMES
 
 LIGHT = THEMES["light"]

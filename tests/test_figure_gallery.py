@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from figures import gallery
-from figures.gallery import gallery_markdown, write_gallery
-from figures.registry import PAGES, page
+from figures.gallery import catalogue as gallery
+from figures.gallery.catalogue import gallery_markdown, write_gallery
+from figures.gallery.registry import PAGES, page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -24,15 +24,15 @@ from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from figures.pages.objects import (
+from figures.gallery.registry import PAGES, flat_arrays, page
+from figures.panels.basins import basin_handles, draw_basins
+from figures.results.objects import (
     figure_basin_map,
     figure_diagram,
     figure_fixed_points,
     figure_portrait,
     figure_trajectory,
 )
-from figures.panels.basins import basin_handles, draw_basins
-from figures.registry import PAGES, flat_arrays, page
 from figures.style import SIZES, THEMES, look, save, size, theme
 
 EACH = pytest.mark.parametrize("name", PAGES)
@@ -65,7 +65,7 @@ def test_unknown_pages_are_refused_with_a_list() -> None:
 
 
 def test_listing_pages_imports_none_of_them() -> None:
-    code = "import figures.registry, sys; print([m for m in sys.modules if m.startswith('figures.pages')])"
+    code = "import figures.gallery.registry, sys; print([m for m in sys.modules if m.startswith('figures.gallery.') and m != 'figures.gallery.registry'])"
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -27,13 +27,13 @@ from analysis.phase_planes.planes import (
 from analysis.phase_planes.portraits import phase_portrait
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from figures.gallery.registry import page
 from figures.panels.basins import _tint, draw_basins
 from figures.panels.bifurcation import draw_bifurcation, special_points
 from figures.panels.portrait import draw_flow, draw_portrait
 from figures.panels.simulation import draw_spectrum
 from figures.panels.space import draw_leaf_surface, draw_orbits, draw_rest_line, frame
 from figures.panels.stability import MARKERS, draw_branch, draw_fixed_points, runs
-from figures.registry import page
 from figures.style import THEMES, look, theme
 
 LIGHT = THEMES["light"]

@@ -15,7 +15,7 @@ from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
 from dynamics.states import random_state
-from figures.pages.spectrum import Spectrum, caption_spectrum, compute_spectrum, figure_spectrum
+from figures.gallery.spectrum import Spectrum, caption_spectrum, compute_spectrum, figure_spectrum
 from figures.style import THEMES
 
 LEARNED, COLLAPSED = (THEMES["light"].fates[fate] for fate in ("learned", "collapsed"))

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from analysis.stability.jacobian import dense_jacobian
 from dynamics.system import MatrixSystem
-from figures.pages.stability_map import (
+from figures.gallery.stability_map import (
     StabilityMap,
     caption_stability_map,
     compute_stability_map,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from figures.pages.stepwise import Stepwise, caption_modes, compute_modes, figure_modes
+from figures.gallery.stepwise import Stepwise, caption_modes, compute_modes, figure_modes
 
 LAMBDA_D = np.array([0.9, 0.6, 0.4, 0.27, 0.18])
 

@@ -14,7 +14,7 @@ from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
 from dynamics.states import random_state
-from figures.pages.sylvester import Resonance, caption_sylvester, compute_sylvester, figure_sylvester
+from figures.gallery.sylvester import Resonance, caption_sylvester, compute_sylvester, figure_sylvester
 from figures.style import THEMES
 
 

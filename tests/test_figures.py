@@ -29,10 +29,10 @@ from dynamics.fields.modes import full_mode_field, no_predictor_mode_field
 from dynamics.integration.integrate import Status
 from dynamics.invariants import balance_drift, eigenvalue_floor
 from dynamics.system import MatrixSystem, ModeSystem
-from figures.pages import layout
-from figures.pages.simulation import figure_matrix_simulation, figure_mode_simulation
+from figures.layout import sheets as layout
 from figures.panels import scales
 from figures.panels import simulation as panels
+from figures.results.simulation import figure_matrix_simulation, figure_mode_simulation
 from figures.style import PICTURES, THEMES, save, style
 
 COLOURS, FATES = THEMES["light"].weights, THEMES["light"].fates
@@ -474,7 +474,7 @@ def test_a_picture_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_pages_need_no_pyplot() -> None:
-    code = "import figures.pages.simulation, sys; print('matplotlib.pyplot' in sys.modules)"
+    code = "import figures.results.simulation, sys; print('matplotlib.pyplot' in sys.modules)"
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -16,8 +16,8 @@ import pytest
 
 from analysis.fixed_points.one_mode import fixed_points
 from dynamics.system import ModeSystem
-from figures import notebook
-from figures.notebook import SHOWN, enable
+from figures.results import notebook
+from figures.results.notebook import SHOWN, enable
 
 
 class Formatter:
@@ -86,10 +86,11 @@ def test_unknown_themes_are_refused() -> None:
 
 def test_enabling_imports_no_page() -> None:
     code = (
-        "import sys, types, figures.notebook as n\n"
+        "import sys, types, figures.results.notebook as n\n"
         "f = types.SimpleNamespace(for_type_by_name=lambda *a: None)\n"
         "n.enable(types.SimpleNamespace(display_formatter=types.SimpleNamespace(formatters={'image/png': f})))\n"
-        "print([m for m in sys.modules if m.startswith(('figures.pages', 'matplotlib', 'IPython'))])"
+        "known = {'figures', 'figures.results', 'figures.results.notebook', 'figures.style'}\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('figures', 'matplotlib', 'IPython') and m not in known])"
     )
     root = Path(notebook.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from analysis.runs.training import predict
 from dynamics.data.moments import Moments
 from dynamics.integration.integrate import Status
 from dynamics.training import TrainingRun, TrainingSettings, diagnose, load_data, train
-from figures.pages.training import figure_training
+from figures.results.training import figure_training
 from figures.style import THEMES
 
 EXACT = {"source": "exact", "sigma_s": [1.0, 1.5, 0.8], "sigma_d": [0.9, 0.7, 0.2]}

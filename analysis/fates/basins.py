@@ -1,8 +1,8 @@
 """Basins: which starts of a plane learn and which collapse, decided by following every one of them.
 
-The fate is read from the trajectory (`dynamics.integration.mode_flow.arrived`), never from the prediction at its start. A
-trajectory is followed until its fate is decided, its steps are spent, or the end time is reached. `theory_mismatches`
-then counts the starts for which theory predicts something else.
+The fate is read from the trajectory (`dynamics.integration.mode_flow.arrived`), never from the prediction at its
+start. A trajectory is followed until its fate is decided, its steps are spent, or the end time is reached.
+`theory_mismatches` then counts the starts for which theory predicts something else.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class BasinMap:
     fate
         Index into `FATES`, shape (N,), uint8.
     predicted
-        What theory says (`analysis.fates.predictions.predict_fates`), index into `FATES` or `UNPREDICTED`, shape (N,), uint8.
+        What theory says (`analysis.fates.predictions.predict_fates`), index into `FATES` or `UNPREDICTED`, shape
+        (N,), uint8.
     status
         Index into `dynamics.integration.ensemble.STATUSES`, shape (N,).
     """

@@ -1,8 +1,8 @@
 """What every bifurcation diagram is held against before anybody sees it.
 
 The equations themselves, in exact arithmetic on the floats that are reported; the stability along every branch, which
-may change only at special points; and a census: what `analysis.fixed_points.one_mode` finds, by code of its own, between any
-two neighbouring special values must be what the branches have there.
+may change only at special points; and a census: what `analysis.fixed_points.one_mode` finds, by code of its own,
+between any two neighbouring special values must be what the branches have there.
 """
 
 from __future__ import annotations

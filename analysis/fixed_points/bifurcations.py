@@ -1,8 +1,9 @@
 """Where the fixed points of one mode change number or stability as one parameter moves.
 
-Branches and special points come in closed form (`analysis.fixed_points.special_points`), in numbers of eighty digits that neither
-overflow nor underflow; `analysis.fixed_points.bifurcation_checks` then holds them against the equations, against the stability
-along every branch, and against `analysis.fixed_points.one_mode`, which decides by other code what exists at one value.
+Branches and special points come in closed form (`analysis.fixed_points.special_points`), in numbers of eighty digits
+that neither overflow nor underflow; `analysis.fixed_points.bifurcation_checks` then holds them against the
+equations, against the stability along every branch, and against `analysis.fixed_points.one_mode`, which decides by
+other code what exists at one value.
 """
 
 from __future__ import annotations

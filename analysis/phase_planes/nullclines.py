@@ -34,9 +34,9 @@ def nullclines(
 ) -> tuple[Nullcline, Nullcline]:
     """Zero contours of du/dt and dv/dt in a window, exact to rounding.
 
-    In the planes of `analysis.phase_planes.planes` either rate is affine in one coordinate, f = A(s) + B(s) x: both in x = θ where
-    θ is a coordinate (s = u), else dw1/dt in x = w1 and dw2/dt in x = w2. So its zeros are the graph x = −A(s)/B(s)
-    and the lines on which A = B = 0, and no contour has to be searched for.
+    In the planes of `analysis.phase_planes.planes` either rate is affine in one coordinate, f = A(s) + B(s) x: both
+    in x = θ where θ is a coordinate (s = u), else dw1/dt in x = w1 and dw2/dt in x = w2. So its zeros are the graph
+    x = −A(s)/B(s) and the lines on which A = B = 0, and no contour has to be searched for.
 
     Parameters
     ----------

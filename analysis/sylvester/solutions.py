@@ -2,8 +2,8 @@
 
 With η = 0 and Θ = W a fixed point is exactly a solution of P W = W M, M = Σd Σs⁻¹. Eigenvalues of a defective
 matrix are known only to the k-th root of rounding, so none is compared with another directly. The unit of work is
-the cluster of `analysis.sylvester.invariant_subspaces`: eigenvalues that cannot be told apart, with an orthonormal basis of
-their invariant subspace,
+the cluster of `analysis.sylvester.invariant_subspaces`: eigenvalues that cannot be told apart, with an orthonormal
+basis of their invariant subspace,
 
     P X = X T,    Yᴴ M = S Yᴴ,    θ = X Φ Yᴴ solves P θ = θ M  iff  T Φ = Φ S,
 

@@ -92,8 +92,8 @@ def integrate_ensemble(
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
     end time or until it is certain to be at rest by then: it has come close to a point to which every trajectory from
-    there leads, for a reason given at `dynamics.integration.mode_flow.arrived`, fast enough for the time left. A trajectory for
-    which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
+    there leads, for a reason given at `dynamics.integration.mode_flow.arrived`, fast enough for the time left. A
+    trajectory for which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters
     ----------

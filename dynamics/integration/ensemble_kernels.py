@@ -7,7 +7,8 @@ compiler turns the loop over lanes into vector instructions; a lane that has end
 
 A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER`
 tries, or that numbers at their own scale do not hold, is brought to its end by the stiff method of
-`dynamics.integration.mode_flow`, compiled here from the same source that integrates single runs. The proof of rest is there too.
+`dynamics.integration.mode_flow`, compiled here from the same source that integrates single runs. The proof of rest
+is there too.
 
 Numba's cache on disk notices changes of the file that a kernel is in, of no other: so the text of `mode_flow` is part
 of every kernel's key. This module imports Numba: only `dynamics.integration.ensemble` imports it, when it is called.

@@ -1,7 +1,8 @@
 """Integration of one trajectory, from a start to rest or to a given time.
 
 `integrate` chooses between an explicit Runge–Kutta method of order 8 and an exponential Rosenbrock method
-(`dynamics.integration.exponential`), whichever advances further for its field evaluations, and decides when the run is over.
+(`dynamics.integration.exponential`), whichever advances further for its field evaluations, and decides when the run
+is over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One mode's flow in two unknowns: the step of a stiff integrator, and the proof that a run has arrived.
 
-Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.integration.modes`), and compiled
-by Numba for millions (`dynamics.integration.ensemble_kernels`), so both do the same.
+Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.integration.modes`), and
+compiled by Numba for millions (`dynamics.integration.ensemble_kernels`), so both do the same.
 
 In *balanced units* a = √τo w1, b = √τp w2, g = √τo θ, every variant with an invariant reads
 

@@ -145,8 +145,8 @@ def integrate_modes(
 ) -> tuple[Trajectory[ModeState], np.ndarray]:
     """Follow decoupled modes from a start, to rest or to a given time, and report what each of them did.
 
-    Every mode is integrated by itself, by the stiff method of `dynamics.integration.mode_flow`, in units in which its largest
-    weight and its fastest rate are near one. Rates and weights may lie decades apart.
+    Every mode is integrated by itself, by the stiff method of `dynamics.integration.mode_flow`, in units in which
+    its largest weight and its fastest rate are near one. Rates and weights may lie decades apart.
 
     Parameters
     ----------
@@ -158,7 +158,8 @@ def integrate_modes(
         The mode field of a variant of `dynamics.variants.VARIANTS`.
     t_end
         End time > 0. Left out, the run goes on until every mode is at rest (within `REST` of its end, which is
-        proved to be its end, see `dynamics.integration.mode_flow.arrived`) or known to approach its end like a power of t.
+        proved to be its end, see `dynamics.integration.mode_flow.arrived`) or known to approach its end like a power
+        of t.
     ts
         Instead of `t_end`: increasing times at which states are kept; the first is the start.
     rtol, atol

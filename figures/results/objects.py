@@ -13,8 +13,8 @@ from analysis.phase_planes.portraits import Portrait, rest_lines
 from analysis.runs.spectra import online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Trajectory
 from dynamics.states import ModeState
-from figures.pages.layout import panels
-from figures.pages.legends import legend_below
+from figures.layout.legends import legend_below
+from figures.layout.sheets import panels
 from figures.panels.basins import basin_handles, draw_basins, draw_r6, r6_decides
 from figures.panels.bifurcation import draw_bifurcation, special_points, two_sheets
 from figures.panels.portrait import draw_portrait, portrait_handles

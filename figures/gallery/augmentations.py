@@ -13,13 +13,13 @@ from analysis.contrastive.spectra import compare_with_contrastive
 from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, sheet
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, sheet
 from figures.panels.images import draw_filter
 from figures.panels.palette import CATEGORIES
 from figures.panels.spectra import draw_angles, draw_ratios
-from figures.registry import Page
 from figures.style import style
 
 _CHAIN = "+"  # joins the augmentations of a chain

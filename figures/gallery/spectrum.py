@@ -18,14 +18,14 @@ from dynamics.integration.integrate import integrate, natural_time
 from dynamics.invariants import eigenvalue_floor
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
-from figures.pages.on_data import network_on_data
+from figures.gallery.captions import described
+from figures.gallery.on_data import network_on_data
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels import simulation as run_panels
 from figures.panels import spectra
 from figures.panels.scales import scale_log, scale_time
-from figures.registry import Page
 from figures.style import DASHED, style, theme
 
 _DECADES = 2  # of singular values that are shown below the largest

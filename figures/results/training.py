@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures.pages.layout import panels as page
-from figures.pages.legends import legend_below
+from figures.layout.legends import legend_below
+from figures.layout.sheets import panels as page
 from figures.panels import training as panels
 from figures.panels.palette import shades
 from figures.panels.scales import scale_log, scale_log_closely

@@ -1,6 +1,6 @@
 """The gallery: every figure as a picture, with the command that draws it and its caption, on one page of Markdown.
 
-``python -m figures.gallery docs`` writes ``docs/gallery.md`` and the pictures in ``docs/gallery``.
+``python -m figures.gallery.catalogue docs`` writes ``docs/gallery.md`` and the pictures in ``docs/gallery``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.files import replacing
-from figures.registry import PAGES, Page, page
+from figures.gallery.registry import PAGES, Page, page
 from figures.style import look, style
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 
 from analysis.stability.pair_spectrum import pair_eigenvalues
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import panels
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import panels
 from figures.panels import maps
-from figures.registry import Page
 from figures.style import DASHED, style, theme
 
 

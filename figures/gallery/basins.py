@@ -13,11 +13,11 @@ from analysis.fates.predictions import Fate
 from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.fields.modes import full_mode_field
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.basins import basin_handles, draw_basins
-from figures.registry import Page
 from figures.style import DASHED, style, theme
 
 _COARSE = 121  # places of the stable manifold along each side

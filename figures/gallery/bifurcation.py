@@ -10,12 +10,12 @@ from matplotlib.lines import Line2D
 from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.bifurcation import draw_bifurcation, happening
 from figures.panels.stability import mark, stroke
-from figures.registry import Page
 from figures.style import style
 
 

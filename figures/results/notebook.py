@@ -1,6 +1,6 @@
 """Results that show themselves in a notebook.
 
-After ``figures.notebook.enable()`` the last value of a cell is drawn if it is a trajectory, a run with its
+After ``figures.results.notebook.enable()`` the last value of a cell is drawn if it is a trajectory, a run with its
 prediction, fixed points, a phase portrait, a bifurcation or a basin map. IPython is never imported: it must be
 running.
 """
@@ -15,13 +15,13 @@ from io import BytesIO
 from typing import Any
 
 SHOWN = {
-    ("dynamics.integration.integrate", "Trajectory"): "figures.pages.objects:figure_trajectory",
-    ("analysis.runs.simulation", "ModeSimulation"): "figures.pages.simulation:figure_mode_simulation",
-    ("analysis.runs.simulation", "MatrixSimulation"): "figures.pages.simulation:figure_matrix_simulation",
-    ("analysis.fixed_points.one_mode", "FixedPoints"): "figures.pages.objects:figure_fixed_points",
-    ("analysis.phase_planes.portraits", "Portrait"): "figures.pages.objects:figure_portrait",
-    ("analysis.fixed_points.bifurcations", "Bifurcation"): "figures.pages.objects:figure_diagram",
-    ("analysis.fates.basins", "BasinMap"): "figures.pages.objects:figure_basin_map",
+    ("dynamics.integration.integrate", "Trajectory"): "figures.results.objects:figure_trajectory",
+    ("analysis.runs.simulation", "ModeSimulation"): "figures.results.simulation:figure_mode_simulation",
+    ("analysis.runs.simulation", "MatrixSimulation"): "figures.results.simulation:figure_matrix_simulation",
+    ("analysis.fixed_points.one_mode", "FixedPoints"): "figures.results.objects:figure_fixed_points",
+    ("analysis.phase_planes.portraits", "Portrait"): "figures.results.objects:figure_portrait",
+    ("analysis.fixed_points.bifurcations", "Bifurcation"): "figures.results.objects:figure_diagram",
+    ("analysis.fates.basins", "BasinMap"): "figures.results.objects:figure_basin_map",
 }
 """Types by module and name, and what draws them; nothing is imported until one is shown."""
 

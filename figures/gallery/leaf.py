@@ -10,11 +10,11 @@ from analysis.fixed_points.one_mode import fixed_points
 from analysis.phase_planes.planes import balanced_plane, leaf_plane
 from analysis.phase_planes.portraits import Portrait, phase_portrait
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.portrait import draw_portrait, portrait_handles
-from figures.registry import Page
 from figures.style import size, style
 
 

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.runs.alignment import Alignment
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.growth import draw_growth
 from figures.panels.scales import scale_time
 from figures.panels.spectra import draw_bounded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from analysis.experiments import Confirmation, Curve
-from figures.pages.layout import panels
+from figures.layout.sheets import panels
 from figures.panels.confirm import draw_curves, legend_rows
 from figures.style import size, style
 

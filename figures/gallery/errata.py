@@ -18,10 +18,10 @@ from analysis.results.errata import (
     scrambled_ratios,
 )
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import panels
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.sheets import panels
 from figures.panels import errata as claims
-from figures.registry import Page
 from figures.style import style
 
 _DIMENSION, _SCRAMBLED = 6, 2  # of the data of E1

@@ -15,12 +15,12 @@ from analysis.sylvester.solutions import SylvesterSolutions, ratio_matrix, sylve
 from dynamics.fields.matrices import full_field
 from dynamics.integration.integrate import integrate
 from dynamics.modes import spectrum
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, panels
-from figures.pages.legends import legend_below
-from figures.pages.on_data import network_on_data
+from figures.gallery.captions import described
+from figures.gallery.on_data import network_on_data
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.spectra import draw_plane, draw_singular_values, draw_threshold
-from figures.registry import Page
 from figures.style import style, theme
 
 

@@ -16,12 +16,12 @@ from analysis.runs.simulation import simulate_modes
 from dynamics.fields.modes import full_mode_field
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import sheet
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import sheet
 from figures.panels.space import draw_leaf_surface, draw_orbits, draw_rest_line, frame
 from figures.panels.stability import stroke
-from figures.registry import Page
 from figures.style import style, theme
 
 _GRID = 25  # of a surface

@@ -12,11 +12,11 @@ from dynamics.exact.solutions import escape_time, no_ema_solution
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import integrate
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, sheet
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.sheets import is_narrow, sheet
 from figures.panels import growth
 from figures.panels.palette import shades
-from figures.registry import Page
 from figures.style import style
 
 _FRACTION = 0.5  # of its ratio at which a mode counts as escaped

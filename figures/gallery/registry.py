@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGES = {
-    "figure-5": "figures.pages.portraits:FIGURE_5",
-    "fixed-target": "figures.pages.portraits:FIXED_TARGET",
-    "tied": "figures.pages.portraits:TIED",
-    "no-predictor": "figures.pages.portraits:NO_PREDICTOR",
-    "leaf": "figures.pages.leaf:LEAF",
-    "basins": "figures.pages.basins:BASINS",
-    "bifurcation": "figures.pages.bifurcation:BIFURCATION",
-    "trajectories": "figures.pages.trajectories:TRAJECTORIES",
-    "three-d": "figures.pages.three_d:THREE_D",
-    "spectrum": "figures.pages.spectrum:SPECTRUM",
-    "modes": "figures.pages.stepwise:MODES",
-    "augmentations": "figures.pages.augmentations:AUGMENTATIONS",
-    "stability-map": "figures.pages.stability_map:STABILITY_MAP",
-    "sylvester": "figures.pages.sylvester:SYLVESTER",
-    "errata": "figures.pages.errata:ERRATA",
+    "figure-5": "figures.gallery.portraits:FIGURE_5",
+    "fixed-target": "figures.gallery.portraits:FIXED_TARGET",
+    "tied": "figures.gallery.portraits:TIED",
+    "no-predictor": "figures.gallery.portraits:NO_PREDICTOR",
+    "leaf": "figures.gallery.leaf:LEAF",
+    "basins": "figures.gallery.basins:BASINS",
+    "bifurcation": "figures.gallery.bifurcation:BIFURCATION",
+    "trajectories": "figures.gallery.trajectories:TRAJECTORIES",
+    "three-d": "figures.gallery.three_d:THREE_D",
+    "spectrum": "figures.gallery.spectrum:SPECTRUM",
+    "modes": "figures.gallery.stepwise:MODES",
+    "augmentations": "figures.gallery.augmentations:AUGMENTATIONS",
+    "stability-map": "figures.gallery.stability_map:STABILITY_MAP",
+    "sylvester": "figures.gallery.sylvester:SYLVESTER",
+    "errata": "figures.gallery.errata:ERRATA",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

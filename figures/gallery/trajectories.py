@@ -14,12 +14,12 @@ from dynamics.fields.modes import MODE_FIELDS
 from dynamics.invariants import BALANCED_MODE_VARIANTS, mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from figures.pages.captions import described
-from figures.pages.layout import is_narrow, sheet
-from figures.pages.legends import legend_below
+from figures.gallery.captions import described
+from figures.gallery.registry import Page
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, sheet
 from figures.panels.scales import scale_log
 from figures.panels.simulation import draw_end_point, draw_weights
-from figures.registry import Page
 from figures.style import WEIGHTS, size, style, theme
 
 _SOLUTIONS = {

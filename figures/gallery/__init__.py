@@ -1,0 +1,1 @@
+"""The gallery: figures that compute what they show, by name."""

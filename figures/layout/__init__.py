@@ -1,0 +1,1 @@
+"""Sheets and legends: how panels are put on a page."""

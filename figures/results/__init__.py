@@ -1,0 +1,1 @@
+"""Pictures of results: one page per kind of result object."""
