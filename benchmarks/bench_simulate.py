@@ -17,9 +17,9 @@ import numpy as np
 from _harness import Timing, measure, write_table
 from scipy.integrate import solve_ivp
 
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
+from dynamics.data.views import parse
 from dynamics.fields.matrices import full_field
 from dynamics.integration.integrate import integrate
 from dynamics.states import MatrixState, pack, random_state, unpack

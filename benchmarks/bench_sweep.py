@@ -15,7 +15,8 @@ import xarray
 from _harness import measure, write_table
 
 from analysis.sweeps import design, sweep
-from analysis.sweeps.spec import KINDS, Design
+from analysis.sweeps.design import Design
+from analysis.sweeps.registry import KINDS
 
 LIMIT = 1.5
 REPEATS = 7

@@ -103,7 +103,7 @@ def _files(options: Mapping[str, Any], annotations: Mapping[str, Any], role: Rol
 
 def _claim(files: Mapping[str, Path], claims: ExitStack) -> None:
     """Keep other processes away from files that are about to be written."""
-    from dynamics.files import claimed
+    from dynamics.claims import claimed
 
     for name, path in files.items():
         try:
@@ -267,7 +267,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
         def run(**options: Any) -> int | None:
             with ExitStack() as claims:
                 if written := _files(options, run.__annotations__, WRITES):
-                    from dynamics.files import check_distinct
+                    from dynamics.claims import check_distinct
 
                     check_distinct(_files(options, run.__annotations__, READS), written)
                     _claim(written, claims)

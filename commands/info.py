@@ -115,7 +115,7 @@ def _variant_names() -> dict[str, str]:
 
 
 def _augmentation_names() -> dict[str, str]:
-    from dynamics.data.augmentations import AUGMENTATIONS
+    from dynamics.data.views import AUGMENTATIONS
 
     return {kind.signature: kind.meaning for kind in AUGMENTATIONS.values()}
 

@@ -186,8 +186,8 @@ def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
         assert options.moments is not None
         return load_moments(options.moments)
     if way == "--data/--augment":
-        from dynamics.data.augmentations import parse
         from dynamics.data.datasets import load
+        from dynamics.data.views import parse
 
         chain = options.augment or []
         augmentations = [parse(spec, seed=output.seed) for spec in chain]
@@ -255,7 +255,7 @@ def available_memory() -> int | None:
 
 def effective_moments(options: FlowOptions, moments: Moments) -> tuple[Any, Any]:
     """Σs and Σd of the flow that the objective follows (R24, R26)."""
-    from dynamics.data.moments import objective_moments
+    from dynamics.data.objective_moments import objective_moments
 
     row = OBJECTIVES[options.objective]
     weights = {name: getattr(options, name) for name in ("alpha", "beta")}
@@ -317,7 +317,7 @@ _LARGEST_START = 1e7  # a drawn weight is a few times as large; above 1e8, round
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
     """Start of a matrix run in the coordinates of the support: from a file, or drawn."""
-    from dynamics.data.moments import draw_start, on_support
+    from dynamics.data.starts import draw_start, on_support
 
     n1 = moments.n_inputs
     if start.state is not None:

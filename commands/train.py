@@ -97,7 +97,7 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
 
 def _check_source(settings: TrainingSettings, execution: ExecutionOptions, output: TrainingOutput) -> None:
     """The data may be named by --set or --config: they are not to be written over, either."""
-    from dynamics.files import check_distinct
+    from dynamics.claims import check_distinct
 
     written = {"--out": output.out, "--plot": output.plot, "--checkpoint": execution.checkpoint}
     check_distinct(

@@ -15,7 +15,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
 from dynamics.data.augmentations import (
-    AUGMENTATIONS,
     Augmentation,
     Crop,
     Erase,
@@ -25,11 +24,10 @@ from dynamics.data.augmentations import (
     Noise,
     Scramble,
     Shift,
-    parse,
-    view_moments,
 )
 from dynamics.data.datasets import standardised
 from dynamics.data.moments import Moments
+from dynamics.data.views import AUGMENTATIONS, parse, view_moments
 
 SHAPE = (3, 4, 2)  # not square, two channels: an exchanged axis shows
 D = 24

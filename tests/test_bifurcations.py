@@ -17,7 +17,8 @@ from analysis.fixed_points.bifurcations import PARAMETERS, Bifurcation, Branch, 
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.fixed_points.special_points import PITCHFORK
 from analysis.stability.jacobian import mode_jacobian
-from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import byol_prime_moments, raft_moments
 from dynamics.fields.modes import full_mode_field
 from dynamics.states import pack
 from dynamics.system import ModeSystem

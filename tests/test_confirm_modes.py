@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from analysis.experiments import collapse, fate_map, stepwise, weight_decay
 from analysis.fates.predictions import predict_fates
 from dynamics.exact.fixed_points import saddle_node
-from dynamics.exact.solutions import no_ema_time, no_predictor_matrix_solution
+from dynamics.exact.no_ema import no_ema_time
+from dynamics.exact.no_predictor import no_predictor_matrix_solution
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import integrate
 from dynamics.states import ModeState, random_state

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.data.datasets import Dataset, load, standardised
+from dynamics.data.datasets import load, standardised
+from dynamics.data.samples import Dataset
 from dynamics.files import read_npz
 
 RNG = np.random.default_rng(0)

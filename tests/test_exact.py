@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import quad, solve_ivp
 
-from dynamics.exact.solutions import (
-    ema_growth,
-    escape_time,
-    fixed_target_solution,
-    no_ema_solution,
-    no_ema_time,
+from dynamics.exact.ema_recurrence import ema_growth
+from dynamics.exact.fixed_target import fixed_target_solution
+from dynamics.exact.no_ema import escape_time, no_ema_solution, no_ema_time
+from dynamics.exact.no_predictor import (
     no_predictor_eigenvalues,
     no_predictor_matrix_solution,
     no_predictor_solution,

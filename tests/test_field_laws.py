@@ -23,7 +23,8 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import byol_prime_moments, raft_moments
 from dynamics.fields.matrices import error_matrix, fast_predictor_field, full_field, no_stop_gradient_field
 from dynamics.fields.modes import no_stop_gradient_mode_field
 from dynamics.fields.predictors import feature_covariance, optimal_predictor, times

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import SEEN, cielab
 
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
+from dynamics.data.views import parse
 from figures.gallery.augmentations import (
     Augmentations,
     caption_augmentations,

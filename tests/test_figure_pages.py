@@ -21,7 +21,9 @@ from picture_checks import clashes
 
 from analysis.fates.basins import FATES, BasinMap
 from analysis.phase_planes.separatrices import leaf_separatrix
-from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
+from dynamics.exact.fixed_target import fixed_target_solution
+from dynamics.exact.no_ema import no_ema_solution
+from dynamics.exact.no_predictor import no_predictor_solution
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.gallery.registry import PAGES, flat_arrays, page
@@ -65,7 +67,10 @@ def test_unknown_pages_are_refused_with_a_list() -> None:
 
 
 def test_listing_pages_imports_none_of_them() -> None:
-    code = "import figures.gallery.registry, sys; print([m for m in sys.modules if m.startswith('figures.gallery.') and m != 'figures.gallery.registry'])"
+    code = (
+        "import figures.gallery.registry, sys; known = {'figures.gallery.registry'}\n"
+        "print([m for m in sys.modules if m.startswith('figures.gallery.') and m not in known])"
+    )
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

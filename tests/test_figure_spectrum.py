@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
+from dynamics.data.views import parse
 from dynamics.states import random_state
 from figures.gallery.spectrum import Spectrum, caption_spectrum, compute_spectrum, figure_spectrum
 from figures.style import THEMES

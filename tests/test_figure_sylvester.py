@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
+from dynamics.data.views import parse
 from dynamics.states import random_state
 from figures.gallery.sylvester import Resonance, caption_sylvester, compute_sylvester, figure_sylvester
 from figures.style import THEMES

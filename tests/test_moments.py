@@ -13,7 +13,9 @@ from numpy.testing import assert_allclose
 
 from dynamics.data.augmentations import Augmentation, Crop, Erase, Flip, Noise, Shift
 from dynamics.data.datasets import load
-from dynamics.data.moments import SLACK, Moments, byol_prime_moments, load_moments, raft_moments, save_moments
+from dynamics.data.moment_checks import SLACK
+from dynamics.data.moments import Moments, load_moments, save_moments
+from dynamics.data.objective_moments import byol_prime_moments, raft_moments
 
 
 def orthogonal(n: int, seed: int) -> np.ndarray:

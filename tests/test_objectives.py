@@ -13,10 +13,11 @@ from numpy.testing import assert_allclose
 
 from analysis.fixed_points.bifurcations import bifurcation
 from analysis.sweeps.matrices import MATRICES
-from dynamics.data.moments import Moments, objective_moments
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import objective_moments
 from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 from dynamics.system import ModeSystem
-from dynamics.training.settings import ObjectiveSettings
+from dynamics.training.parts import ObjectiveSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 MOMENTS = Moments.from_eigenvalues([2.0, 1.0], [1.0, 0.2])

@@ -15,9 +15,10 @@ from analysis.results.errata import ema_paths
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.runs.alignment import align, alignment_rate
 from analysis.sylvester.solutions import sylvester_solutions
-from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import byol_prime_moments, raft_moments
+from dynamics.exact.ema_recurrence import EmaGrowth, ema_growth
 from dynamics.exact.fixed_points import saddle_node
-from dynamics.exact.solutions import EmaGrowth, ema_growth
 from dynamics.fields.matrices import VectorField, aligned_field, fast_predictor_field, full_field
 from dynamics.fields.modes import direct_mode_field, fast_predictor_mode_field, full_mode_field
 from dynamics.fields.predictors import directpred_predictor, optimal_predictor

@@ -24,16 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dynamics.files import (
-    SUFFIXES,
-    Variable,
-    append,
-    check_distinct,
-    checked_suffix,
-    claimed,
-    replacing,
-    write_arrays,
-)
+from dynamics.claims import check_distinct, claimed
+from dynamics.files import SUFFIXES, Variable, append, checked_suffix, replacing, write_arrays
 
 META = {"variant": "full", "lambda_s": [1.0, 0.1 + 0.2], "note": "two\nlines, a comma and Σ"}
 Read = Callable[[Path], tuple[dict[str, np.ndarray], dict[str, Any] | None]]

@@ -20,9 +20,9 @@ from analysis.runs.simulation import simulate_matrices
 from analysis.sweeps import run
 from analysis.sweeps.spec import design
 from analysis.sweeps.store import Chunks, Store, checksum
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments, save_moments
+from dynamics.data.views import parse
 from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import MODE_FIELDS
 from dynamics.integration.ensemble import STATUSES

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from analysis.sweeps import design, load_spec
-from analysis.sweeps.spec import BLOCK, KINDS, Draw, drawn
+from analysis.sweeps.design import BLOCK, Draw, drawn
+from analysis.sweeps.registry import KINDS
 
 MODES = {"lambda_s": 1.0, "ratio": 0.5, "t_end": 5.0}
 MATRICES = {"kind": "matrices", "settings": {"lambda_s": [1, 1], "lambda_d": [0.5, 0.2]}}

@@ -15,9 +15,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtri
 from scipy.stats import chisquare, kstest
 
-from dynamics.data.augmentations import AUGMENTATIONS, parse, view_moments
 from dynamics.data.datasets import Batches
 from dynamics.data.moments import Moments
+from dynamics.data.views import AUGMENTATIONS, parse, view_moments
 from dynamics.training import DataSettings, load_data
 from dynamics.training.augmentations import augment
 from dynamics.training.data import draw_views, exact_pairs, view_pair

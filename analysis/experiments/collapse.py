@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.experiments.experiment import Curve, Effort, Experiment, Measurement, Outcome, Panel, compare
 from analysis.experiments.runs import Estimate, clocked, noisy_digits, student
-from dynamics.exact.solutions import no_predictor_matrix_solution
+from dynamics.exact.no_predictor import no_predictor_matrix_solution
 from dynamics.states import MatrixState, random_state
 from dynamics.system import MatrixSystem
 from dynamics.training import (

@@ -11,7 +11,7 @@ from analysis.experiments.experiment import Curve, Effort, Experiment, Measureme
 from analysis.experiments.flow_limit import exact_settings
 from analysis.experiments.runs import clocked, mean_of, noisy_digit_modes, noisy_digits, student
 from dynamics.data.moments import Moments
-from dynamics.exact.solutions import no_ema_solution, no_ema_time
+from dynamics.exact.no_ema import no_ema_solution, no_ema_time
 from dynamics.modes import expand_modes
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import ModeSystem

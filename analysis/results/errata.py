@@ -10,7 +10,7 @@ from analysis.fates.predictions import Fate, predict_fates
 from analysis.stability.pair_spectrum import pair_eigenvalues
 from dynamics.data.augmentations import Scramble
 from dynamics.data.moments import Moments
-from dynamics.exact.solutions import ema_growth
+from dynamics.exact.ema_recurrence import ema_growth
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import integrate
 from dynamics.system import ModeSystem

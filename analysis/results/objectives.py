@@ -11,106 +11,32 @@ import numpy as np
 
 from analysis.contrastive.spectra import SubspaceComparison, compare_with_contrastive
 from analysis.results.errata import EmaPaths, ema_paths
+from analysis.results.losses import (
+    BYOL,
+    BYOL_PRIME,
+    BYOL_PRIME_NORMALISED,
+    RAFT,
+    RAFT_NORMALISED,
+    SIMPLE,
+    Loss,
+    byol_loss,
+    byol_prime_loss,
+    compiled_loss,
+    population,
+    raft_loss,
+    slope_of,
+    tangential_loss,
+)
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, orthogonal, refuted, symbols, worst
-from dynamics.data.moments import Moments, byol_prime_moments, raft_moments
-from dynamics.exact.solutions import EmaGrowth, ema_growth
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import byol_prime_moments, raft_moments
+from dynamics.exact.ema_recurrence import EmaGrowth, ema_growth
 from dynamics.fields.matrices import VectorField, full_field
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import Status, integrate
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem
-
-# --- the objectives as networks are trained on them ---------------------------------------------------------------
-
-Loss = Callable[[Any, Any, Any, Any, Any], Any]
-"""(z1, z2, z̄2, α, β) -> mean over the batch: predictions of the two views, and the target's view 2."""
-
-
-def trained_loss(kind: str, *, normalize: bool = False) -> Loss:
-    """Objective of `dynamics.training`, one-sided, on outputs of shape (N, n): a scalar that JAX can differentiate."""
-
-    def mean_loss(z1: Any, z2: Any, target2: Any, alpha: Any, beta: Any) -> Any:
-        import jax.numpy as jnp
-
-        from dynamics.training.objectives import loss, views_needed
-        from dynamics.training.settings import ObjectiveSettings
-
-        settings = ObjectiveSettings(kind=kind, symmetric=False, normalize=normalize)
-        seen, seen_by_target = views_needed(settings)
-        views, targets = jnp.stack([z1, z2]), jnp.stack([0 * target2, target2])
-        weights = {"alpha": alpha, "beta": beta}
-        return loss(settings, weights, views[jnp.array(seen)], targets[jnp.array(seen_by_target, int)]).value
-
-    return mean_loss
-
-
-BYOL, BYOL_PRIME, RAFT, SIMPLE = (trained_loss(kind) for kind in ("byol", "byol-prime", "raft", "simple"))
-BYOL_PRIME_NORMALISED, RAFT_NORMALISED = (
-    trained_loss(kind, normalize=True) for kind in ("byol-prime", "raft")
-)
-
-
-@lru_cache(maxsize=16)
-def _compiled(loss: Loss, *, each: bool = False) -> Callable[..., np.ndarray]:
-    """Evaluate a loss in float64, compiled; with `each`, of every sample by itself."""
-    import jax
-
-    one = jax.vmap(lambda *z: loss(*(x[None] for x in z[:3]), *z[3:]), in_axes=(0, 0, 0, None, None))
-    run = jax.jit(one if each else loss)
-
-    def evaluate(*arguments: Any) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(run(*arguments))
-
-    return evaluate
-
-
-# --- the same as formulas, for proofs: sample by sample -----------------------------------------------------------
-
-
-def _squared(a: Any, b: Any) -> Any:
-    return ((a - b) ** 2).sum(axis=-1)
-
-
-def byol_loss(z1: Any, target2: Any) -> Any:
-    """BYOL, ‖z1 − z̄2‖² (RAFT 4, BYOL)."""
-    return _squared(z1, target2)
-
-
-def byol_prime_loss(z1: Any, z2: Any, target2: Any, alpha: Any, beta: Any) -> Any:
-    """BYOL′, α‖z1 − z2‖² + β‖z2 − z̄2‖² (RAFT 7)."""
-    return alpha * _squared(z1, z2) + beta * _squared(z2, target2)
-
-
-def raft_loss(z1: Any, z2: Any, target2: Any, alpha: Any, beta: Any) -> Any:
-    """RAFT, α‖z1 − z2‖² − β‖z2 − z̄2‖² (RAFT 9)."""
-    return alpha * _squared(z1, z2) - beta * _squared(z2, target2)
-
-
-def tangential_loss(z: Any, target: Any, inner: Any) -> Any:
-    """‖z̄ − λz‖²/λ with λ = sg⟨z, z̄⟩ given as `inner` (RAFT, remark to theorem 5.1)."""
-    return ((target - inner * z) ** 2).sum(axis=-1) / inner
-
-
-def _slope(loss: Callable[[np.ndarray], Any], at: np.ndarray) -> np.ndarray:
-    """Gradient of a quadratic, for which central differences of any width are exact."""
-    slope = np.empty(at.shape)
-    for index in np.ndindex(at.shape):
-        step = np.zeros(at.shape)
-        step[index] = 1.0
-        slope[index] = (loss(at + step) - loss(at - step)) / 2
-    return slope
-
-
-def _population(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, Moments]:
-    """Both views of every equally likely pair, (N, n) each, of samples with three views, and their moments."""
-    views = rng.standard_normal((2 * n, 1, n)) + 0.6 * rng.standard_normal((2 * n, 3, n))
-    x1, x2 = (np.repeat(views, 3, axis=1).reshape(-1, n), np.tile(views, (1, 3, 1)).reshape(-1, n))
-    mean = views.mean(axis=1)
-    sigma_s = np.einsum("nai,naj->ij", views, views) / (len(views) * 3)
-    return x1, x2, Moments.from_matrices(sigma_s, mean.T @ mean / len(mean))
-
 
 # --- R23 ----------------------------------------------------------------------------------------------------
 
@@ -131,12 +57,12 @@ def upper_bound(
     z1, z2, target = rng.standard_normal((3, 64, 5))
     if rng.integers(2):
         z1, z2, target = (_unit(z) for z in (z1, z2, target))
-    bound = factor(alpha, beta) * _compiled(byol_prime, each=True)(z1, z2, target, alpha, beta)
-    excess = np.max((_compiled(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound)
+    bound = factor(alpha, beta) * compiled_loss(byol_prime, each=True)(z1, z2, target, alpha, beta)
+    excess = np.max((compiled_loss(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound)
     parallel = rng.standard_normal((64, 5))
     z1, target = z2 + beta * parallel, z2 - alpha * parallel
-    bound = factor(alpha, beta) * _compiled(byol_prime, each=True)(z1, z2, target, alpha, beta)
-    slack = np.abs(_compiled(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound
+    bound = factor(alpha, beta) * compiled_loss(byol_prime, each=True)(z1, z2, target, alpha, beta)
+    slack = np.abs(compiled_loss(byol, each=True)(z1, z2, target, alpha, beta) - bound) / bound
     # a difference of z rounds by eps |z|, which counts twice in its square, relative to a residual of β or α |parallel|
     lengths = [np.linalg.norm(z, axis=1) for z in (z1, z2, target, parallel)]
     rounding = 4 * EPS * (1 + sum(lengths[:3]) / (min(alpha, beta) * lengths[3]))
@@ -166,15 +92,15 @@ def _same_flow(
 ) -> tuple[float, float]:
     """Compare −½ gradient of a squared-error objective with the flow of its moments: relative error, tolerance."""
     n1, n2 = 3, 2
-    x1, x2, moments = _population(rng, n1)
+    x1, x2, moments = population(rng, n1)
     alpha, beta = rng.uniform(0.2, 2.0, 2)
     W, P, Th = rng.standard_normal((n2, n1)), rng.standard_normal((n2, n2)), rng.standard_normal((n2, n1))
 
     def objective(W: np.ndarray, P: np.ndarray) -> float:
         A = P @ W
-        return float(np.mean(_compiled(loss)(x1 @ A.T, x2 @ A.T, x2 @ Th.T, alpha, beta)))
+        return float(np.mean(compiled_loss(loss)(x1 @ A.T, x2 @ A.T, x2 @ Th.T, alpha, beta)))
 
-    slopes = _slope(lambda W: objective(W, P), W), _slope(lambda P: objective(W, P), P)
+    slopes = slope_of(lambda W: objective(W, P), W), slope_of(lambda P: objective(W, P), P)
     system = MatrixSystem(*moments_of(moments, alpha, beta))
     moved = field(0.0, system.state(W, P, Th), system)
     error = max(float(np.max(np.abs(a + b / 2))) for a, b in zip(moved[:2], slopes, strict=True))
@@ -255,7 +181,7 @@ def raft_flow(
         parts.append(refuted(unless=(run.status is Status.DIVERGED) == runs_away == (lambda_s < 0)))
         # the loss of predictions s x1 and s x2 is s² λs′ + O(s), E[x1²] = E[x2²] = 1 and E[x1 x2] = r
         x1, x2 = along, r * along + np.sqrt(1 - r**2) * across
-        low, high = (float(np.mean(_compiled(loss)(s * x1, s * x2, x2, alpha, beta))) for s in (1e3, 1e4))
+        low, high = (float(np.mean(compiled_loss(loss)(s * x1, s * x2, x2, alpha, beta))) for s in (1e3, 1e4))
         parts.append(refuted(unless=(high < low) == runs_away))
         if runs_away:
             # (0, p, 0) attracts for 0 < p < r′ while the trace −(1/τt + λs′ p²/τo) of R5 is negative
@@ -322,7 +248,7 @@ def raft_is_byol_prime(
     import jax
 
     from dynamics.training.optimizers import direction
-    from dynamics.training.settings import OptimizerSettings, TargetSettings
+    from dynamics.training.parts import OptimizerSettings, TargetSettings
     from dynamics.training.targets import follow
 
     n_input, n, n_steps, rate = 4, 3, 3, 0.05
@@ -393,7 +319,7 @@ def trained_tangential_gradient(z: np.ndarray, target: np.ndarray) -> tuple[np.n
     import jax.numpy as jnp
 
     from dynamics.training.objectives import loss
-    from dynamics.training.settings import ObjectiveSettings
+    from dynamics.training.parts import ObjectiveSettings
 
     settings = ObjectiveSettings(kind="byol", symmetric=False, normalize=True, tangential=True)
 
@@ -417,7 +343,7 @@ def tangential_gradient(
     target = _unit(target + (0.2 + abs(z @ target) - z @ target) * z)  # ⟨z, z̄⟩ > 0
     inner = z @ target
     stated = -2 * (target - inner * z)
-    slope = _slope(lambda z: loss(z, target, inner), z)
+    slope = slope_of(lambda z: loss(z, target, inner), z)
     # differences over steps of size 1 of ‖z̄ − λz‖²/λ, that is of numbers up to (1 + 2λ)²/λ
     tolerance = 4 * EPS * (1 + 2 * inner) ** 2 / inner
     gradient, clipped = trained(z, target)
@@ -509,9 +435,9 @@ def contrastive_comparison(
         """Mean over the views of each sample: all pairs of them, of one sample and of two."""
         z = views @ W.T
         batches = [(z[:, a], z[:, b]) for a, b in np.ndindex(n_views, n_views)]
-        return float(np.mean([_compiled(contrastive)(z1, z2, z2, 1.0, 1.0) for z1, z2 in batches]))
+        return float(np.mean([compiled_loss(contrastive)(z1, z2, z2, 1.0, 1.0) for z1, z2 in batches]))
 
-    slope = _slope(objective, W)
+    slope = slope_of(objective, W)
     V = np.cov(
         views.mean(axis=1).T
     )  # of the augmentation-averaged view; negatives are of other samples: unbiased

@@ -13,11 +13,9 @@ from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
 from analysis.stability.jacobian import mode_jacobian
 from dynamics.exact.fixed_points import WeightDecayFixedPoints, saddle_node, weight_decay_fixed_points
-from dynamics.exact.solutions import (
-    escape_time,
-    fixed_target_solution,
-    no_ema_solution,
-    no_ema_time,
+from dynamics.exact.fixed_target import fixed_target_solution
+from dynamics.exact.no_ema import escape_time, no_ema_solution, no_ema_time
+from dynamics.exact.no_predictor import (
     no_predictor_eigenvalues,
     no_predictor_matrix_solution,
     no_predictor_solution,

@@ -4,7 +4,8 @@
 does the work in this process and `cluster` on Dask.
 """
 
+from analysis.sweeps.design import Design
 from analysis.sweeps.run import Plan, Progress, Sweep, plan, sweep
-from analysis.sweeps.spec import Design, design, load_spec
+from analysis.sweeps.spec import design, load_spec
 
 __all__ = ["Design", "Plan", "Progress", "Sweep", "design", "load_spec", "plan", "sweep"]

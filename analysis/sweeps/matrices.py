@@ -26,7 +26,8 @@ from analysis.sweeps.kinds import (
     status_output,
     tolerance,
 )
-from dynamics.data.moments import draw_start, objective_moments
+from dynamics.data.objective_moments import objective_moments
+from dynamics.data.starts import draw_start
 from dynamics.fields.matrices import FIELDS
 from dynamics.integration.integrate import METHODS, Status
 from dynamics.objectives import OBJECTIVES, linear_objectives
@@ -35,8 +36,8 @@ from dynamics.system import MatrixSystem
 
 if TYPE_CHECKING:
     from dynamics.data.augmentations import Augmentation
-    from dynamics.data.datasets import Dataset
     from dynamics.data.moments import Moments
+    from dynamics.data.samples import Dataset
 
 _SOURCES = ("data", "moments", "lambda_s")
 
@@ -144,7 +145,7 @@ def _dataset(source: str) -> Dataset:
 
 
 def _augmentation(spec: str, strength: float | None, seed: int) -> Augmentation:
-    from dynamics.data.augmentations import parse
+    from dynamics.data.views import parse
 
     for name in strengths([spec]):
         assert strength is not None

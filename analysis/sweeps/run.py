@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from analysis.sweeps.design import Design
 from analysis.sweeps.kinds import failed
-from analysis.sweeps.spec import KINDS, Design
+from analysis.sweeps.registry import KINDS
 from analysis.sweeps.store import Chunks, Store, checked_place, versions
 
 SECONDS = 1.0

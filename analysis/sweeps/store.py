@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 
-from analysis.sweeps.spec import Constant, Design
+from analysis.sweeps.design import Constant, Design
 
 if TYPE_CHECKING:
     import zarr

@@ -6,81 +6,17 @@ stay on disk until they are sliced, batch by batch.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamics.data.folders import FOLDERS
+from dynamics.data.samples import Dataset, check_channels, check_finite, real_numbers
 from dynamics.files import check_file, read_npz
 
 SOURCES = "digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR"
-MOST_CHANNELS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Samples, and their classes where they are known.
-
-    Parameters
-    ----------
-    images
-        Shape (N, h, w, c), or (N, d) for vectors, N >= 2, of any real number type; may be a memory map, to be
-        read in slices. An array (N, h, w) is taken as one channel.
-    labels
-        Class of each sample, integers of shape (N,), or None.
-    name
-        What messages and figures call it.
-
-    Raises
-    ------
-    ValueError
-        The images are not numbers, not so shaped, empty or a single one, or the labels do not fit.
-
-    Examples
-    --------
-    >>> Dataset(np.zeros((5, 8, 6)), None, "zeros").images.shape
-    (5, 8, 6, 1)
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    name: str
-
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.dtype.kind not in "biuf":
-            raise ValueError(f"{self.name} must hold real numbers, got an array of type {images.dtype}")
-        if images.ndim not in (2, 3, 4):
-            raise ValueError(
-                f"{self.name} must have shape (N, d), (N, h, w) or (N, h, w, c), got {images.shape}"
-            )
-        check_channels(self.name, images.shape)
-        if images.size == 0 or len(images) < 2:
-            raise ValueError(f"{self.name} must hold at least two samples, got shape {images.shape}")
-        if images.ndim == 3:
-            object.__setattr__(self, "images", images[..., np.newaxis])
-        if labels is not None and (labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]):
-            raise ValueError(
-                f"the labels of {self.name} must be {len(images)} integers,"
-                f" got {labels.dtype} of shape {labels.shape}"
-            )
-
-
-def check_channels(name: str, shape: tuple[int, ...]) -> None:
-    """Refuse images whose channels come first, which would pass for images of a few rows.
-
-    >>> check_channels("photos.npy", (10, 3, 32, 32))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: photos.npy must have its channels last, (N, h, w, c), got shape (10, 3, 32, 32), which looks like...
-    """
-    if len(shape) == 4 and shape[1] <= MOST_CHANNELS < shape[3]:
-        raise ValueError(
-            f"{name} must have its channels last, (N, h, w, c), got shape {shape}, which looks like (N, c, h, w):"
-            " store images.transpose(0, 2, 3, 1)"
-        )
 
 
 def load(source: str, *, split: str = "train") -> Dataset:
@@ -115,15 +51,15 @@ def load(source: str, *, split: str = "train") -> Dataset:
     (1797, 8, 8, 1)
     """
     kind, colon, folder = source.partition(":")
-    if colon and kind in _FOLDERS:
-        read, splits = _FOLDERS[kind]
+    if colon and kind in FOLDERS:
+        read, splits = FOLDERS[kind]
         if not folder:
             raise ValueError(
                 f"`{kind}` must be given with the folder that holds it, {kind}:DIR, got {source!r}"
             )
         _check_split(kind, split, splits)
         return read(Path(folder).expanduser(), split)
-    if source in _FOLDERS:
+    if source in FOLDERS:
         raise ValueError(f"`{source}` must be given with the folder that holds it, {source}:DIR")
     _check_split(source, split, ("train",))
     if source == "digits":
@@ -133,54 +69,6 @@ def load(source: str, *, split: str = "train") -> Dataset:
         raise ValueError(f"data must be {SOURCES}, got {source!r}")
     images, labels = _read_npy(path) if path.suffix == ".npy" else _pick(read_npz(path), path)
     return Dataset(images, labels, path.name)
-
-
-def real_numbers(name: str, value: Any) -> np.ndarray:
-    """Return a float64 copy of an array of real numbers; refuse anything else, naming it.
-
-    Raises
-    ------
-    ValueError
-        Text, objects, complex numbers, or rows of different lengths.
-
-    Examples
-    --------
-    >>> real_numbers("labels", ["cat"])
-    Traceback (most recent call last):
-    ValueError: `labels` must be real numbers, got <U3
-    """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"`{name}` must be an array, got rows of different lengths") from None
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"`{name}` must be real numbers, got {array.dtype}")
-    return array.astype(np.float64)
-
-
-def check_finite(name: str, array: np.ndarray, rows: np.ndarray | None = None) -> None:
-    """Raise ValueError at the first entry that is NaN or infinite, with its index.
-
-    Parameters
-    ----------
-    name, array
-        What is checked.
-    rows
-        Numbers of the rows of `array` in the file that they come from, where they are others.
-
-    Examples
-    --------
-    >>> check_finite("images", np.array([[0.0], [np.nan]]), np.array([7, 3]))
-    Traceback (most recent call last):
-    ValueError: `images` must be finite, got nan at (3, 0)
-    """
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        if rows is not None:  # the first in the file
-            bad = bad[np.argsort(rows[bad[:, 0]], kind="stable")]
-        row, *rest = (int(i) for i in bad[0])
-        place = (row if rows is None else int(rows[row]), *rest)
-        raise ValueError(f"`{name}` must be finite, got {array[tuple(bad[0])]} at {place}")
 
 
 class Batches(NamedTuple):
@@ -330,141 +218,3 @@ def _pick(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.nda
             f" got {', '.join(arrays) or 'no arrays'}"
         )
     return arrays[named[0]], labels
-
-
-CIFAR10_FILES = {
-    "train": tuple(f"data_batch_{i}" for i in range(1, 6)),
-    "test": ("test_batch",),
-}
-CIFAR10_RECORD = 1 + 3 * 32 * 32
-STL10_IMAGE = 3 * 96 * 96
-
-
-def _cifar10(folder: Path, split: str) -> Dataset:
-    """Read either published version: 1024 red, 1024 green, 1024 blue bytes an image, each 32 x 32 row by row."""
-    names = CIFAR10_FILES[split]
-    wanted = (
-        f"{', '.join(names)} (archive cifar-10-python.tar.gz, folder cifar-10-batches-py)"
-        f" or the same names with .bin (archive cifar-10-binary.tar.gz, folder cifar-10-batches-bin)"
-    )
-    for inside, suffix, read in (
-        ("cifar-10-batches-py", "", _cifar10_pickle),
-        ("cifar-10-batches-bin", ".bin", _cifar10_binary),
-    ):
-        files = [name + suffix for name in names]
-        home = _locate(folder, inside, files)
-        if home is not None:
-            rows, labels = zip(*(read(home / name) for name in files), strict=True)
-            images = np.concatenate(rows).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            return Dataset(images, np.concatenate(labels), f"CIFAR-10 ({split})")
-    raise FileNotFoundError(f"CIFAR-10 was not found in {folder}: put there {wanted}")
-
-
-def _locate(folder: Path, inside: str, files: list[str]) -> Path | None:
-    """Find the folder with the files: the one given, or the one inside it that the archive unpacks to."""
-    for home in (folder, folder / inside):
-        missing = [name for name in files if not (home / name).is_file()]
-        if not missing:
-            return home
-        if len(missing) < len(files):
-            raise FileNotFoundError(f"{home} lacks {', '.join(missing)} of {', '.join(files)}")
-    return None
-
-
-def _cifar10_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    batch = _unpickle(path)
-    if not isinstance(batch, dict) or not {b"data", b"labels"} <= batch.keys():
-        raise ValueError(f"{path} must be a CIFAR-10 batch, a dictionary with data and labels")
-    data, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
-    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != CIFAR10_RECORD - 1:
-        raise ValueError(
-            f"{path} must hold images as bytes of shape (N, {CIFAR10_RECORD - 1}),"
-            f" got {data.dtype} of shape {data.shape}"
-        )
-    return data, _classes(path, labels, len(data))
-
-
-def _cifar10_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    _check_size(path, CIFAR10_RECORD)
-    records = np.fromfile(path, np.uint8).reshape(-1, CIFAR10_RECORD)
-    return records[:, 1:], _classes(path, records[:, 0], len(records))
-
-
-def _classes(path: Path, labels: np.ndarray, n: int, *, first: int = 0) -> np.ndarray:
-    """Ten classes, counted from 0 here whatever the file counts from."""
-    if (
-        labels.dtype.kind not in "iu"
-        or labels.shape != (n,)
-        or np.any((labels < first) | (labels > first + 9))
-    ):
-        raise ValueError(f"{path} must hold a class from {first} to {first + 9} for each of {n} images")
-    return labels.astype(np.int64) - first
-
-
-def _check_size(path: Path, record: int) -> None:
-    size = path.stat().st_size
-    if size == 0 or size % record:
-        raise ValueError(
-            f"{path} must hold whole records of {record} bytes, got {size} bytes: is it cut short?"
-        )
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickler that can build NumPy arrays and Python's own containers, and can call nothing else."""
-
-    _KNOWN: ClassVar[dict[str, Any]] = {
-        "dtype": np.dtype,
-        "ndarray": np.ndarray,
-        # arrays name these two in their pickles; the modules they live in differ between versions of NumPy
-        "_reconstruct": np.zeros(0).__reduce__()[0],
-        "_frombuffer": np.zeros(0).__reduce_ex__(5)[0],
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] == "numpy" and name in self._KNOWN:
-            return self._KNOWN[name]
-        if (module, name) == ("_codecs", "encode"):  # bytes, in the older protocols
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _unpickle(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _ArrayUnpickler(file, encoding="bytes").load()
-    except (
-        pickle.UnpicklingError,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        ImportError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"{path} must be a pickle of plain arrays: {error or type(error).__name__}"
-        ) from None
-
-
-def _stl10(folder: Path, split: str) -> Dataset:
-    """Map the binary version; each channel is stored column by column, labels count from 1."""
-    files = [f"{split}_X.bin"] + ([] if split == "unlabeled" else [f"{split}_y.bin"])
-    wanted = f"{' and '.join(files)} (archive stl10_binary.tar.gz, folder stl10_binary)"
-    home = _locate(folder, "stl10_binary", files)
-    if home is None:
-        raise FileNotFoundError(f"STL-10 was not found in {folder}: put there {wanted}")
-    path = home / files[0]
-    _check_size(path, STL10_IMAGE)
-    images = np.memmap(path, np.uint8, mode="r").reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
-    if split == "unlabeled":
-        return Dataset(images, None, f"STL-10 ({split})")
-    labels = _classes(home / files[1], np.fromfile(home / files[1], np.uint8), len(images), first=1)
-    return Dataset(images, labels, f"STL-10 ({split})")
-
-
-_FOLDERS: dict[str, tuple[Callable[[Path, str], Dataset], tuple[str, ...]]] = {
-    "cifar10": (_cifar10, ("train", "test")),
-    "stl10": (_stl10, ("train", "test", "unlabeled")),
-    "stl10-unlabeled": (lambda folder, split: _stl10(folder, "unlabeled"), ("train",)),
-}

@@ -14,16 +14,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.data.augmentations import Augmentation, scrambled, view_moments
-from dynamics.data.datasets import check_finite, real_numbers, standardised
+from dynamics.data.augmentations import Augmentation, scrambled
+from dynamics.data.datasets import standardised
+from dynamics.data.moment_checks import (
+    SLACK,
+    check_one_shape,
+    check_order,
+    check_semidefinite,
+    checked_orthonormal,
+    checked_symmetric,
+    covariance_of,
+    error_of_mean,
+    norm_of,
+    restricted,
+    slack_of,
+    support_of,
+)
+from dynamics.data.samples import check_finite, real_numbers
+from dynamics.data.views import view_moments
 from dynamics.files import read_npz, write_npz
 from dynamics.modes import relative_commutator
-from dynamics.objectives import linear_objectives
-from dynamics.states import MatrixState, random_state
-
-# A printed matrix has six significant digits at the least (%g): its entries are off by up to 5e-6 of themselves,
-# and Σ by up to 5e-6 ‖Σ‖_F. Matrices that went through float32 (6e-8) or were summed in float64 lie well within.
-SLACK = 5e-6
 
 
 class Modes(NamedTuple):
@@ -75,22 +85,25 @@ class Moments:
     standard_error: float | None = None
 
     def __post_init__(self) -> None:
-        sigma_s, sigma_d = _symmetric("sigma_s", self.sigma_s), _symmetric("sigma_d", self.sigma_d)
-        _check_one_shape("sigma_s", sigma_s, "sigma_d", sigma_d)
-        support = None if self.support is None else _orthonormal("support", self.support, len(sigma_s))
+        sigma_s, sigma_d = (
+            checked_symmetric("sigma_s", self.sigma_s),
+            checked_symmetric("sigma_d", self.sigma_d),
+        )
+        check_one_shape("sigma_s", sigma_s, "sigma_d", sigma_d)
+        support = None if self.support is None else checked_orthonormal("support", self.support, len(sigma_s))
         error = self.standard_error
         if error is not None and not 0 <= error < np.inf:
             raise ValueError(f"`standard_error` must be finite and >= 0, or None, got {error}")
         notes = tuple(self.notes)
 
-        values, basis = _support(sigma_s)
-        _check_semidefinite("sigma_d", sigma_d, _slack(sigma_s, sigma_d))
+        values, basis = support_of(sigma_s)
+        check_semidefinite("sigma_d", sigma_d, slack_of(sigma_s, sigma_d))
         n, n1 = basis.shape
         if n1 < n:
-            sigma_s, sigma_d = np.diag(values), _restrict(sigma_s, sigma_d, basis)
+            sigma_s, sigma_d = np.diag(values), restricted(sigma_s, sigma_d, basis)
             support = basis if support is None else support @ basis
             notes += (f"dropped {n - n1} of {n} directions, in which Σs is zero to rounding",)
-        _check_order(sigma_s, sigma_d)
+        check_order(sigma_s, sigma_d)
 
         for name, array in (("sigma_s", sigma_s), ("sigma_d", sigma_d), ("support", support)):
             if array is not None:
@@ -212,17 +225,17 @@ class Moments:
             if x.ndim != 2 or len(x) < 2 or x.shape[1] == 0:
                 raise ValueError(f"`{name}` must hold at least two views, shape (N, d), got shape {x.shape}")
             check_finite(name, x)
-        _check_one_shape("x1", x1, "x2", x2)
+        check_one_shape("x1", x1, "x2", x2)
         n = len(x1)
         cross = x1.T @ x2 / n
         sigma_s, sigma_d = (x1.T @ x1 + x2.T @ x2) / (2 * n), (cross + cross.T) / 2
 
         # squared norms of (x1 x1ᵀ + x2 x2ᵀ)/2 and of (x1 x2ᵀ + x2 x1ᵀ)/2, pair by pair
         a, b, c = np.sum(x1**2, 1), np.sum(x2**2, 1), np.sum(x1 * x2, 1)
-        error_s = _error_of_mean((a**2 + b**2 + 2 * c**2) / 4, sigma_s)
-        error_d = _error_of_mean((a * b + c**2) / 2, sigma_d)
-        below = _norm(np.minimum(np.linalg.eigvalsh(sigma_d), 0))
-        if below > max(5 * error_d, SLACK * _norm(sigma_s)):
+        error_s = error_of_mean((a**2 + b**2 + 2 * c**2) / 4, sigma_s)
+        error_d = error_of_mean((a * b + c**2) / 2, sigma_d)
+        below = norm_of(np.minimum(np.linalg.eigvalsh(sigma_d), 0))
+        if below > max(5 * error_d, SLACK * norm_of(sigma_s)):
             raise ValueError(
                 "`x1` and `x2` must be drawn independently given the sample, which makes Σd positive"
                 f" semidefinite, got a negative part of norm {below:.3g}, standard error {error_d:.3g}"
@@ -249,8 +262,8 @@ class Moments:
         >>> Moments.additive_noise(np.eye(2), np.diag([1.0, 3.0])).ratios
         array([0.5 , 0.25])
         """
-        sigma_x, sigma_n = _covariance("sigma_x", sigma_x), _covariance("sigma_n", sigma_n)
-        _check_one_shape("sigma_x", sigma_x, "sigma_n", sigma_n)
+        sigma_x, sigma_n = covariance_of("sigma_x", sigma_x), covariance_of("sigma_n", sigma_n)
+        check_one_shape("sigma_x", sigma_x, "sigma_n", sigma_n)
         return cls(sigma_x + sigma_n, sigma_x)
 
     @classmethod
@@ -281,7 +294,7 @@ class Moments:
         >>> Moments.scrambling(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[0.0], [1.0]])).ratios
         array([1., 0.])
         """
-        sigma_x, U = _covariance("sigma_x", sigma_x), _orthonormal("basis", basis)
+        sigma_x, U = covariance_of("sigma_x", sigma_x), checked_orthonormal("basis", basis)
         if len(U) != len(sigma_x):
             raise ValueError(f"`basis` must have {len(sigma_x)} rows like `sigma_x`, got shape {U.shape}")
         return cls(*scrambled(sigma_x, sigma_x, U))
@@ -312,7 +325,7 @@ class Moments:
             (done, total): see `dynamics.data.datasets.standardised`.
         draws, seed
             Views drawn of each image where an augmentation has no closed form, >= 4, and the seed of the draws:
-            see `dynamics.data.augmentations.view_moments`. Sums do not depend on batches but by rounding; draws do.
+            see `dynamics.data.views.view_moments`. Sums do not depend on batches but by rounding; draws do.
 
         Returns
         -------
@@ -339,7 +352,7 @@ class Moments:
             return cls(*estimates[0], notes=(*batches.notes, f"{chain}: averages exact"))
         (s1, d1), (s2, d2) = estimates
         # half the difference of two independent estimates is, in the mean square, the error of their mean
-        error = max(_norm(s1 - s2), _norm(d1 - d2)) / 2
+        error = max(norm_of(s1 - s2), norm_of(d1 - d2)) / 2
         notes = (*batches.notes, f"{chain}: sampled with {draws} draws an image")
         return cls._from_samples((s1 + s2) / 2, (d1 + d2) / 2, error, notes)
 
@@ -351,8 +364,8 @@ class Moments:
 
         Clipping eigenvalues of Σd itself would add to it, and could push it above Σs.
         """
-        values, basis = _support(sigma_s)
-        relative = error / _norm(sigma_s)
+        values, basis = support_of(sigma_s)
+        relative = error / norm_of(sigma_s)
         notes += (f"relative standard error of the moments by sampling {relative:.2g}",)
         root = np.sqrt(values)
         ratios, q = np.linalg.eigh((basis / root).T @ sigma_d @ (basis / root))
@@ -361,141 +374,13 @@ class Moments:
         if np.max(outside) > SLACK:
             modes = (basis * root) @ q
             projected = (modes * clipped) @ modes.T
-            change = _norm(projected - sigma_d) / _norm(sigma_d)
+            change = norm_of(projected - sigma_d) / norm_of(sigma_d)
             notes += (
                 f"sampling left {np.count_nonzero(outside > SLACK)} ratios outside [0, 1], by {outside.max():.2g}"
                 f" at most: clipped, which changes Σd by {change:.2g} of its norm",
             )
             sigma_d = projected
         return cls(sigma_s, sigma_d, notes=notes, standard_error=relative)
-
-
-def byol_prime_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with which the BYOL flow is that of BYOL′: Σs′ = 2α(Σs − Σd) + β Σs, Σd′ = β Σs.
-
-    Parameters
-    ----------
-    moments
-        Σs and Σd of the views.
-    alpha, beta
-        Weights of alignment and of the cross-model loss, α finite and >= 0, β finite and > 0.
-
-    Returns
-    -------
-    tuple
-        Σs′ and Σd′, shape (n1, n1) each; their ratios r′ = β/(β + 2α(1 − r)) rise with r.
-
-    Raises
-    ------
-    ValueError
-        A weight is out of range.
-
-    Notes
-    -----
-    Let A = P W. BYOL′ = α E‖A x1 − A x2‖² + β E‖A x1 − sg(Θ x1)‖² has one view in its cross-model loss, and
-
-        ∂BYOL′/∂A = 2 [2α A (Σs − Σd) + β (A Σs − Θ Σs)] = −2 (Θ Σd′ − A Σs′),
-
-    so −½ ∇BYOL′ is the BYOL flow with Σs′ and Σd′. BYOL′ has no ½ in front, BYOL = ½ E‖A x1 − sg(Θ x2)‖² has: t is
-    the same in both. Source: R24.
-
-    Examples
-    --------
-    >>> byol_prime_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 1.0)
-    (array([[2.]]), array([[1.]]))
-    """
-    return objective_moments("byol-prime", moments, alpha, beta)
-
-
-def raft_moments(moments: Moments, alpha: float, beta: float) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with which the BYOL flow is that of RAFT: Σs′ = 2α(Σs − Σd) − β Σs, Σd′ = −β Σs.
-
-    Parameters, what is raised and the derivation are those of `byol_prime_moments` with −β for β, squared errors
-    without normalisation. Plain arrays, for Σs′ may be indefinite: modes with 2α(1 − r) < β run away. Source: R26.
-
-    >>> raft_moments(Moments.from_eigenvalues(1.0, 0.5), 1.0, 2.0)
-    (array([[-1.]]), array([[-2.]]))
-    """
-    return objective_moments("raft", moments, alpha, beta)
-
-
-def objective_moments(
-    objective: str, moments: Moments, alpha: float = 1.0, beta: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Moments with which the BYOL flow is that of an objective of `dynamics.objectives.OBJECTIVES`.
-
-    Parameters
-    ----------
-    objective
-        Name of a row that has such moments.
-    moments
-        Σs and Σd of the views.
-    alpha, beta
-        Its weights, α finite and >= 0, β finite and > 0; byol has none.
-
-    Raises
-    ------
-    ValueError
-        No flow of (W, P, Θ) follows the objective, or a weight is out of range.
-
-    Examples
-    --------
-    >>> objective_moments("byol", Moments.from_eigenvalues(1.0, 0.5))
-    (array([[1.]]), array([[0.5]]))
-    """
-    known = linear_objectives()
-    if objective not in known:
-        raise ValueError(f"`objective` must be one of {', '.join(known)}, got {objective!r}")
-    transform = known[objective].transform
-    assert transform is not None
-    sigma_s, sigma_d = transform(moments.sigma_s, moments.sigma_d, *_weights(alpha, beta))
-    return sigma_s, sigma_d
-
-
-def draw_start(
-    moments: Moments, dim: int, *, init_online: float = 0.3, init_predictor: float = 0.1, seed: int = 0
-) -> MatrixState:
-    """Gaussian start of a matrix run on data, the same for all that run on them.
-
-    W ~ init_online·N(0, 1)/√n_inputs and P ~ init_predictor·N(0, 1), Θ = W. W is drawn in terms of the samples, so that
-    directions in which the data do not vary change nothing, and then written on the support of Σs.
-
-    Parameters
-    ----------
-    moments
-        Moments of the data.
-    dim
-        n2 >= 1.
-    init_online, init_predictor
-        Sizes, finite and >= 0.
-    seed
-        Seed of the draw.
-
-    Raises
-    ------
-    ValueError
-        A number is out of range.
-
-    Examples
-    --------
-    >>> draw_start(Moments.from_eigenvalues([1.0, 1.0], [0.5, 0.2]), 3).online.shape
-    (3, 2)
-    """
-    if dim < 1:
-        raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
-    for name, value in (("init_online", init_online), ("init_predictor", init_predictor)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"`{name}` must be finite and >= 0, got {value}")
-    n_inputs = moments.n_inputs
-    scale = init_online / np.sqrt(n_inputs)
-    start = random_state(n_inputs, dim, scale_online=scale, scale_predictor=init_predictor, seed=seed)
-    return on_support(start, moments)
-
-
-def on_support(state: MatrixState, moments: Moments) -> MatrixState:
-    """A state in terms of the samples, written on the support of Σs."""
-    V = moments.support
-    return state if V is None else MatrixState(state.online @ V, state.predictor, state.target @ V)
 
 
 def save_moments(path: str | Path, moments: Moments) -> None:
@@ -553,123 +438,3 @@ def load_moments(path: str | Path) -> Moments:
         notes=tuple(map(str, np.ravel(arrays.get("notes", ())))),
         standard_error=None if error is None else error.item(),
     )
-
-
-def _weights(alpha: float, beta: float) -> tuple[float, float]:
-    if not 0 <= alpha < np.inf:
-        raise ValueError(f"`alpha` must be finite and >= 0, got {alpha}")
-    if not 0 < beta < np.inf:
-        raise ValueError(f"`beta` must be finite and > 0, got {beta}")
-    return alpha, beta
-
-
-def _check_one_shape(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
-    if a.shape != b.shape:
-        raise ValueError(f"`{name_a}` and `{name_b}` must have one shape, got {a.shape} and {b.shape}")
-
-
-def _error_of_mean(squared_norms: np.ndarray, mean: np.ndarray) -> float:
-    """Standard error of the mean of N independent matrices, from their squared Frobenius norms."""
-    variance = float(np.mean(squared_norms)) - _norm(mean) ** 2
-    return float(np.sqrt(max(variance, 0.0) / (len(squared_norms) - 1)))
-
-
-def _norm(array: np.ndarray) -> float:
-    """Frobenius norm, without overflow."""
-    largest = float(np.max(np.abs(array)))
-    return largest * float(np.linalg.norm(array / largest)) if largest else 0.0
-
-
-def _symmetric(name: str, value: Any) -> np.ndarray:
-    sigma = real_numbers(name, value)
-    if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or sigma.size == 0:
-        raise ValueError(f"`{name}` must be a square matrix, got shape {sigma.shape}")
-    check_finite(name, sigma)
-    asymmetry = np.max(np.abs(sigma - sigma.T))
-    if asymmetry > 2 * SLACK * np.max(np.abs(sigma)):  # of two entries, each rounded by itself
-        raise ValueError(f"`{name}` must be symmetric, got entries that differ by {asymmetry:.3g}")
-    return 0.5 * sigma + 0.5 * sigma.T
-
-
-def _orthonormal(name: str, value: Any, n_columns: int | None = None) -> np.ndarray:
-    U = real_numbers(name, value)
-    if U.ndim != 2 or not 0 < U.shape[1] <= U.shape[0] or n_columns not in (None, U.shape[1]):
-        wanted = n_columns or "one or more"
-        raise ValueError(f"`{name}` must have {wanted} orthonormal columns, got shape {U.shape}")
-    check_finite(name, U)
-    departure = np.max(np.abs(U.T @ U - np.eye(U.shape[1])))
-    if departure > 2 * SLACK:  # |δ(uᵀv)| <= 2 SLACK ‖u‖ ‖v‖ when each entry is off by SLACK of itself
-        raise ValueError(f"`{name}` must have orthonormal columns, got UᵀU that is off I by {departure:.3g}")
-    return U
-
-
-def _covariance(name: str, value: Any) -> np.ndarray:
-    sigma = _symmetric(name, value)
-    _check_semidefinite(name, sigma, _slack(sigma, sigma))
-    return sigma
-
-
-def _is_diagonal(matrix: np.ndarray) -> bool:
-    return np.count_nonzero(matrix) == np.count_nonzero(np.diag(matrix))
-
-
-def _slack(sigma_s: np.ndarray, sigma_d: np.ndarray) -> np.ndarray:
-    """How far eigenvalues may be off: SLACK ‖Σs‖_F, and those of diagonal matrices by SLACK of themselves."""
-    if _is_diagonal(sigma_s) and _is_diagonal(sigma_d):
-        return SLACK * np.abs(np.diag(sigma_s)) + np.finfo(float).tiny
-    return np.full(len(sigma_s), SLACK * _norm(sigma_s))
-
-
-def _is_semidefinite(sigma: np.ndarray, slack: np.ndarray) -> bool:
-    try:
-        np.linalg.cholesky(sigma + np.diag(slack))  # a tenth of the cost of eigenvalues
-    except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _check_semidefinite(name: str, sigma: np.ndarray, slack: np.ndarray) -> None:
-    if not _is_semidefinite(sigma, slack):
-        least = np.linalg.eigvalsh(sigma)[0]
-        raise ValueError(f"`{name}` must be positive semidefinite, got a smallest eigenvalue of {least:.3g}")
-
-
-def _check_order(sigma_s: np.ndarray, sigma_d: np.ndarray) -> None:
-    if not _is_semidefinite(sigma_s - sigma_d, _slack(sigma_s, sigma_d)):
-        from scipy.linalg import eigvalsh
-
-        largest = eigvalsh(sigma_d, sigma_s)[-1]
-        raise ValueError(f"`sigma_d` must be at most `sigma_s`, got a ratio of {largest:.7g} > 1")
-
-
-def _support(sigma_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues of Σs above rounding, shape (n1,), and their eigenvectors, shape (n, n1)."""
-    n, norm = len(sigma_s), _norm(sigma_s)
-    if norm == 0:
-        raise ValueError("`sigma_s` must not be zero: there is nothing to learn from")
-    values, vectors, rounding = np.diag(sigma_s), np.eye(n), 0.0
-    if not _is_diagonal(sigma_s):
-        values, vectors = np.linalg.eigh(sigma_s)
-        # sums and eigenvalues in float64 err by n eps, entries of float32 by eps/2, and what rounding has put
-        # below zero it may as well have put above
-        with np.errstate(over="ignore"):
-            float32 = np.array_equal(sigma_s, sigma_s.astype(np.float32))
-        eps = max(n * float(np.finfo(np.float64).eps), float32 * float(np.finfo(np.float32).eps))
-        rounding = max(eps * norm, -2 * values[0])
-    least = np.min(values)
-    if least < -SLACK * norm:
-        raise ValueError(f"`sigma_s` must be positive semidefinite, got a smallest eigenvalue of {least:.3g}")
-    keep = values > rounding
-    return values[keep], vectors[:, keep]
-
-
-def _restrict(sigma_s: np.ndarray, sigma_d: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Σd in a basis of the support of Σs, refused when it reaches outside."""
-    inside = basis.T @ sigma_d @ basis
-    outside, norm = _norm(sigma_d - basis @ inside @ basis.T), _norm(sigma_s)
-    # with t the trace of Σs over what is dropped, Σd ≼ Σs leaves sqrt(t ‖Σs‖) between that and what is kept
-    # at most (Cauchy-Schwarz), above the diagonal and below
-    dropped = max(np.trace(sigma_s) - np.trace(basis.T @ sigma_s @ basis), 0.0)
-    if outside > SLACK * norm + 2 * np.sqrt(dropped * norm):
-        raise ValueError(f"`sigma_d` must vanish where `sigma_s` does, got norm {outside:.3g} there")
-    return (inside + inside.T) / 2

@@ -24,17 +24,16 @@ Scalars listed in `SWEPT` take one value a run, and `seeds` one seed a run: all 
 from dynamics.training.data import TrainingData, load_data
 from dynamics.training.diagnosis import diagnose
 from dynamics.training.flow import Flow, flow_of
-from dynamics.training.run import TrainingRun, train
-from dynamics.training.settings import (
-    SWEPT,
+from dynamics.training.parts import (
     DataSettings,
     EncoderSettings,
     ObjectiveSettings,
     OptimizerSettings,
     PredictorSettings,
     TargetSettings,
-    TrainingSettings,
 )
+from dynamics.training.run import TrainingRun, train
+from dynamics.training.settings import SWEPT, TrainingSettings
 
 __all__ = [
     "SWEPT",

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynamics.data.augmentations import Augmentation
-from dynamics.data.datasets import Dataset, load, standardised
+from dynamics.data.datasets import load, standardised
 from dynamics.data.moments import Moments
+from dynamics.data.samples import Dataset
 from dynamics.training.augmentations import augment
 from dynamics.training.generator import new_key, normal
 from dynamics.training.modes import Spectrum, spectrum_of_moments, spectrum_of_views
-from dynamics.training.settings import DataSettings
+from dynamics.training.parts import DataSettings
 
 LARGEST_BYTES = 2 * 2**30
 """Samples are held in memory as float32; more than this is refused, and `limit` offered."""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamics.data.moments import Moments, objective_moments
+from dynamics.data.moments import Moments
+from dynamics.data.objective_moments import objective_moments
 from dynamics.fields.matrices import (
     VectorField,
     direct_field,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynamics.training.generator import normal
-from dynamics.training.settings import EncoderSettings
+from dynamics.training.parts import EncoderSettings
 
 STATISTICS_RATE = 0.1
 """Running statistics ← 0.9 running + 0.1 batch."""

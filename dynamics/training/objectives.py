@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dynamics.training.settings import ObjectiveSettings
+from dynamics.training.parts import ObjectiveSettings
 
 TANGENTIAL_FLOOR = 1e-3
 """λ = ⟨z, t⟩ of the tangential loss is clipped from below here: at 0 it is singular, below 0 it changes sign (R27)."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dynamics.training.settings import OptimizerSettings
+from dynamics.training.parts import OptimizerSettings
 from dynamics.training.targets import half_cosine
 
 TRUST = 1e-3

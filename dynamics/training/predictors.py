@@ -11,7 +11,7 @@ from dynamics.fields.predictors import DIRECT_OPTIONS, directpred_predictor
 from dynamics.training import networks
 from dynamics.training.generator import normal
 from dynamics.training.lapack import one_by_one
-from dynamics.training.settings import PredictorSettings
+from dynamics.training.parts import PredictorSettings
 
 
 def init(settings: PredictorSettings, key: Any, features: int, scale: Any, dtype: Any) -> tuple[Any, Any]:

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.files import append, checked_suffix, checked_target, claimed, replacing
+from dynamics.claims import claimed
+from dynamics.files import append, checked_suffix, checked_target, replacing
 from dynamics.training.checkpoints import measurements
 from dynamics.training.settings import TrainingSettings
 

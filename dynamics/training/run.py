@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dynamics.files import claimed
+from dynamics.claims import claimed
 from dynamics.states import MatrixState
 from dynamics.training import checkpoints
 from dynamics.training.data import TrainingData, load_data

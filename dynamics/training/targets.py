@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynamics.training.settings import TargetSettings
+from dynamics.training.parts import TargetSettings
 
 
 def decay(settings: TargetSettings, gamma: Any, step: Any, steps: int) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.contrastive.spectra import compare_with_contrastive
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
 from dynamics.data.moments import Moments
+from dynamics.data.views import parse
 from figures.gallery.captions import described
 from figures.gallery.registry import Page
 from figures.layout.legends import legend_below

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dynamics.data.augmentations import parse
 from dynamics.data.datasets import load
-from dynamics.data.moments import Moments, draw_start
+from dynamics.data.moments import Moments
+from dynamics.data.starts import draw_start
+from dynamics.data.views import parse
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dynamics.exact.solutions import escape_time, no_ema_solution
+from dynamics.exact.no_ema import escape_time, no_ema_solution
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import integrate
 from dynamics.system import ModeSystem

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.runs.simulation import simulate_modes
-from dynamics.exact.solutions import fixed_target_solution, no_ema_solution, no_predictor_solution
+from dynamics.exact.fixed_target import fixed_target_solution
+from dynamics.exact.no_ema import no_ema_solution
+from dynamics.exact.no_predictor import no_predictor_solution
 from dynamics.fields.modes import MODE_FIELDS
 from dynamics.invariants import BALANCED_MODE_VARIANTS, mode_invariant
 from dynamics.states import ModeState

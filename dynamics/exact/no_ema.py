@@ -3,252 +3,22 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from dynamics.exact.fixed_points import leaf_eigenvalues, refuse_weight_decay
-from dynamics.states import MatrixState, ModeState
-from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.exact.arithmetic import difference_of_squares, solution_times
+from dynamics.exact.fixed_points import refuse_weight_decay
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
 
 _LOG_RANGE = 600.0
 """The longest y: with e^−600 of the way left one has arrived, and e^600 does not overflow."""
 
 
-class EmaGrowth(NamedTuple):
-    """Growth of the recurrence of R28: κ, and the bound λ/(1/α + 1/η) that it never exceeds."""
-
-    rate: np.ndarray
-    bound: np.ndarray
-
-
-def _times(ts: Any) -> np.ndarray:
-    times = np.asarray(ts, dtype=np.float64)
-    bad = ~(np.isfinite(times) & (times >= 0))
-    if np.any(bad):
-        raise ValueError(f"`ts` must be finite and >= 0, got {times[bad].flat[0]}")
-    return times
-
-
-def no_predictor_eigenvalues(system: ModeSystem) -> np.ndarray:
-    """Eigenvalues of the flow without predictor, [[−λs/τo − η, λd/τo], [1/τt, −1/τt]].
-
-    Returns
-    -------
-    array (n_modes, 2)
-        Complex, the larger real part first. For λs > 0, both are negative iff λd < λs + τo η: collapse from
-        everywhere. One is exactly 0 when λd = λs and η = 0.
-
-    Notes
-    -----
-    Source: R11; DD F.3.
-
-    Examples
-    --------
-    >>> no_predictor_eigenvalues(ModeSystem(1.0, 1.0)).real
-    array([[ 0., -2.]])
-    """
-    beta, gamma = _no_predictor_leaf(system)
-    return leaf_eigenvalues(beta, gamma, system)
-
-
-def _no_predictor_leaf(system: ModeSystem) -> tuple[np.ndarray, np.ndarray]:
-    beta = system.lambda_d / system.tau_online
-    return beta, (system.lambda_s - system.lambda_d) / system.tau_online + system.weight_decay
-
-
-def no_predictor_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
-    """Exact flow of modes without predictor: (w1, θ)(t) = exp(A t) (w1, θ)(0).
-
-    With A of `no_predictor_eigenvalues`, s its larger eigenvalue and 2δ the distance to the other one,
-
-        exp(A t) = e^{s t} [½(1 + e^{−2δt}) I + (1 − e^{−2δt})/(2δ) (A − ½ tr A)].
-
-    Parameters
-    ----------
-    ts
-        Times t >= 0, any shape.
-    state
-        Start w1, θ, shape (n_modes,); its w2 is not used.
-    system
-        Any eigenvalues, weight decay included.
-
-    Returns
-    -------
-    ModeState
-        Shape ts.shape + (n_modes,); w2 = 1.
-
-    Raises
-    ------
-    ValueError
-        A time is negative or not finite.
-
-    Notes
-    -----
-    Source: R11; DD F.3.
-
-    Examples
-    --------
-    >>> system = ModeSystem(1.0, 1.0)
-    >>> no_predictor_solution(50.0, system.state(online=0.3, target=0.1), system).online
-    array([0.2])
-    """
-    t = _times(ts)[..., None]
-    w1, _, th = state
-    beta, gamma = _no_predictor_leaf(system)
-    zeta = 1 / np.asarray(system.tau_target)
-    s, other = np.moveaxis(no_predictor_eigenvalues(system), -1, 0)
-    two_delta = s - other
-    decayed = np.exp(-two_delta * t)
-    mean = (1 + decayed) / 2
-    slope = np.where(two_delta == 0, t, -np.expm1(-two_delta * t) / np.where(two_delta == 0, 1.0, two_delta))
-    half = (zeta - beta - gamma) / 2
-    online = np.exp(s * t) * (mean * w1 + slope * (half * w1 + beta * th))
-    target = np.exp(s * t) * (mean * th + slope * (zeta * w1 - half * th))
-    return ModeState(online.real, np.ones_like(online.real), target.real)
-
-
-def no_predictor_matrix_solution(ts: Any, state: MatrixState, system: MatrixSystem) -> MatrixState:
-    """Exact flow of the full network without predictor: [W Θ](t) = [W Θ](0) exp(K t).
-
-    K = [[−Σs/τo − η I, I/τt], [Σd/τo, −I/τt]], acting from the right, whether Σs and Σd commute or not.
-
-    Parameters
-    ----------
-    ts
-        Times t >= 0, shape (T,) or scalar.
-    state
-        Start W, Θ, shape (n2, n1); its P is not used.
-    system
-        Moments, time constants and weight decay.
-
-    Returns
-    -------
-    MatrixState
-        Time first; P = I. One exponential of a 2 n1 × 2 n1 matrix a time, O(T n1³).
-
-    Raises
-    ------
-    ValueError
-        A time is negative or not finite.
-
-    Notes
-    -----
-    Source: R11; DD F.3.
-
-    Examples
-    --------
-    >>> system = MatrixSystem(np.eye(2), np.diag([1.0, 0.5]))
-    >>> no_predictor_matrix_solution(100.0, system.state(np.eye(2), np.eye(2)), system).online.round(6)
-    array([[1., 0.],
-           [0., 0.]])
-    """
-    from scipy.linalg import expm
-
-    times = _times(ts)
-    W, P, Th = state
-    one = np.eye(system.n1)
-    sigma_s, sigma_d = (s if s.ndim == 2 else np.diag(s) for s in (system.sigma_s, system.sigma_d))
-    K = np.block(
-        [
-            [-sigma_s / system.tau_online - system.weight_decay * one, one / system.tau_target],
-            [sigma_d / system.tau_online, -one / system.tau_target],
-        ]
-    )
-    both = np.hstack([W, Th]) @ expm(K * times[..., None, None])
-    identity = np.broadcast_to(np.eye(P.shape[0]), (*times.shape, *P.shape)).copy()
-    return MatrixState(both[..., : system.n1], identity, both[..., system.n1 :])
-
-
-def fixed_target_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
-    """Exact flow of modes with a constant target.
-
-    With x = sqrt(τo) w1 and y = sqrt(τp) w2, the product of p = x + y and q = x − y is the invariant c, and
-    z = (p/p(0))² = (q(0)/q)² obeys a Riccati equation with constant coefficients,
-
-        dz/dt = −a p(0)² z² + 2h z + a q(0)²,   a = λs/(2 τo τp),  h = θ λd/sqrt(τo τp),
-
-    whose solution, with δ = sqrt(h² + a²c²) and S = tanh(δt)/δ, is
-
-        z = [1 + (h + a q(0)²) S]/[1 + (a p(0)² − h) S].
-
-    It is R13's u = w1 w2 = (p² − q²)/(4 sqrt(τo τp)), in variables that need no case for c > 0, = 0, < 0 and
-    carry the signs of both weights. Both sides of the fraction are evaluated times 1 + e^{−2δt}, as sums of
-    positive terms.
-
-    Parameters
-    ----------
-    ts
-        Times t >= 0, any shape.
-    state
-        Start w1, w2 and the constant θ, shape (n_modes,), any signs.
-    system
-        λs >= 0, any λd, any τo and τp, η = 0.
-
-    Returns
-    -------
-    ModeState
-        Shape ts.shape + (n_modes,). The error is a few roundings of max(|x|, |y|), also next to the invariant lines
-        x = ±y, and δt roundings more of what is far from its end.
-
-    Raises
-    ------
-    ValueError
-        A time is negative or not finite; η ≠ 0; λs < 0, where solutions leave in finite time (R26).
-
-    Notes
-    -----
-    Source: R13; DD F, Figure 5 left.
-
-    Examples
-    --------
-    >>> system = ModeSystem(1.0, 0.5)
-    >>> end = fixed_target_solution(200.0, system.state(0.3, -0.1, 1.0), system)
-    >>> np.round(end.online * end.predictor, 12)
-    array([0.5])
-    """
-    t = _times(ts)[..., None]
-    refuse_weight_decay(system)
-    if np.any(system.lambda_s < 0):
-        raise ValueError(f"`lambda_s` must be >= 0 for this closed form, got {np.min(system.lambda_s)}")
-    w1, w2, th = state
-    root_o, root_p = np.sqrt(system.tau_online), np.sqrt(system.tau_predictor)
-    p0, q0 = root_o * w1 + root_p * w2, root_o * w1 - root_p * w2
-    # the smaller of the two cancels; their product, the invariant, is known to one rounding
-    c = _exactly(system.tau_online, w1, system.tau_predictor, w2)
-    p0, q0 = (
-        np.where(np.abs(one) >= np.abs(other), one, c / np.where(other == 0, 1.0, other))
-        for one, other in ((p0, q0), (q0, p0))
-    )
-    a = system.lambda_s / (2 * system.tau_online * system.tau_predictor)
-    h = th * system.lambda_d / (root_o * root_p)
-    ac = a * c
-    delta = np.hypot(h, ac)
-    safe = np.where(delta == 0, 1.0, delta)
-    decayed = np.exp(-2 * delta * t)
-    rise = np.where(delta == 0, 2 * t, -np.expm1(-2 * delta * t) / safe)
-    # 1 ± h/δ; the smaller one from δ² − h² = (a c)², for h/δ may be 1 to rounding
-    large = 1 + np.abs(h) / safe
-    small = np.where(delta == 0, 1.0, (ac / safe) * (ac / (safe + np.abs(h))))
-    plus, minus = np.where(h >= 0, large, small), np.where(h >= 0, small, large)
-    numerator = plus + minus * decayed + a * q0**2 * rise
-    denominator = minus + plus * decayed + a * p0**2 * rise
-    # p = 0 and q = 0 are invariant lines, on which the other term may underflow
-    p = p0 * np.sqrt(numerator / np.where(p0 == 0, 1.0, denominator))
-    q = q0 * np.sqrt(denominator / np.where(q0 == 0, 1.0, numerator))
-    return ModeState((p + q) / (2 * root_o), (p - q) / (2 * root_p), np.broadcast_to(th, p.shape).copy())
-
-
 def _log1p_over(d: float, v: Any) -> Any:
     """ln(1 + d v)/d, continued by v at d = 0."""
     return np.log1p(d * v) / d if d != 0 else v
-
-
-def _exactly(a: Any, x: Any, b: Any, y: Any) -> np.ndarray:
-    """A x² − b y², rounded once, for numbers or arrays of one axis: exact in rational numbers."""
-    parts = zip(*np.broadcast_arrays(*map(np.atleast_1d, (a, x, b, y))), strict=True)
-    rational = ([Fraction(float(number)) for number in part] for part in parts)
-    return np.array([float(a * x**2 - b * y**2) for a, x, b, y in rational])
 
 
 _FAR = 4.0
@@ -358,7 +128,7 @@ def _no_ema_paths(state: ModeState, system: ModeSystem) -> list[_NoEmaPath]:
     w1, w2, _ = state
     to, tp = system.tau_online, system.tau_predictor
     m = np.broadcast_to(to / tp * w1**2, w2.shape)
-    c = _exactly(to, w1, tp, w2) / tp
+    c = difference_of_squares(to, w1, tp, w2) / tp
     modes = zip(w2, m, c, _above(state, system), system.ratio, strict=True)
     return [_NoEmaPath(*map(float, mode)) for mode in modes]
 
@@ -473,7 +243,7 @@ def no_ema_solution(ts: Any, state: ModeState, system: ModeSystem) -> ModeState:
     >>> no_ema_solution(200.0, system.state(0.3, 0.1), system).online.round(6)
     array([0.574456])
     """
-    t = _times(ts)
+    t = solution_times(ts)
     paths = _no_ema_paths(state, system)
     w2, m = np.empty((*t.shape, len(paths))), np.empty((*t.shape, len(paths)))
     unit = np.broadcast_to(system.tau_online / system.lambda_s, (len(paths),))
@@ -530,48 +300,3 @@ def escape_time(weight: Any, system: ModeSystem, *, fraction: float = 0.5) -> np
     if np.any(start.online <= 0):
         raise ValueError(f"`weight` must be > 0 to escape, got {np.min(start.online)}")
     return no_ema_time(fraction * system.ratio, start, system)
-
-
-def ema_growth(learning_rate: Any, target_rate: Any, gain: Any) -> EmaGrowth:
-    """Growth rate κ of w(t+1) = w(t) + α[−w(t) + (1 + λ) v(t)], v(t+1) = (1 − η) v(t) + η w(t).
-
-    κ = ½(η + α)(sqrt(1 + 4αηλ/(η + α)²) − 1) <= λ/(1/α + 1/η); generic starts grow as (1 + κ)ᵗ.
-
-    Parameters
-    ----------
-    learning_rate
-        α, in (0, 1].
-    target_rate
-        η = 1 − γ with γ the EMA coefficient, in (0, 1].
-    gain
-        λ, any real number with 1 + 4αηλ/(η + α)² >= 0; broadcasts with the others.
-
-    Returns
-    -------
-    EmaGrowth
-        κ, the larger root of κ² + (α + η)κ = αηλ, and its bound.
-
-    Raises
-    ------
-    ValueError
-        A rate is out of range, or λ so negative that the recurrence oscillates.
-
-    Notes
-    -----
-    Source: R28; DD theorem 9, which prints 1 − λ.
-
-    Examples
-    --------
-    >>> ema_growth(0.5, 0.5, 3.0)
-    EmaGrowth(rate=np.float64(0.5), bound=np.float64(0.75))
-    """
-    alpha, eta, lam = (np.asarray(value, dtype=np.float64) for value in (learning_rate, target_rate, gain))
-    for name, value in (("learning_rate", alpha), ("target_rate", eta)):
-        bad = ~((value > 0) & (value <= 1))
-        if np.any(bad):
-            raise ValueError(f"`{name}` must be in (0, 1], got {value[bad].flat[0]}")
-    under_root = 1 + 4 * alpha * eta * lam / (eta + alpha) ** 2
-    if not np.all(under_root >= 0):
-        raise ValueError(f"`gain` must be >= −(α + η)²/(4αη) for a real growth rate, got {np.min(lam)}")
-    bound = alpha * eta * lam / (alpha + eta)
-    return EmaGrowth(2 * bound / (np.sqrt(under_root) + 1), bound)

@@ -1,0 +1,54 @@
+"""Starts of matrix runs, drawn at random in the support of the moments."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynamics.data.moments import Moments
+from dynamics.states import MatrixState, random_state
+
+
+def draw_start(
+    moments: Moments, dim: int, *, init_online: float = 0.3, init_predictor: float = 0.1, seed: int = 0
+) -> MatrixState:
+    """Gaussian start of a matrix run on data, the same for all that run on them.
+
+    W ~ init_online·N(0, 1)/√n_inputs and P ~ init_predictor·N(0, 1), Θ = W. W is drawn in terms of the samples, so that
+    directions in which the data do not vary change nothing, and then written on the support of Σs.
+
+    Parameters
+    ----------
+    moments
+        Moments of the data.
+    dim
+        n2 >= 1.
+    init_online, init_predictor
+        Sizes, finite and >= 0.
+    seed
+        Seed of the draw.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Examples
+    --------
+    >>> draw_start(Moments.from_eigenvalues([1.0, 1.0], [0.5, 0.2]), 3).online.shape
+    (3, 2)
+    """
+    if dim < 1:
+        raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
+    for name, value in (("init_online", init_online), ("init_predictor", init_predictor)):
+        if not 0 <= value < np.inf:
+            raise ValueError(f"`{name}` must be finite and >= 0, got {value}")
+    n_inputs = moments.n_inputs
+    scale = init_online / np.sqrt(n_inputs)
+    start = random_state(n_inputs, dim, scale_online=scale, scale_predictor=init_predictor, seed=seed)
+    return on_support(start, moments)
+
+
+def on_support(state: MatrixState, moments: Moments) -> MatrixState:
+    """A state in terms of the samples, written on the support of Σs."""
+    V = moments.support
+    return state if V is None else MatrixState(state.online @ V, state.predictor, state.target @ V)
