@@ -16,7 +16,7 @@ from commands.output import JsonOption, QuietOption, note, number_text, print_js
 from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:
-    from analysis.fixed_points.bifurcations import Bifurcation, Branch
+    from analysis.fixed_points.diagrams import Bifurcation, Branch
     from dynamics.system import ModeSystem
 
 

@@ -13,7 +13,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.bifurcations import bifurcation
+from analysis.fixed_points.diagrams import Bifurcation
 from dynamics.system import ModeSystem
 
 OBJECTIVES = ("byol", "byol-prime", "raft")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import analysis.fixed_points.bifurcation_checks as checks
-from analysis.fixed_points.bifurcations import PARAMETERS, Bifurcation, Branch, SpecialPoint, bifurcation
+from analysis.fixed_points.bifurcations import PARAMETERS, bifurcation
+from analysis.fixed_points.diagrams import Bifurcation, Branch, SpecialPoint
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.fixed_points.special_points import PITCHFORK
 from analysis.stability.jacobian import mode_jacobian

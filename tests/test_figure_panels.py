@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.bifurcations import bifurcation
+from analysis.fixed_points.diagrams import Bifurcation
 from analysis.fixed_points.one_mode import FixedPoints, fixed_points
 from analysis.phase_planes.planes import (
     Plane,

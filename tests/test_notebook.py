@@ -95,3 +95,8 @@ def test_enabling_imports_no_page() -> None:
     root = Path(notebook.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("module", "name"), SHOWN)
+def test_shown_types_are_named_by_the_module_that_defines_them(module: str, name: str) -> None:
+    assert getattr(import_module(module), name).__module__ == module

@@ -215,16 +215,8 @@ def test_an_interruption_removes_the_temporary_file(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from dynamics.files import (
-    SUFFIXES,
-    Variable,
-    append,
-    check_distinct,
-    checked_suffix,
-    claimed,
-    replacing,
-    write_arrays,
-)
+from dynamics.claims import claimed
+from dynamics.files import replacing
 path = Path(sys.argv[1])
 with claimed(path), replacing(path) as temporary:
     temporary.write_text("half")

@@ -19,7 +19,7 @@ from analysis.fixed_points.one_mode import solve
 from analysis.fixed_points.special_points import CONE, Family
 
 if TYPE_CHECKING:
-    from analysis.fixed_points.bifurcations import Bifurcation, Branch, SpecialPoint
+    from analysis.fixed_points.diagrams import Bifurcation, Branch, SpecialPoint
 
 RESIDUAL = 1e-9
 """Largest residual of a special point, relative to the terms of each equation."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis.sweeps.design import Design
-from analysis.sweeps.run import Chunked, measured_rate
+from analysis.sweeps.executors import Chunked, measured_rate
 from analysis.sweeps.store import versions
 
 CONNECT_SECONDS = 10

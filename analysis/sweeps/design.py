@@ -205,6 +205,7 @@ class Design:
     def columns(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Parameters of the runs start, …, stop − 1, an array (stop − start,) each.
 
+        >>> from analysis.sweeps.spec import design
         >>> design({"kind": "modes", "parameters": {"lambda_s": 1, "ratio": {"values": [0.2, 0.5]},
         ...         "t_end": 50}}).columns(1, 2)["ratio"]
         array([0.5])

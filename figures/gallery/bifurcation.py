@@ -7,7 +7,8 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.fixed_points.bifurcations import Bifurcation, bifurcation
+from analysis.fixed_points.bifurcations import bifurcation
+from analysis.fixed_points.diagrams import Bifurcation
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.system import ModeSystem
 from figures.gallery.captions import described

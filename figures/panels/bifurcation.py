@@ -13,7 +13,7 @@ from figures.style import WEIGHTS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.fixed_points.bifurcations import Bifurcation, SpecialPoint
+    from analysis.fixed_points.diagrams import Bifurcation, SpecialPoint
 
 SYMBOLS = {
     "lambda-s": r"$\lambda_s$",
@@ -77,7 +77,7 @@ def special_points(found: Bifurcation) -> str:
 def happening(point: SpecialPoint) -> str:
     """Name a special point and what it is of.
 
-    >>> from analysis.fixed_points.bifurcations import SpecialPoint
+    >>> from analysis.fixed_points.diagrams import SpecialPoint
     >>> happening(SpecialPoint("saddle-node", "weight-decay", 0.0625, 0.25, 0.25, 0.25))
     'saddle-node'
     """

@@ -15,12 +15,12 @@ from io import BytesIO
 from typing import Any
 
 SHOWN = {
-    ("dynamics.integration.integrate", "Trajectory"): "figures.results.objects:figure_trajectory",
+    ("dynamics.integration.trajectory", "Trajectory"): "figures.results.objects:figure_trajectory",
     ("analysis.runs.simulation", "ModeSimulation"): "figures.results.simulation:figure_mode_simulation",
     ("analysis.runs.simulation", "MatrixSimulation"): "figures.results.simulation:figure_matrix_simulation",
     ("analysis.fixed_points.one_mode", "FixedPoints"): "figures.results.objects:figure_fixed_points",
     ("analysis.phase_planes.portraits", "Portrait"): "figures.results.objects:figure_portrait",
-    ("analysis.fixed_points.bifurcations", "Bifurcation"): "figures.results.objects:figure_diagram",
+    ("analysis.fixed_points.diagrams", "Bifurcation"): "figures.results.objects:figure_diagram",
     ("analysis.fates.basins", "BasinMap"): "figures.results.objects:figure_basin_map",
 }
 """Types by module and name, and what draws them; nothing is imported until one is shown."""

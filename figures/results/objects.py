@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fates.basins import BasinMap
-from analysis.fixed_points.bifurcations import Bifurcation
+from analysis.fixed_points.diagrams import Bifurcation
 from analysis.fixed_points.one_mode import FixedPoints
 from analysis.phase_planes.portraits import Portrait, rest_lines
 from analysis.runs.spectra import online_singular_value_paths, predictor_eigenvalue_paths
