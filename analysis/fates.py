@@ -331,13 +331,13 @@ def _no_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """R11: linear in (w1, θ); at λd = λs + η τo the combination τo w1 + τt λd θ is conserved."""
     w1, _, th = state
     to, tt, ld = system.tau_online, system.tau_target, system.lambda_d
-    loss = system.lambda_s + system.weight_decay * to
+    gap = (system.lambda_s / 2 - ld / 2) + product(system.weight_decay, to, 0.5)  # half of λs + η τo − λd
     # the mean of w1 and θ with weights τo and τt λd, of which only the ratio counts
-    ratio = product(tt, np.where(ld == loss, ld, 0.0), over=(to,))
+    ratio = product(tt, np.where(gap == 0, ld, 0.0), over=(to,))
     end = w1 / (1 + ratio) + th / (1 + np.where(ratio == 0, np.inf, 1 / np.where(ratio == 0, 1.0, ratio)))
     return [
-        _Case(ld < loss, "R11: λd < λs + η τo", 0.0, 1.0, 0.0),
-        _Case(ld == loss, "R11: λd = λs + η τo, a line of fixed points", end, 1.0, end),
+        _Case(gap > 0, "R11: λd < λs + η τo", 0.0, 1.0, 0.0),
+        _Case(gap == 0, "R11: λd = λs + η τo, a line of fixed points", end, 1.0, end),
         _Case(True, "R11: λd > λs + η τo, no bounded end but on the saddle's stable manifold"),
     ]
 

@@ -420,7 +420,7 @@ class Truth:
     def off_leaf(self, w1: Any, w2: Any) -> Any:
         """Distance from the leaf, over the largest of its terms."""
         first, second = self.to * w1**2, self.tp * w2**2
-        return abs(first - second - self.c) / max(first, second, abs(self.c))
+        return abs(first - second - self.c) / (max(first, second, abs(self.c)) or 1)
 
 
 # --- judgement ----------------------------------------------------------------------------------------------
@@ -457,6 +457,8 @@ def _simulated(call: Call, report: dict[str, Any]) -> Iterator[str]:
     known = {"collapsed" if w1 == 0 else "learned" for w1, _ in ends}
     if mode["fate"] != "undecided" and ends and mode["fate"] not in known:
         yield f"fate {mode['fate']}, closed form {known}"
+    if truth.variant == "fast-predictor" and start[0]:
+        start[1] = start[2] * truth.r / start[0]  # which the variant sets
     root_o, root_p = mp.sqrt(truth.to), mp.sqrt(truth.tp)
     size = max(root_o * abs(start[0]), root_o * abs(start[2]), root_p * abs(start[1]))
     if truth.ls > 0:
