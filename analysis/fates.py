@@ -296,7 +296,7 @@ def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
         _Case(True, "R13: w1 w2 ends at θ r on its leaf", sign * x, other * y, th),
     ]
     # with x = √τo w1, y = √τp w2 the signs of x ± y are conserved, and only the origin and e = ±η√(τo τp) are at rest
-    to, tp = system.tau_online, system.tau_predictor
+    to, tp = np.asarray(system.tau_online), np.asarray(system.tau_predictor)
     # |θ λd| − η √(τo τp) in units of the larger
     pull, e_pull = scaled_product(np.abs(th), np.abs(system.lambda_d))
     decay, e_decay = scaled_product(system.weight_decay, np.sqrt(to), np.sqrt(tp))
@@ -310,9 +310,7 @@ def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     decayed = [
         _Case(excess <= 0, "η √(τo τp) >= |θ λd|", 0.0, 0.0, th, excess == 0),
         _Case(lead == 0, "on the stable manifold of the origin", 0.0, 0.0, th),
-        _Case(
-            True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", lead * end, u * lead * other, th
-        ),
+        _Case(True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", lead * end, u * lead * other, th),
     ]
     return _with_decay(system, conserved, decayed)
 

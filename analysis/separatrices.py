@@ -91,7 +91,9 @@ def leaf_separatrix(online: Any, predictor: Any, system: ModeSystem) -> np.ndarr
 
 
 def _log_slope(y: np.ndarray, log_alpha: np.ndarray, log_rho: np.ndarray) -> np.ndarray:
-    """q(y) = ln m(y) of `leaf_separatrix`, one curve an entry: dq/dy = [α (1 + e^{−q})/(ρ e^q + cosh y) − cosh y]/sinh y.
+    """q(y) = ln m(y) of `leaf_separatrix`, one curve an entry.
+
+        dq/dy = [α (1 + e^{−q})/(ρ e^q + cosh y) − cosh y]/sinh y
 
     α and ρ may be larger and smaller than all floats, but the first term in brackets stays near 1.
     """

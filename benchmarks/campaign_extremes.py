@@ -1,7 +1,7 @@
 """Random calls of the command line with numbers over two hundred decades, judged by closed forms in many digits.
 
-python benchmarks/campaign_extremes.py [--n N] [--seed SEED] [--first K] [COMMAND ...] prints how the calls ended, the slowest one, and
-every violation with the command that shows it.
+python benchmarks/campaign_extremes.py [--n N] [--seed SEED] [--first K] [COMMAND ...] prints how the calls ended, how
+long the slowest took, and every violation with the command that shows it.
 
 Every call has to be right, or to end with exit code 2 or 3 and a sentence; no warning and no internal error may
 appear. What it prints is compared with `Truth`, which shares no code with the program: R5, R6, R11 to R15, R21,
@@ -274,7 +274,9 @@ class Truth:
             call.options.get("variant", "full"),
             ls,
             ld,
-            *(given(name, 1.0) for name in ("tau-online", "tau-predictor", "tau-target")),
+            given("tau-online", 1.0),
+            given("tau-predictor", 1.0),
+            given("tau-target", 1.0),
             given("weight-decay", 0.0),
             given("invariant", 0.0),
         )
@@ -308,7 +310,7 @@ class Truth:
         return mp.sqrt(self.tp / self.to) * abs(p)
 
     def ends(self, w1: Any, w2: Any, th: Any) -> list[tuple[Any, Any]]:
-        """Where a start may end, |w1| and w2, None for a number of which nothing is said; empty where theory is silent."""
+        """Where a start may end, |w1| and w2, None for what is not known; empty where theory is silent."""
         if self.ls <= 0:
             return []
         ls, ld, to, tp, tt, eta, r = self.ls, self.ld, self.to, self.tp, self.tt, self.eta, self.r
@@ -616,7 +618,10 @@ def campaign(n: int, seed: int = 0, first: int = 0, commands: Sequence[str] = CO
 
 def table(found: Campaign) -> str:
     """Exit codes by command as a table in Markdown."""
-    lines = ["| command | exit 0 | exit 2 | exit 3 | of these | violations | slowest (s) |", "| --- " * 7 + "|"]
+    lines = [
+        "| command | exit 0 | exit 2 | exit 3 | of these | violations | slowest (s) |",
+        "| --- " * 7 + "|",
+    ]
     for command, (seconds, _) in found.slowest.items():
         codes = [str(found.codes[command, code]) for code in (0, 2, 3)]
         of = ", ".join(f"{n} {word}" for (name, word), n in found.undecided.items() if name == command)

@@ -49,6 +49,8 @@ def mode_invariant(state: ModeState, system: ModeSystem) -> Any:
     array([0.125])
     """
     w1, w2, _ = state
+    if not all(isinstance(part, (float, np.ndarray)) and np.isrealobj(part) for part in (w1, w2)):
+        return system.tau_online * w1**2 - system.tau_predictor * w2**2  # to be differentiated
     c, exponent = scaled_invariant(w1, w2, system)
     return shifted(c, 2 * exponent)
 

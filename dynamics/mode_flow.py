@@ -643,7 +643,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
             return RUNNING, y
         if c > 0 and a * start[0] <= 0:  # the flow conserves its sign, so an integration has lost it
             return RUNNING, y
-        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, root)
+        size = math.sqrt(level - depth) * math.sqrt(level + depth) if c <= 0 else math.hypot(level, root)
         end = math.copysign(size, a)
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
@@ -653,7 +653,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
 def _at_rest(kind: Any, y: Any, p: Any) -> Any:
     """Whether y is a fixed point: told without products of small numbers, which may be zero where the flow is not."""
     a, b, g = y
-    coupling, damping, eta, loss, gain = p[0], p[1], p[3], p[4], p[5]
+    coupling, damping, eta, loss = p[0], p[1], p[3], p[4]
     if kind == FAST or (kind not in (FIXED, NO_EMA, NO_STOP) and a != g):
         return False
     if a == 0 and (b == 0 or kind == IDENTITY):

@@ -73,7 +73,7 @@ def scaled_product(*factors: Any, over: tuple[Any, ...] = ()) -> tuple[np.ndarra
 
 
 def shifted(x: Any, power: Any) -> np.ndarray:
-    """x 2^power, infinite where that is larger than all floats.
+    """Scale by a power of two, x 2^power: infinite where that is larger than all floats.
 
     Examples
     --------
