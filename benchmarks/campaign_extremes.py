@@ -106,8 +106,12 @@ class Call:
         return "dyn " + shlex.join(self.arguments)
 
     def number(self, name: str, default: float = 0.0) -> Any:
-        """An option as a number of many digits."""
-        return mp.mpf(self.options.get(name, default))
+        """An option as a number of many digits: as typed for closed forms, as the nearest float for runs."""
+        return self.read(self.options.get(name, default))
+
+    def read(self, value: float) -> Any:
+        """A number as the command reads it, which for the smallest floats is not their digits."""
+        return mp.mpf(repr(value) if self.command in ("fixed-points", "bifurcation") else value)
 
 
 def draw(rng: random.Random, command: str) -> Call:
@@ -263,7 +267,7 @@ class Truth:
         """From the options of a call, some of them replaced."""
 
         def given(name: str, default: float) -> Any:
-            return mp.mpf(moved[name]) if name in moved else call.number(name, default)
+            return call.read(moved[name]) if name in moved else call.number(name, default)
 
         ls, ld = given("lambda-s", 0.0), given("lambda-d", 0.0)
         alpha, beta = given("alpha", 1.0), given("beta", 1.0)

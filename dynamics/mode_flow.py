@@ -175,6 +175,8 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         if not abs(number) < math.inf:
             proper = False
     y = _shifted(a, -m), _shifted(b, -m), _shifted(g, -m)
+    if start[0] != 0 and y[0] == 0:  # a w1 of 0 would stay 0, or lose its sign
+        proper = False
     weight, time = _shifted(1.0, m), _shifted(1.0, -k)
     if weight == 0 or time == 0 or weight == math.inf or time == math.inf:
         proper = False

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import campaign_extremes as extremes  # noqa: E402 - from the folder named above
+import campaign_extremes as extremes
 
 
 def test_every_call_is_right_or_refused() -> None:
