@@ -114,6 +114,10 @@ def _network_report(
     if system.variant != "full":
         raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
     full = matrix_system(system, moments)
+    if amplitude is not None and not (amplitude == 0 or 1e-150 <= abs(amplitude) <= 1e150):
+        raise ValueError(
+            f"`amplitude` must lie within 1e-150 and 1e150, where squares are numbers, got {amplitude:g}"
+        )
     points = []
     try:
         listed = canonical_fixed_points(full, dim, rank=rank, amplitude=amplitude, limit=MOST_POINTS)

@@ -282,6 +282,7 @@ def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
     return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
 
 
+_CRITICAL = ("no-predictor", "no-stop-gradient")  # at λs = λd their fixed points form a line
 _LEAST, _MOST = 1e-150, 1e150  # whose squares neither vanish nor overflow
 
 
@@ -289,8 +290,15 @@ def mode_system(options: FlowOptions, moments: Moments) -> ModeSystem:
     """System of decoupled modes with the eigenvalues that were given."""
     from dynamics.system import ModeSystem
 
-    sigma_s, sigma_d = effective_moments(options, moments)
-    return ModeSystem(sigma_s.diagonal(), sigma_d.diagonal(), **_rates(options))
+    sigma_s, sigma_d = (sigma.diagonal() for sigma in effective_moments(options, moments))
+    lost = (sigma_s == sigma_d) & (moments.sigma_s.diagonal() != moments.sigma_d.diagonal())
+    if options.variant in _CRITICAL and options.alpha != 0 and lost.any():
+        raise ValueError(
+            "`alpha` must not be lost to rounding beside `beta`, as 2α(λs − λd) decides where the variant"
+            f" {options.variant} ends, got alpha {1.0 if options.alpha is None else options.alpha:g} and beta"
+            f" {1.0 if options.beta is None else options.beta:g}"
+        )
+    return ModeSystem(sigma_s, sigma_d, **_rates(options))
 
 
 def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:

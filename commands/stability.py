@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from commands.declaration import OUTPUT, RUN, START, command, numeric, option
-from commands.options import StartOptions, SystemOptions, matrix_start, matrix_system, read_moments
+from commands.declaration import OUTPUT, RUN, START, SYSTEM, OneOf, command, numeric, option
+from commands.options import (
+    StartOptions,
+    SystemOptions,
+    matrix_start,
+    matrix_system,
+    read_moments,
+    variant_names,
+)
 from commands.output import ReportOptions, print_json, print_table
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from analysis.stability.spectrum import Stability
+
+
+@dataclass(frozen=True)
+class MatrixOptions(SystemOptions):
+    """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
+
+    variant: Annotated[
+        str,
+        option("--variant", panel=SYSTEM, help="Variant of the flow (full).", hidden=True),
+        OneOf(variant_names),
+    ] = "full"
 
 
 @command(
@@ -21,7 +40,7 @@ if TYPE_CHECKING:
     " && dyn stability --lambda-s 1 --lambda-d 0.5 --state end.npz --polish",
 )
 def stability(
-    system: SystemOptions,
+    system: MatrixOptions,
     output: ReportOptions,
     state: Annotated[
         Path, option("--state", panel=START, help="FILE.npz with online, predictor and target.")
@@ -74,6 +93,7 @@ def stability(
         "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
         "n_zero_forced": result.n_zero_forced,
         "n_undetermined": result.n_zero_other,
+        "zero_tolerance": result.zero_tolerance,
         "conditions": [condition._asdict() for condition in conditions],
         **polished,
     }
@@ -91,6 +111,7 @@ def stability(
         ["positive / zero / negative", " / ".join("?" if n is None else str(n) for n in counts.values())],
         ["zeros forced by the fixed points around", str(result.n_zero_forced)],
         *_undetermined(result),
+        *_width_of_zero(result),
         ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
     ]
     if polish:
@@ -101,6 +122,13 @@ def stability(
     print_table(["spectrum", ""], rows, "\n".join(decisive))
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+def _width_of_zero(result: Stability) -> list[list[str]]:
+    """Say what an iterative search counts as zero: it has no error of each eigenvalue to judge by."""
+    if result.method != "iterative":
+        return []
+    return [["counted as zero", f"real parts within ±{result.zero_tolerance:.2g}"]]
 
 
 def _undetermined(result: Stability) -> list[list[str]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import RUN, SYSTEM, command, numeric, option
 from commands.options import SystemOptions, matrix_system, read_moments
 from commands.output import ReportOptions, eigenvalue_text, print_json, print_table
+
+if TYPE_CHECKING:
+    from analysis.sylvester.solutions import SylvesterSolutions
 
 
 @command(
@@ -54,7 +57,15 @@ def sylvester(
     tolerance_text = f"{found.tolerance:.1e}"
     if found.precision != "float64" and tolerance is None:
         tolerance_text += f", the rounding of a predictor stored as {found.precision}"
-    reached = f"{max(found.perturbation):.1e} of P and M" if found.nullity else "–"
+    rounding = _rounding(found, len(P), moments.n1)
+    reached = ", ".join(f"{size:.1e}" for size in found.perturbation.tolist())
+    reached = f"{reached} of P and M" if found.nullity else "–"
+    open_ones = [
+        f"{eigenvalue_text(pair)}: cannot be decided. P and M share it after a perturbation of {size:.1e}, more than"
+        f" they are rounded by ({rounding:.1e}) and less than the tolerance ({found.tolerance:.1e})"
+        for pair, size in zip(report["shared_eigenvalues"], found.perturbation.tolist(), strict=True)
+        if size > rounding
+    ]
     rows = [
         ["nullity", str(found.nullity)],
         ["shared eigenvalues", shared or "none"],
@@ -64,4 +75,11 @@ def sylvester(
         ["tolerance", tolerance_text],
         ["method", found.method],
     ]
-    print_table(["P θ = θ M", ""], rows)
+    print_table(["P θ = θ M", ""], rows, "\n".join(dict.fromkeys(open_ones)))
+
+
+def _rounding(found: SylvesterSolutions, n2: int, n1: int) -> float:
+    """Relative size of the rounding of P and M as they are stored: each entry by half a unit, √n of them a row."""
+    import numpy as np
+
+    return float(np.sqrt(max(n2, n1)) * np.finfo(found.precision).eps)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.quadratic import binary_exponent, even_part, shifted
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -48,7 +49,38 @@ def mode_invariant(state: ModeState, system: ModeSystem) -> Any:
     array([0.125])
     """
     w1, w2, _ = state
-    return system.tau_online * w1**2 - system.tau_predictor * w2**2
+    if not all(isinstance(part, (float, np.ndarray)) and np.isrealobj(part) for part in (w1, w2)):
+        return system.tau_online * w1**2 - system.tau_predictor * w2**2  # to be differentiated
+    c, exponent = scaled_invariant(w1, w2, system)
+    return shifted(c, 2 * exponent)
+
+
+def scaled_invariant(online: Any, predictor: Any, system: ModeSystem) -> tuple[np.ndarray, np.ndarray]:
+    """Mode invariant as c' 4ⁿ, of weights whose squares no float may hold.
+
+    Parameters
+    ----------
+    online, predictor
+        w1 and w2, shape (..., n_modes).
+    system
+        Gives τo and τp.
+
+    Returns
+    -------
+    c, n
+        c' of the size of the larger of its two terms over 4ⁿ, between ⅛ and 2 if nothing cancels, and n.
+
+    Examples
+    --------
+    >>> c, n = scaled_invariant(2.0**600, 0.0, ModeSystem(1.0, 0.5))
+    >>> c.item() * 2.0 ** (2 * n.item() - 1200)
+    1.0
+    """
+    to, half_o = even_part(system.tau_online)
+    tp, half_p = even_part(system.tau_predictor)
+    n = np.maximum(binary_exponent(online, half_o), binary_exponent(predictor, half_p))
+    c = to * shifted(online, half_o - n) ** 2 - tp * shifted(predictor, half_p - n) ** 2
+    return c, n
 
 
 def balance_matrix(state: MatrixState, system: MatrixSystem) -> Any:

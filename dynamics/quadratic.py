@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+_LARGEST_EXPONENT = 1024  # of floats, with mantissas from ½ to 1
+_NO_EXPONENT = -(10**6)
 _SPLIT = 2.0**27 + 1  # Dekker's: halves of 26 bits
 
 
@@ -49,6 +51,17 @@ def product(*factors: Any, over: tuple[Any, ...] = ()) -> np.ndarray:
     >>> float(product(2.0**600, 2.0**600, over=(2.0**999, 2.0**200)))
     2.0
     """
+    return shifted(*scaled_product(*factors, over=over))
+
+
+def scaled_product(*factors: Any, over: tuple[Any, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Product of floats, divided by others, as m 2ⁿ with ½ <= |m| < 1, or m = 0 and an n less than any other.
+
+    Examples
+    --------
+    >>> [x.item() for x in scaled_product(2.0**1000, 2.0**1000, over=(0.5,))]
+    [0.5, 2002]
+    """
     mantissa, exponent = np.asarray(1.0), np.asarray(0)
     for x in factors:
         m, e = np.frexp(np.asarray(x, dtype=np.float64))
@@ -56,8 +69,47 @@ def product(*factors: Any, over: tuple[Any, ...] = ()) -> np.ndarray:
     for x in over:
         m, e = np.frexp(np.asarray(x, dtype=np.float64))
         mantissa, exponent = mantissa / m, exponent - e
-    with np.errstate(over="ignore", under="ignore"):
-        return np.ldexp(mantissa, exponent)
+    return np.frexp(mantissa)[0], binary_exponent(mantissa, exponent)
+
+
+def shifted(x: Any, power: Any) -> np.ndarray:
+    """Scale by a power of two, x 2^power: infinite where that is larger than all floats.
+
+    Examples
+    --------
+    >>> shifted([1.0, -3.0], 1023).tolist() == [2.0**1023, -np.inf]
+    True
+    """
+    mantissa, exponent = np.frexp(np.asarray(x, dtype=np.float64))
+    exponent = np.where(mantissa == 0, 0, exponent + power)
+    infinite = exponent > _LARGEST_EXPONENT
+    found = np.ldexp(mantissa, np.clip(exponent, -1100, _LARGEST_EXPONENT))
+    return np.where(infinite, np.copysign(np.inf, mantissa), found)
+
+
+def even_part(tau: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return τ' between ½ and 2 and n with τ = τ' 4ⁿ.
+
+    Examples
+    --------
+    >>> [x.item() for x in even_part(12.0)]
+    [0.75, 2]
+    """
+    mantissa, exponent = np.frexp(tau)
+    odd = exponent % 2
+    return np.ldexp(mantissa, odd), (exponent - odd) // 2
+
+
+def binary_exponent(x: Any, power: Any = 0) -> np.ndarray:
+    """Binary exponent of x 2^power; less than that of any other number where x = 0.
+
+    Examples
+    --------
+    >>> binary_exponent([1.0, 8.0], 2).tolist()
+    [3, 6]
+    """
+    mantissa, exponent = np.frexp(x)
+    return np.where(mantissa == 0, _NO_EXPONENT, exponent + power)
 
 
 def quadratic_roots(A: Any, B: Any, *C: Any) -> QuadraticRoots:

@@ -13,7 +13,7 @@ from analysis.fates.predictions import predict_fates
 from analysis.results import fates, flow, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.stability.pair_conditions import pair_conditions
-from dynamics.exact import solutions as exact
+from dynamics.exact import fixed_target, no_ema, no_predictor
 from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,
     learned_line_eigenvalues,
@@ -137,11 +137,11 @@ def stable_at_the_ratio(p: Any, system: Any) -> Any:
 
 
 def no_time_below_zero(w2: Any, state: Any, system: Any) -> Any:
-    return np.where(np.asarray(state.predictor) < 0, np.nan, exact.no_ema_time(w2, state, system))
+    return np.where(np.asarray(state.predictor) < 0, np.nan, no_ema.no_ema_time(w2, state, system))
 
 
 def no_state_below_zero(t: Any, state: Any, system: Any) -> Any:
-    found = exact.no_ema_solution(t, state, system)
+    found = no_ema.no_ema_solution(t, state, system)
     return type(found)(*(np.where(np.asarray(state.predictor) < 0, np.nan, part) for part in found))
 
 
@@ -214,18 +214,18 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R10", {"conditions": only_unselected}),
     ("R11", {"field": full_mode_field}),
     ("R11", {"matrix_field": mutant(no_predictor_field, leaking)}),
-    ("R11", {"eigenvalues": lambda system: -exact.no_predictor_eigenvalues(system)}),
+    ("R11", {"eigenvalues": lambda system: -no_predictor.no_predictor_eigenvalues(system)}),
     ("R11", {"field": mutant(no_predictor_mode_field, lagging)}),
     ("R12", {"field": no_ema_field}),
     ("R12", {"field": mutant(no_stop_gradient_field, flipped)}),
     ("R13", {"field": mutant(fixed_target_mode_field, leaking)}),
-    ("R13", {"solution": lambda t, s, system: exact.fixed_target_solution(1.01 * t, s, system)}),
+    ("R13", {"solution": lambda t, s, system: fixed_target.fixed_target_solution(1.01 * t, s, system)}),
     ("R14", {"field": mutant(no_ema_mode_field, leaking)}),
     ("R14", {"integral": lambda w, c, r: solutions.time_integral(w, c, -r)}),
     ("R14", {"time_of": no_time_below_zero}),
     ("R14", {"solution": no_state_below_zero}),
     ("R14", {"integral": other_without_invariant}),
-    ("R14", {"escape": lambda w, system: 2 * exact.escape_time(w, system)}),
+    ("R14", {"escape": lambda w, system: 2 * no_ema.escape_time(w, system)}),
     ("R15", {"threshold": lambda system: 1.01 * saddle_node(system)}),
     ("R15", {"fixed_points": second_root_moved}),
     ("R15", {"field": mutant(full_mode_field, swapped)}),

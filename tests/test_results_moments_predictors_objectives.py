@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.contrastive.spectra import compare_with_contrastive
-from analysis.results import moments, objectives, predictors
+from analysis.results import losses, moments, objectives, predictors
 from analysis.results.errata import ema_paths
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.runs.alignment import align, alignment_rate
@@ -127,13 +127,13 @@ def printed_paths(*arguments: Any) -> Any:
 
 def one_sided_contrast(z1: Any, z2: Any, target: Any, alpha: Any, beta: Any) -> Any:
     """Negative pairs alone: V becomes the covariance of single views."""
-    simple = objectives.trained_loss("simple")
+    simple = losses.trained_loss("simple")
     return simple(z1, z2, target, alpha, beta) - ((z1 - z2) ** 2).sum(axis=-1).mean() / 2
 
 
 def halved(kind: str) -> Any:
     """Half of the objective that networks are trained on."""
-    return lambda *arguments: objectives.trained_loss(kind)(*arguments) / 2
+    return lambda *arguments: losses.trained_loss(kind)(*arguments) / 2
 
 
 def pushed_off(d: Any, state: Any, system: Any) -> Any:
@@ -181,14 +181,14 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R22", {"threshold": lambda system: 4 * saddle_node(system)}),
     ("R23", {"factor": lambda alpha, beta: 1 / (alpha + beta)}),
     ("R23", {"factor": lambda alpha, beta: 1.001 * (1 / alpha + 1 / beta)}),
-    ("R23", {"byol_prime": objectives.trained_loss("raft")}),
-    ("R24", {"loss": objectives.trained_loss("raft")}),
+    ("R23", {"byol_prime": losses.trained_loss("raft")}),
+    ("R24", {"loss": losses.trained_loss("raft")}),
     ("R24", {"loss": halved("byol-prime")}),
     ("R24", {"moments_of": lambda m, a, b: byol_prime_moments(m, a / 2, b)}),
     ("R24", {"moments_of": raft_moments}),
-    ("R25", {kind.replace("-", "_"): objectives.trained_loss(kind) for kind in ("raft", "byol-prime")}),
-    ("R25", {"raft": objectives.trained_loss("byol-prime", normalize=True)}),
-    ("R26", {"loss": objectives.trained_loss("byol-prime")}),
+    ("R25", {kind.replace("-", "_"): losses.trained_loss(kind) for kind in ("raft", "byol-prime")}),
+    ("R25", {"raft": losses.trained_loss("byol-prime", normalize=True)}),
+    ("R26", {"loss": losses.trained_loss("byol-prime")}),
     ("R26", {"mode_field": VectorField("still", lambda t, s, system: ModeState(*(0 * x for x in s)))}),
     ("R26", {"mode_field": field_mutant(full_mode_field, pushed_off)}),
     ("R26", {"moments_of": byol_prime_moments}),
@@ -251,7 +251,7 @@ def test_the_printed_sylvester_matrix_does_not_fit_its_own_factors() -> None:
 
 
 def test_the_population_lists_every_pair_of_views_once() -> None:
-    x1, x2, found = objectives._population(np.random.default_rng(0), 3)
+    x1, x2, found = losses.population(np.random.default_rng(0), 3)
     assert len(x1) == len(x2) == 6 * 3 * 3
     assert len({(*a, *b) for a, b in zip(x1.tolist(), x2.tolist(), strict=True)}) == len(x1)
     # sums of 54 products
@@ -262,7 +262,7 @@ def test_the_population_lists_every_pair_of_views_once() -> None:
 def test_tangential_gradient_does_not_turn_round_below_a_right_angle() -> None:
     z, target = np.array([1.0, 0.0]), np.array([-0.6, 0.8])
     inner = z @ target
-    slope = objectives._slope(lambda z: objectives.tangential_loss(z, target, inner), z)
+    slope = losses.slope_of(lambda z: objectives.tangential_loss(z, target, inner), z)
     np.testing.assert_allclose(slope, -2 * (target - inner * z), rtol=1e-14, atol=1e-14)
     assert objectives.tangential_loss(z, target, inner) < 0
 
@@ -270,8 +270,8 @@ def test_tangential_gradient_does_not_turn_round_below_a_right_angle() -> None:
 def test_objectives_of_training_are_the_formulas_of_the_proofs() -> None:
     z1, z2, target = RNG.standard_normal((3, 8, 4))
     for kind, formula in (("byol-prime", objectives.byol_prime_loss), ("raft", objectives.raft_loss)):
-        found = objectives._compiled(objectives.trained_loss(kind))(z1, z2, target, 0.7, 1.3)
+        found = losses.compiled_loss(losses.trained_loss(kind))(z1, z2, target, 0.7, 1.3)
         # means of eight sums of four products
         np.testing.assert_allclose(found, formula(z1, z2, target, 0.7, 1.3).mean(), rtol=1e-14)
-    found = objectives._compiled(objectives.trained_loss("byol"))(z1, z2, target, 0.7, 1.3)
+    found = losses.compiled_loss(losses.trained_loss("byol"))(z1, z2, target, 0.7, 1.3)
     np.testing.assert_allclose(found, objectives.byol_loss(z1, target).mean(), rtol=1e-14)

@@ -339,7 +339,8 @@ def leaving_times(
 
 
 def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:
-    return bounds[0] + (bounds[1] - bounds[0]) * (np.arange(n) + 0.5) / n
+    share = (np.arange(n) + 0.5) / n
+    return bounds[0] * (1 - share) + bounds[1] * share
 
 
 def _checked_window(plane: Sequence[str], ranges: Any) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -365,6 +366,11 @@ def _start(
     given = {name: np.full(points.shape[1], float(at)) for name in ModeState._fields}
     given |= dict(zip(plane, points, strict=True))
     start = vector_field.constrain(0.0, ModeState(**given), system)
+    if not all(np.all(np.isfinite(part)) for part in start):
+        raise ValueError(
+            f"`range` and `at` must leave what {vector_field.name} sets a number that a float can hold, got starts"
+            f" whose predictor is beyond {np.finfo(np.float64).max:.2g}"
+        )
     for name in plane:
         if not np.array_equal(getattr(start, name), given[name]):
             raise ValueError(f"`plane` must not hold {name}: the variant {vector_field.name} sets it")

@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.quadratic import product, quadratic_roots
+from dynamics.invariants import scaled_invariant
+from dynamics.quadratic import binary_exponent, even_part, product, quadratic_roots, scaled_product, shifted
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 
 SIGN_ACCURACY = 1e-8
 """A start whose θ is within this fraction of the stable manifold's θ keeps an undecided sign."""
+
+_FLOAT_MAX = float(np.finfo(np.float64).max)
 
 _SQUARED = 1e150
 """Largest weight of which squares are taken."""
@@ -131,32 +134,23 @@ def _leaf(state: ModeState, system: ModeSystem) -> _Leaf:
     """Compare c with 0 and −τp r², all scaled by powers of two so that no square over- or underflows."""
     r = system.ratio
     above = _branch(state, system) > 0
-    to, half_o = _even_part(system.tau_online)
-    tp, half_p = _even_part(system.tau_predictor)
-    w1, w2, level = np.ldexp(state.online, half_o), np.ldexp(state.predictor, half_p), np.ldexp(r, half_p)
-    own = _exponent(w1, w2)
-    c = to * np.ldexp(w1, -own) ** 2 - tp * np.ldexp(w2, -own) ** 2
-    shared = _exponent(w1, w2, level)
-    excess = (
-        to * np.ldexp(w1, -shared) ** 2 - tp * np.ldexp(w2, -shared) ** 2 + tp * np.ldexp(level, -shared) ** 2
-    )
+    w1, w2, _ = state
+    to, half_o = even_part(system.tau_online)
+    tp, half_p = even_part(system.tau_predictor)
+    c, own = scaled_invariant(w1, w2, system)
+    shared = np.maximum(own, binary_exponent(r, half_p))
+    x, y, z = shifted(w1, half_o - shared), shifted(w2, half_p - shared), shifted(r, half_p - shared)
+    excess = to * x**2 - tp * y**2 + tp * z**2
     margin = np.where(above, np.where(c >= 0, np.where(r == 0, c, 1.0), excess), c)
     collapse = margin <= 0
     return _Leaf(
         collapse,
-        np.where(collapse, np.sign(w2) * np.ldexp(_root(-c / tp), own - half_p), r),
-        np.where(collapse, 0.0, np.ldexp(_root(excess / to), shared - half_o)),
+        np.where(collapse, np.sign(w2) * shifted(_root(-c / tp), own - half_p), r),
+        np.where(collapse, 0.0, shifted(_root(excess / to), shared - half_o)),
         margin == 0,
         np.where(above, "w2 > 0 and c <= -τp r²", "w2 <= 0 and c <= 0"),
         c,
     )
-
-
-def _even_part(tau: Any) -> tuple[Any, Any]:
-    """Return τ' between ½ and 2 and n with τ = τ' 4ⁿ."""
-    mantissa, exponent = np.frexp(tau)
-    odd = exponent % 2
-    return np.ldexp(mantissa, odd), (exponent - odd) // 2
 
 
 def _exponent(*parts: Any) -> np.ndarray:
@@ -265,23 +259,34 @@ def _no_ema_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
 def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """R13: u = w1 w2 moves monotonically towards u* = θ r, at a speed that vanishes only at the origin."""
     w1, w2, th = state
-    to, half_o = _even_part(system.tau_online)
-    tp, half_p = _even_part(system.tau_predictor)
+    to, half_o = even_part(system.tau_online)
+    tp, half_p = even_part(system.tau_predictor)
     u = np.sign(th) * np.sign(system.lambda_d)
     # in units of 2^m: x = √τo w1, y = √τp w2, and v² = |√τo √τp u*|, which no product of two can overflow
     roots = (np.sqrt(np.abs(part)) for part in (th, system.lambda_d, np.sqrt(to), np.sqrt(tp)))
-    v = np.ldexp(product(*roots, over=(np.sqrt(system.lambda_s),)), half_o // 2 + half_p // 2)
-    v = v * np.sqrt(np.ldexp(1.0, half_o % 2 + half_p % 2))
-    first, second = np.ldexp(w1, half_o), np.ldexp(w2, half_p)
-    m = _exponent(first, second, v)
-    c = to * np.ldexp(first, -m) ** 2 - tp * np.ldexp(second, -m) ** 2
-    v = np.ldexp(v, -m)
+    v = product(*roots, np.sqrt(shifted(1.0, half_o % 2 + half_p % 2)), over=(np.sqrt(system.lambda_s),))
+    half = half_o // 2 + half_p // 2
+    m = np.maximum.reduce(
+        np.broadcast_arrays(
+            binary_exponent(w1, half_o), binary_exponent(w2, half_p), binary_exponent(v, half)
+        )
+    )
+    c = to * shifted(w1, half_o - m) ** 2 - tp * shifted(w2, half_p - m) ** 2
+    unit, v = v, shifted(v, half - m)
     # the roots of x² − y² = c, x y = v², each from the sum without cancellation
     larger = np.sqrt((np.abs(c) + np.hypot(c, 2 * v * v)) / 2)
-    smaller = product(v, v, np.ldexp(1.0, m), over=(np.where(larger == 0, 1.0, larger),))
-    larger = np.ldexp(larger, m)
-    x = np.ldexp(np.where(c >= 0, larger, smaller) / np.sqrt(to), -half_o)
-    y = np.ldexp(np.where(c >= 0, smaller, larger) / np.sqrt(tp), -half_p)
+    over = np.where(larger == 0, 1.0, larger)
+    wide = c >= 0
+    x = np.where(
+        wide,
+        shifted(larger / np.sqrt(to), m - half_o),
+        shifted(product(unit, over=(over, np.sqrt(to))) * v, half - half_o),
+    )
+    y = np.where(
+        wide,
+        shifted(product(unit, over=(over, np.sqrt(tp))) * v, half - half_p),
+        shifted(larger / np.sqrt(tp), m - half_p),
+    )
     lost = (u != 0) & ((x == 0) | (y == 0))
     sign = np.where(c >= 0, np.sign(w1), np.sign(u) * np.sign(w2))
     other = np.where(c >= 0, np.sign(u) * np.sign(w1), np.sign(w2))
@@ -291,31 +296,46 @@ def _fixed_target_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
         _Case(True, "R13: w1 w2 ends at θ r on its leaf", sign * x, other * y, th),
     ]
     # with x = √τo w1, y = √τp w2 the signs of x ± y are conserved, and only the origin and e = ±η√(τo τp) are at rest
-    to, tp = system.tau_online, system.tau_predictor
-    pull = th * system.lambda_d
-    kappa = np.sqrt(tp) / np.sqrt(to)
-    lead = np.sign(np.sqrt(to) * w1 + np.sign(pull) * np.sqrt(tp) * w2)
-    excess = np.abs(pull) - system.weight_decay * np.sqrt(to) * np.sqrt(tp)
-    end = lead * np.sqrt(kappa) * _root(excess) / np.sqrt(system.lambda_s)
+    to, tp = np.asarray(system.tau_online), np.asarray(system.tau_predictor)
+    # |θ λd| − η √(τo τp) in units of the larger
+    pull, e_pull = scaled_product(np.abs(th), np.abs(system.lambda_d))
+    decay, e_decay = scaled_product(system.weight_decay, np.sqrt(to), np.sqrt(tp))
+    unit = np.maximum(e_pull, e_decay)
+    excess = shifted(pull, e_pull - unit) - shifted(decay, e_decay - unit)
+    lead = _sign_of_sum(to, w1, tp, u * w2)
+    size = _root(excess) * np.sqrt(shifted(1.0, unit % 2))
+    four_o, four_p, root_s = np.sqrt(np.sqrt(to)), np.sqrt(np.sqrt(tp)), np.sqrt(system.lambda_s)
+    end = shifted(product(size, four_p, over=(four_o, root_s)), unit // 2)
+    other = shifted(product(size, four_o, over=(four_p, root_s)), unit // 2)
     decayed = [
         _Case(excess <= 0, "η √(τo τp) >= |θ λd|", 0.0, 0.0, th, excess == 0),
         _Case(lead == 0, "on the stable manifold of the origin", 0.0, 0.0, th),
-        _Case(
-            True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", end, np.sign(pull) * end / kappa, th
-        ),
+        _Case(True, "the sign of √τo w1 + sign(θ λd) √τp w2 is conserved", lead * end, u * lead * other, th),
     ]
     return _with_decay(system, conserved, decayed)
+
+
+def _sign_of_sum(to: Any, w1: Any, tp: Any, w2: Any) -> np.ndarray:
+    """Sign of √τo w1 + √τp w2, in units of the larger."""
+    root_o, root_p = np.sqrt(to), np.sqrt(tp)
+    _, e_o = np.frexp(root_o)
+    _, e_p = np.frexp(root_p)
+    m = np.maximum(binary_exponent(w1, e_o), binary_exponent(w2, e_p))
+    first = shifted(root_o, -e_o) * shifted(w1, e_o - m)
+    return np.sign(first + shifted(root_p, -e_p) * shifted(w2, e_p - m))
 
 
 def _no_predictor_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     """R11: linear in (w1, θ); at λd = λs + η τo the combination τo w1 + τt λd θ is conserved."""
     w1, _, th = state
     to, tt, ld = system.tau_online, system.tau_target, system.lambda_d
-    loss = system.lambda_s + system.weight_decay * to
-    end = (to * w1 + tt * ld * th) / np.where(ld == loss, to + tt * ld, 1.0)
+    gap = (system.lambda_s / 2 - ld / 2) + product(system.weight_decay, to, 0.5)  # half of λs + η τo − λd
+    # the mean of w1 and θ with weights τo and τt λd, of which only the ratio counts
+    ratio = product(tt, np.where(gap == 0, ld, 0.0), over=(to,))
+    end = w1 / (1 + ratio) + th / (1 + np.where(ratio == 0, np.inf, 1 / np.where(ratio == 0, 1.0, ratio)))
     return [
-        _Case(ld < loss, "R11: λd < λs + η τo", 0.0, 1.0, 0.0),
-        _Case(ld == loss, "R11: λd = λs + η τo, a line of fixed points", end, 1.0, end),
+        _Case(gap > 0, "R11: λd < λs + η τo", 0.0, 1.0, 0.0),
+        _Case(gap == 0, "R11: λd = λs + η τo, a line of fixed points", end, 1.0, end),
         _Case(True, "R11: λd > λs + η τo, no bounded end but on the saddle's stable manifold"),
     ]
 
@@ -333,13 +353,14 @@ def _no_stop_gradient_cases(state: ModeState, system: ModeSystem) -> list[_Case]
     shrinks = np.where(np.abs(ld) > ls, -1.0, (ls - ld) / ls)  # times 1 + r > 0, else the sign alone counts
     y, q = w2 - r, shrinks * np.where(np.abs(ld) > ls, 1.0, 1 + r)
     kappa = np.sqrt(to) / np.sqrt(tp)
-    reach = kappa * np.abs(w1)
+    reach = np.minimum(product(kappa, np.abs(w1)), _FLOAT_MAX)
     far = np.maximum(np.abs(y), reach) > _SQUARED
     lost = np.minimum(reach, _SQUARED) ** 2
     inside = r + np.sign(y) * np.exp(_log_square_end(np.clip(y, -_SQUARED, _SQUARED), lost, q) / 2)
     # √(y² − κ² w1²) and its like from the factors, whose product may overflow
-    sides = np.sqrt(np.abs(np.abs(y) - reach)) * np.sqrt(np.abs(y) + reach)
-    edge, left = r + np.sign(y) * sides, np.sign(w1) * sides / kappa
+    one, other = np.abs(y) / 2, reach / 2
+    sides = 2 * (np.sqrt(np.abs(one - other)) * np.sqrt(one + other))
+    edge, left = r + np.sign(y) * sides, product(np.sign(w1), sides, over=(kappa,))
     conserved = [
         _Case(q < 0, "R12: |λd| > λs, nothing is proved"),
         _Case((q > 0) & far, "R12: |λd| < λs", 0.0, np.nan, 0.0),
@@ -585,10 +606,9 @@ def _with_signs(prediction: Prediction, state: ModeState, system: ModeSystem) ->
         one_each = ModeSystem(
             **{name: np.broadcast_to(getattr(system, name), shape)[mixed] for name in names}
         )
-        with np.errstate(over="ignore", invalid="ignore"):  # NaN, an open sign, where rates are too far apart
-            boundary = leaf_separatrix(w1[mixed], w2[mixed], one_each)
-        above = np.sign(th[mixed] - boundary)
-        clear = np.abs(th[mixed] - boundary) > SIGN_ACCURACY * np.abs(boundary)
+        half = leaf_separatrix(w1[mixed], w2[mixed], one_each) / 2
+        above = np.sign(th[mixed] / 2 - half)
+        clear = np.isinf(half) | (np.abs(th[mixed] / 2 - half) > SIGN_ACCURACY * np.abs(half))
         sign[mixed] = np.where(clear, above, np.nan)
     end = np.where(unsigned, sign * prediction.amplitude, prediction.online)
     return prediction._replace(online=end, target=np.where(unsigned, end, prediction.target))

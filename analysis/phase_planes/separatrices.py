@@ -10,10 +10,13 @@ from scipy.integrate import solve_ivp
 
 from analysis.phase_planes.planes import Plane, checked_window
 from dynamics.exact.fixed_points import refuse_weight_decay
+from dynamics.invariants import scaled_invariant
+from dynamics.quadratic import even_part, shifted
 from dynamics.system import ModeSystem
 
 _CHUNK = 1024  # curves integrated at once: the error norm is a mean, so one of them can be √1024 times worse
 _RTOL = 1e-11
+_LN2 = float(np.log(2.0))
 _OFFSET = 1e-6  # of the window: a manifold leaves its tangent by the square of this
 _AT_REST = 1e-9  # of the window: distance of a point to where it should be
 _STILL = 1e-10  # of the window, in a time of the fastest rate at the point
@@ -41,7 +44,7 @@ def leaf_separatrix(online: Any, predictor: Any, system: ModeSystem) -> np.ndarr
     Returns
     -------
     array (..., n_modes)
-        θ, with a relative error below 1e-9; NaN on leaves without the saddle and for λs <= 0.
+        θ, with a relative error below 1e-9, infinite beyond floats; NaN on leaves without the saddle and for λs <= 0.
 
     Raises
     ------
@@ -58,7 +61,8 @@ def leaf_separatrix(online: Any, predictor: Any, system: ModeSystem) -> np.ndarr
     array([-0.729883])
     """
     refuse_weight_decay(system)
-    w1, w2, ls, ld, to, tp, tt = np.broadcast_arrays(
+    c, n = scaled_invariant(online, predictor, system)
+    w1, w2, ls, ld, to, tp, tt, c, n = np.broadcast_arrays(
         online,
         predictor,
         system.lambda_s,
@@ -66,43 +70,57 @@ def leaf_separatrix(online: Any, predictor: Any, system: ModeSystem) -> np.ndarr
         system.tau_online,
         system.tau_predictor,
         system.tau_target,
+        c,
+        n,
     )
-    c, proper = to * w1**2 - tp * w2**2, np.where(ls > 0, ls, 1.0)
-    k, r = np.sqrt(np.maximum(-c / tp, 0.0)), np.abs(ld) / proper
-    has_saddle = (ls > 0) & (k > 0) & (k < r) & (np.where(ld < 0, -w2, w2) > 0)
     theta = np.full(w1.shape, np.nan)
-    y, alpha, rho = (
-        part[has_saddle]
-        for part in (
-            np.arcsinh(np.abs(w1) / np.sqrt(np.where(has_saddle, -c / to, 1.0))),
-            to / (tt * proper * np.where(has_saddle, k, 1.0) ** 2),
-            r / np.where(has_saddle, k, 1.0),
-        )
-    )
-    theta[has_saddle] = -_slope(y, alpha, rho) * w1[has_saddle]
+    may = (ls > 0) & (c < 0) & (ld != 0) & (np.where(ld < 0, -w2, w2) > 0)
+    w1, ls, ld, to, tp, tt, c, n = (part[may] for part in (w1, ls, np.abs(ld), to, tp, tt, c, n))
+    log_k = (np.log(-c) - np.log(tp)) / 2 + n * _LN2
+    log_rho = np.log(ld) - np.log(ls) - log_k
+    log_alpha = np.log(to) - np.log(tt) - np.log(ls) - 2 * log_k
+    unit_o, half_o = even_part(to)
+    y = np.arcsinh(np.sqrt(unit_o / -c) * np.abs(shifted(w1, half_o - n)))
+    saddle = log_rho > 0
+    log_m = np.full(w1.shape, np.nan)
+    log_m[saddle] = _log_slope(y[saddle], log_alpha[saddle], log_rho[saddle])
+    power = np.where(saddle, np.rint(np.where(saddle, log_m, 0.0) / _LN2), 0.0)
+    mantissa, exponent = np.frexp(w1)
+    theta[may] = -shifted(np.exp(log_m - power * _LN2) * mantissa, power.astype(int) + exponent)
     return theta
 
 
-def _slope(y: np.ndarray, alpha: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """m(y) of `leaf_separatrix`, one curve an entry."""
-    # m stays finite at the saddle if ρ m² + (1 − α) m − α = 0 there; the form without cancellation is taken
-    root = np.sqrt((1 - alpha) ** 2 + 4 * alpha * rho)
-    m0 = np.where(alpha < 1, 2 * alpha / (np.abs(1 - alpha) + root), (np.abs(1 - alpha) + root) / (2 * rho))
+def _log_slope(y: np.ndarray, log_alpha: np.ndarray, log_rho: np.ndarray) -> np.ndarray:
+    """q(y) = ln m(y) of `leaf_separatrix`, one curve an entry.
+
+        dq/dy = [α (1 + e^{−q})/(ρ e^q + cosh y) − cosh y]/sinh y
+
+    α and ρ may be larger and smaller than all floats, but the first term in brackets stays near 1.
+    """
+    # m stays finite at the saddle if ρ m² + (1 − α) m − α = 0 there; the form without cancellation is taken, in units
+    # of the largest of 1, α and √(α ρ)
+    unit = np.maximum(np.maximum(log_alpha, (log_alpha + log_rho) / 2), 0.0)
+    gap = np.abs(np.exp(-unit) - np.exp(log_alpha - unit))
+    log_sum = unit + np.log(gap + np.sqrt(gap**2 + 4 * np.exp(log_alpha + log_rho - 2 * unit))) - _LN2
+    q0 = np.where(log_alpha < 0, log_alpha - log_sum, log_sum - log_rho)
     # and m = m0 + m2 y² + ..., from the linearisation of the right-hand side in m and cosh y
-    rate_m = alpha * (1 - rho) / (rho * m0 + 1) ** 2 - 1
-    rate_cosh = -alpha * (1 + m0) / (rho * m0 + 1) ** 2 - m0
-    m2 = rate_cosh / (2 * (2 - rate_m))
-    slope = m0 + m2 * np.minimum(y, _SERIES_END) ** 2
+    log_below = np.logaddexp(log_rho + q0, 0.0)
+    rate_m = np.exp(log_alpha - 2 * log_below) - np.exp(log_alpha + log_rho - 2 * log_below) - 1
+    m2_over_m0 = -(1 + np.exp(-log_below)) / (2 * (2 - rate_m))
+    q = q0 + np.log1p(m2_over_m0 * np.minimum(y, _SERIES_END) ** 2)
     far = np.flatnonzero(y > _SERIES_END)
     for part in (far[i : i + _CHUNK] for i in range(0, far.size, _CHUNK)):
-        a, p, length = alpha[part], rho[part], np.log(y[part] / _SERIES_END)
+        a, p, length = log_alpha[part], log_rho[part], np.log(y[part] / _SERIES_END)
 
-        def rate(s: float, m: np.ndarray, a: Any = a, p: Any = p, length: Any = length) -> np.ndarray:
+        def rate(s: float, q: np.ndarray, a: Any = a, p: Any = p, length: Any = length) -> np.ndarray:
             at = _SERIES_END * np.exp(length * s)
-            return length * at / np.sinh(at) * (a * (1 + m) / (p * m + np.cosh(at)) - m * np.cosh(at))
+            below = np.logaddexp(p + q, np.log(np.cosh(at)))
+            pull = np.exp(a - below) + np.exp(a - q - below)
+            return length * at * (pull / np.sinh(at) - 1 / np.tanh(at))
 
-        slope[part] = solve_ivp(rate, (0.0, 1.0), slope[part], method="DOP853", rtol=_RTOL, atol=0.0).y[:, -1]
-    return slope
+        solution = solve_ivp(rate, (0.0, 1.0), q[part], method="DOP853", rtol=1e-13, atol=_RTOL)
+        q[part] = solution.y[:, -1]
+    return q
 
 
 class Separatrix(NamedTuple):

@@ -146,7 +146,9 @@ def stability(
         At decoupled fixed points of η = 0 signs are those of the determinants and traces of R9's blocks, each as a
         difference of two terms. At others by R4 `n_zero_forced` eigenvalues are 0; those that are smallest beside
         their own errors are taken for them and set to 0, and a sign is not determined where the real part is below
-        its error (`bounded_spectrum`). "iterative" finds copies of a multiple eigenvalue by deflation, and leaves
+        its error (`bounded_spectrum`). "iterative" has no such errors: a real part within `ZERO` times the size of
+        the rates (`_rate_size`), or within the residual if that is larger, counts as zero, which is right for
+        eigenvalues of condition up to 10⁵. It finds copies of a multiple eigenvalue by deflation, and leaves
         counts None where it did not converge or found more than `MAX_RIGHTMOST` that are not negative.
 
     Raises

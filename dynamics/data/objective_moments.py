@@ -86,7 +86,10 @@ def objective_moments(
         raise ValueError(f"`objective` must be one of {', '.join(known)}, got {objective!r}")
     transform = known[objective].transform
     assert transform is not None
-    sigma_s, sigma_d = transform(moments.sigma_s, moments.sigma_d, *objective_weights(alpha, beta))
+    alpha, beta = objective_weights(alpha, beta)
+    if known[objective].weights:
+        _check_size(moments.sigma_s, alpha, beta)
+    sigma_s, sigma_d = transform(moments.sigma_s, moments.sigma_d, alpha, beta)
     return sigma_s, sigma_d
 
 
@@ -97,3 +100,18 @@ def objective_weights(alpha: float, beta: float) -> tuple[float, float]:
     if not 0 < beta < np.inf:
         raise ValueError(f"`beta` must be finite and > 0, got {beta}")
     return alpha, beta
+
+
+_MOST_BINARY = 1020
+"""Largest binary exponent of moments."""
+
+
+def _check_size(sigma_s: np.ndarray, alpha: float, beta: float) -> None:
+    """Refuse weights with which 2α(Σs − Σd) ± βΣs leaves the range of floats."""
+    size = np.frexp(np.max(np.abs(sigma_s)))[1]
+    most = max(np.frexp(alpha)[1] + 1, np.frexp(beta)[1])
+    if most + max(size, 0) + 1 > _MOST_BINARY or np.frexp(beta)[1] + size < -_MOST_BINARY:
+        raise ValueError(
+            "`alpha` and `beta` must leave 2α(Σs − Σd) and βΣs within 1e-307 and 1e307, got"
+            f" {alpha:g} and {beta:g} with Σs of size {np.max(np.abs(sigma_s)):.3g}"
+        )

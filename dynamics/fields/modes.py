@@ -16,6 +16,7 @@ import numpy as np
 
 from dynamics.fields.matrices import VectorField
 from dynamics.fields.predictors import directpred_spectrum, optimal_mode_predictor
+from dynamics.quadratic import product
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -132,7 +133,11 @@ def direct_mode_field(name: str = "directpred", **options: Any) -> VectorField:
     """
 
     def direct(t: Any, state: ModeState, system: ModeSystem) -> ModeState:
-        s = system.lambda_s * state.online**2
+        w1 = state.online
+        if isinstance(w1, np.ndarray) and not np.iscomplexobj(w1):  # infinite where that is beyond floats
+            s = product(system.lambda_s, w1, w1)
+        else:
+            s = system.lambda_s * w1**2
         w2 = directpred_spectrum(s[..., None], **options)[..., 0]
         return ModeState(state.online, w2, state.target)
 

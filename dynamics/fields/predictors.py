@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from dynamics.quadratic import product
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -45,8 +48,10 @@ def optimal_mode_predictor(state: ModeState, system: ModeSystem) -> Any:
     """Least-squares predictor of one mode, w2 = θ λd/(w1 λs); zero where w1 = 0."""
     w1, _, th = state
     xp = w1.__array_namespace__()
-    safe = xp.where(w1 == 0, 1.0, w1 * system.lambda_s)
-    return xp.where(w1 == 0, 0.0, th * system.lambda_d / safe)
+    safe = xp.where(w1 == 0, 1.0, w1)
+    if isinstance(w1, np.ndarray) and not (np.iscomplexobj(w1) or np.iscomplexobj(th)):  # any floats
+        return np.where(w1 == 0, 0.0, product(th, system.lambda_d, over=(safe, system.lambda_s)))
+    return xp.where(w1 == 0, 0.0, th * system.lambda_d / (safe * system.lambda_s))
 
 
 def directpred_spectrum(

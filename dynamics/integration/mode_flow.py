@@ -90,8 +90,8 @@ D31, D32, D33, D34, D35 = (
 
 
 # --- units --------------------------------------------------------------------------------------------------
-# p = (A, B, 1/τt, η, C, D, c1, c2) in balanced, scaled units. C and D are λs/τo and λd/τo for no-predictor; C is
-# (λs² − λd²)/(λs τo) for no-stop-gradient. A direct predictor is b = c1 |a| + c2 a².
+# p = (A, B, 1/τt, η, C, D, c1, c2) in balanced, scaled units. C and D are (λs − λd)/τo and λd/τo for no-predictor; C
+# is (λs² − λd²)/(λs τo) for no-stop-gradient. A direct predictor is b = c1 |a| + c2 a².
 
 
 def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
@@ -132,6 +132,8 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
     if kind == NO_STOP and ls != 0:
         loss = (ls - ld) / ls * ((ls + ld) / to)
     gain = ld / to
+    if kind == IDENTITY:
+        loss = (ls - ld) / to  # in which nothing is lost where λs is near λd
     c1, c2 = 0.0, 0.0
     if kind == DIRECT and ls > 0:
         c1 = direct[0] * math.sqrt(ls / to) * root_p
@@ -173,6 +175,8 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         if not abs(number) < math.inf:
             proper = False
     y = _shifted(a, -m), _shifted(b, -m), _shifted(g, -m)
+    if start[0] != 0 and y[0] == 0:  # a w1 of 0 would stay 0, or lose its sign
+        proper = False
     weight, time = _shifted(1.0, m), _shifted(1.0, -k)
     if weight == 0 or time == 0 or weight == math.inf or time == math.inf:
         proper = False
@@ -270,7 +274,7 @@ def rates_of(kind: Any, y: Any, p: Any) -> Any:
         )
         return own, a * a * y_ - eta * b
     if kind == IDENTITY:
-        return g * gain - a * (loss + eta), zeta * (a - g)
+        return gain * (g - a) - a * (loss + eta), zeta * (a - g)
     if kind == FAST:
         if _still(y):
             return -eta, -zeta * g
@@ -300,7 +304,7 @@ def _jacobian(kind: Any, y: Any, p: Any) -> Any:
         j12, j21, j22 = 2 * y_, 2 * a * a * y_, -a * a * damping - eta
         return 0.0, j12, j21, j22, -j12 * j21, 0.0, 0.0
     if kind == IDENTITY:
-        return -(loss + eta), gain, zeta, -zeta, zeta * (loss + eta - gain), 0.0, 0.0
+        return -(gain + loss + eta), gain, zeta, -zeta, zeta * (loss + eta), 0.0, 0.0
     if kind == FAST:
         return 0.0, 0.0, 0.0, -zeta if _still(y) else eta - zeta, 0.0, 0.0, 0.0
     if kind == DIRECT:
@@ -554,9 +558,9 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     if _at_rest(kind, y, p):
         return STEADY, y
     if kind == IDENTITY:
-        if gain < loss + eta:
+        if loss + eta > 0:
             return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
-        if gain == loss + eta:
+        if loss + eta == 0:
             end = (zeta * a + gain * g) / (zeta + gain)
             return _shown(STEADY, kind, y, (end, 0.0, end), start)
         return RUNNING, y
@@ -573,7 +577,10 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
             return _shown(STEADY, kind, y, (0.0, b, 0.0), start)
         return _shown(STEADY, kind, y, (0.0, coupling / damping / lag if coupling != 0 else 0.0, 0.0), start)
     if a == 0 and b == 0 and kind != NO_STOP and kind != FIXED:
-        if eta == 0 and start[1] != 0 and math.copysign(1.0, b) * coupling > 0:
+        back = start[1] != 0 and math.copysign(1.0, b) * coupling > 0
+        if kind in (FULL, NO_EMA) and abs(start[0]) > abs(start[1]):  # c > 0
+            back = True
+        if eta == 0 and back:
             return RUNNING, y  # sunk beneath the smallest float, it would come back
         return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start)
     if damping <= 0:
@@ -638,7 +645,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
             return RUNNING, y
         if c > 0 and a * start[0] <= 0:  # the flow conserves its sign, so an integration has lost it
             return RUNNING, y
-        size = math.sqrt((level - depth) * (level + depth)) if c <= 0 else math.hypot(level, root)
+        size = math.sqrt(level - depth) * math.sqrt(level + depth) if c <= 0 else math.hypot(level, root)
         end = math.copysign(size, a)
         return _shown(STEADY, kind, y, (end, sign * level, end), start)
     slow = depth == level if b > 0 else depth == 0
@@ -648,13 +655,13 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
 def _at_rest(kind: Any, y: Any, p: Any) -> Any:
     """Whether y is a fixed point: told without products of small numbers, which may be zero where the flow is not."""
     a, b, g = y
-    coupling, damping, eta, loss, gain = p[0], p[1], p[3], p[4], p[5]
+    coupling, damping, eta, loss = p[0], p[1], p[3], p[4]
     if kind == FAST or (kind not in (FIXED, NO_EMA, NO_STOP) and a != g):
         return False
     if a == 0 and (b == 0 or kind == IDENTITY):
         return True
     if kind == IDENTITY:
-        return gain == loss + eta
+        return loss + eta == 0
     if kind == DIRECT:
         if eta == 0:
             return a == 0 or coupling == b * damping

@@ -130,6 +130,11 @@ def diagnose(run: TrainingRun, index: int = 0) -> Diagnosis:
         verdict, text = COLLAPSING, f"still collapsing: {np.sum(collapsing)} of {n_modes} modes shrink"
         if held < n_modes:
             text += f", {n_modes - held} have collapsed"
+    elif n_modes == 0:
+        verdict, text = (
+            COLLAPSED,
+            "collapsed: the data have no mode that could be held, λd = 0 in all of them",
+        )
     elif held == n_modes:
         verdict, text = LEARNED, f"learned: {held} of {n_modes} modes"
     elif np.any(growing):
