@@ -43,6 +43,20 @@ def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
+def are_floats(*values: Any) -> bool:
+    """Whether all are NumPy's real numbers: neither symbols, nor complex, nor of another library.
+
+    Examples
+    --------
+    >>> are_floats(1.0, np.ones(2)), are_floats(np.array([1j]))
+    (True, False)
+    """
+    return all(
+        isinstance(x, float | int | np.generic | np.ndarray) and np.asarray(x).dtype.kind in "fiu"
+        for x in values
+    )
+
+
 def product(*factors: Any, over: tuple[Any, ...] = ()) -> np.ndarray:
     """Product of floats, divided by others: it leaves the range of floats only where the result itself does.
 

@@ -87,7 +87,7 @@ def objective_moments(
     transform = known[objective].transform
     assert transform is not None
     alpha, beta = objective_weights(alpha, beta)
-    if known[objective].weights:
+    if known[objective].weights and moments.sigma_s.dtype != object:  # symbols have no size
         _check_size(moments.sigma_s, alpha, beta)
     sigma_s, sigma_d = transform(moments.sigma_s, moments.sigma_d, alpha, beta)
     return sigma_s, sigma_d

@@ -16,7 +16,7 @@ import numpy as np
 
 from dynamics.fields.matrices import VectorField
 from dynamics.fields.predictors import directpred_spectrum, optimal_mode_predictor
-from dynamics.quadratic import product
+from dynamics.quadratic import are_floats, product
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 
@@ -134,7 +134,7 @@ def direct_mode_field(name: str = "directpred", **options: Any) -> VectorField:
 
     def direct(t: Any, state: ModeState, system: ModeSystem) -> ModeState:
         w1 = state.online
-        if isinstance(w1, np.ndarray) and not np.iscomplexobj(w1):  # infinite where that is beyond floats
+        if are_floats(system.lambda_s, w1):  # infinite where that is beyond floats
             s = product(system.lambda_s, w1, w1)
         else:
             s = system.lambda_s * w1**2

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.quadratic import product
+from dynamics.quadratic import are_floats, product
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
@@ -49,7 +49,7 @@ def optimal_mode_predictor(state: ModeState, system: ModeSystem) -> Any:
     w1, _, th = state
     xp = w1.__array_namespace__()
     safe = xp.where(w1 == 0, 1.0, w1)
-    if isinstance(w1, np.ndarray) and not (np.iscomplexobj(w1) or np.iscomplexobj(th)):  # any floats
+    if are_floats(w1, th, system.lambda_s, system.lambda_d):  # any floats
         return np.where(w1 == 0, 0.0, product(th, system.lambda_d, over=(safe, system.lambda_s)))
     return xp.where(w1 == 0, 0.0, th * system.lambda_d / (safe * system.lambda_s))
 
