@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.fates.predictions import predict_fates
-from analysis.results import fates, flow, points, solutions
+from analysis.results import fates, flow, pair_blocks, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.stability.pair_conditions import pair_conditions
 from dynamics.exact import fixed_target, no_ema, no_predictor
@@ -208,9 +208,9 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R8", {"floor": lambda state, system: (1 + 1e-12) * eigenvalue_floor(state, system)}),
     ("R8", {"rank": lambda state, system: rank_floor(state, system) + 1}),
     ("R8", {"rank": lambda state, system: max(rank_floor(state, system) - 1, 0)}),
-    ("R9", {"block": lambda p, w, ls, ld, system: points.pair_block(p, w, ld, ls, system)}),
-    ("R9", {"block": lambda p, w, ls, ld, system: points.pair_block(p, -w, ls, ld, system)}),
-    ("R9", {"jacobian": lambda state, system: 1.001 * points.dense_jacobian(state, system)}),
+    ("R9", {"block": lambda p, w, ls, ld, system: pair_blocks.pair_block(p, w, ld, ls, system)}),
+    ("R9", {"block": lambda p, w, ls, ld, system: pair_blocks.pair_block(p, -w, ls, ld, system)}),
+    ("R9", {"jacobian": lambda state, system: 1.001 * pair_blocks.dense_jacobian(state, system)}),
     ("R10", {"conditions": only_unselected}),
     ("R11", {"field": full_mode_field}),
     ("R11", {"matrix_field": mutant(no_predictor_field, leaking)}),

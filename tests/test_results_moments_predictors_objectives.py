@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.contrastive.spectra import compare_with_contrastive
-from analysis.results import losses, moments, objectives, predictors
+from analysis.results import growth, losses, moments, objectives, predictors
 from analysis.results.errata import ema_paths
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.runs.alignment import align, alignment_rate
@@ -26,7 +26,7 @@ from dynamics.modes import spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem
 
-decoupled, ema_step = predictors._decoupled, objectives._ema_step
+decoupled, ema_step = predictors._decoupled, growth._ema_step
 RNG = np.random.default_rng(0)
 RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS])
 

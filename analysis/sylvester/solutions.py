@@ -20,7 +20,7 @@ neighbourhood of such λ.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
@@ -28,16 +28,12 @@ from scipy.linalg import lapack
 
 from analysis.sylvester.intertwiners import (
     LARGEST_KRONECKER,
-    Intertwiners,
-    intertwiners,
     kronecker_null_space,
 )
 from analysis.sylvester.invariant_subspaces import (
-    Cluster,
-    block_minima,
-    invariant_clusters,
     schur_eigenvalues,
 )
+from analysis.sylvester.nearness import Pencil, Problem, Shared, frobenius, shared_clusters
 
 LARGEST_BASIS_BYTES = 2**32
 """Largest basis that is written out, in bytes."""
@@ -134,10 +130,6 @@ def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray, precision:
     return float(tolerance)
 
 
-def _norm(A: np.ndarray) -> float:
-    return float(np.linalg.norm(A, 2))
-
-
 # --- moments ------------------------------------------------------------------------------------------------
 
 
@@ -187,110 +179,8 @@ def ratio_matrix(moments: SecondMoments) -> np.ndarray:
     return sigma_d @ (V / s) @ V.T
 
 
-# --- all solutions ------------------------------------------------------------------------------------------
-
-
-def _cluster_distances(left: list[Cluster], right: list[Cluster]) -> np.ndarray:
-    rows, columns = (np.concatenate([c.eigenvalues for c in side]) for side in (left, right))
-    starts = [np.cumsum([0, *(c.size for c in side[:-1])]) for side in (left, right)]
-    return block_minima(np.abs(np.subtract.outer(rows, columns)), *starts)
-
-
-class _Shared(NamedTuple):
-    """Solutions θ = X Φ Yᴴ of one pair of clusters, with ‖P θ − θ M‖_F <= residual·‖θ‖_F, and their perturbation."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    Phi: Intertwiners
-    residual: float
-    perturbation: float
-
-
-class _Nearness:
-    """σmin(A − λ)/‖A‖: the relative perturbation of A after which λ is an eigenvalue. Two triangular solves each."""
-
-    def __init__(self, A: np.ndarray):
-        self.size = _norm(A) or 1.0
-        self.T = scipy.linalg.schur(A, output="complex")[0]
-
-    def __call__(self, value: complex) -> float:
-        shifted = self.T - value * np.eye(len(self.T))
-        pivots = np.abs(np.diag(shifted))
-        if np.min(pivots) == 0:
-            return 0.0
-        if len(shifted) <= 64:
-            return float(np.linalg.svd(shifted, compute_uv=False)[-1]) / self.size
-        x = np.ones(len(shifted), dtype=complex) / np.sqrt(len(shifted))
-        smallest = np.inf
-        with np.errstate(over="ignore", invalid="ignore"):
-            for _ in range(3):  # inverse iteration on AᴴA, from above
-                y = scipy.linalg.solve_triangular(shifted, x, trans="C", check_finite=False)
-                z = scipy.linalg.solve_triangular(shifted, y, check_finite=False)
-                if not np.all(np.isfinite(z)):
-                    return 0.0
-                smallest = float(np.sqrt(np.linalg.norm(x) / np.linalg.norm(z)))
-                x = z / np.linalg.norm(z)
-        return smallest / self.size
-
-
-class _Pencil:
-    """Σd u = r Σs u with uᵀΣs u = 1: how far r moves when both moments are perturbed relative to their norms."""
-
-    def __init__(self, sigma_s: np.ndarray, sigma_d: np.ndarray, B: np.ndarray, R: np.ndarray):
-        self.B, self.sigma_s, self.sigma_d = B, _norm(sigma_s), _norm(sigma_d)
-        self.ratios, q = np.linalg.eigh(R)
-        self.movable = self._of(q, self.ratios)
-
-    def _of(self, q: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-        return np.sum(np.abs(self.B @ q) ** 2, axis=0) * (self.sigma_d + np.abs(ratios) * self.sigma_s)
-
-    def __call__(self, value: complex) -> float:
-        return float(np.min(np.abs(self.ratios - value) / np.where(self.movable == 0, 1.0, self.movable)))
-
-    def widened(self, cluster: Cluster, tolerance: float) -> Cluster:
-        """Return the cluster with the radius that a perturbation of the moments gives it."""
-        X, T = cluster.invariant_subspace()
-        movable = float(np.max(self._of(X, np.diag(T).real)))
-        return cluster._replace(radius=max(cluster.radius, tolerance * movable))
-
-
-def _common(a: np.ndarray, reach_a: float, b: np.ndarray, reach_b: float) -> np.ndarray:
-    """Eigenvalues of two clusters, and the means of those, that are within reach of both."""
-    values = np.concatenate([a, b, [np.mean(a), np.mean(b)]])
-    away_a, away_b = (np.min(np.abs(np.subtract.outer(values, c)), axis=1) for c in (a, b))
-    return np.unique(values[(away_a <= reach_a) & (away_b <= reach_b)])
-
-
-def _shared_clusters(
-    problem: _Problem, tolerance: float, norms: tuple[float, float]
-) -> tuple[list[_Shared], list[Cluster], list[Cluster], np.ndarray]:
-    """Return what pairs of clusters share, the clusters of P and of Mᴴ, and the distances of the other pairs."""
-    P, M = problem.P, problem.R
-    left = invariant_clusters(P, tolerance * norms[0])
-    right = invariant_clusters(M.conj().T, tolerance * norms[1])
-    if problem.pencil is not None:
-        right = [problem.pencil.widened(cluster, tolerance) for cluster in right]
-    distance = _cluster_distances(left, [c._replace(eigenvalues=c.eigenvalues.conj()) for c in right])
-    shared = []
-    near: tuple[Any, Any] | None = None
-    for i, j in np.argwhere(distance <= np.add.outer([c.reach for c in left], [c.reach for c in right])):
-        (X, T), (Y, S_adjoint) = left[i].invariant_subspace(), right[j].invariant_subspace()
-        Phi = intertwiners(T, S_adjoint.conj().T, left[i].radius + right[j].radius)
-        if not Phi.eigenvalues.size:
-            continue
-        near = near or (_Nearness(P), problem.pencil or _Nearness(M))
-        candidates = _common(left[i].eigenvalues, left[i].reach, right[j].eigenvalues.conj(), right[j].reach)
-        perturbation = min(max(near[0](value), near[1](value)) for value in (*candidates, *Phi.eigenvalues))
-        if perturbation > tolerance:
-            continue
-        distance[i, j] = np.inf
-        subspaces = np.linalg.norm(P @ X - X @ T) + np.linalg.norm(M.conj().T @ Y - Y @ S_adjoint)
-        shared.append(_Shared(X, Y, Phi, Phi.residual + float(subspaces), perturbation))
-    return shared, left, right, distance
-
-
 def _orthonormal_basis(
-    shared: list[_Shared], B: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
+    shared: list[Shared], B: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
 ) -> np.ndarray:
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > LARGEST_BASIS_BYTES:
@@ -304,35 +194,23 @@ def _orthonormal_basis(
     return np.ascontiguousarray(np.linalg.qr(stacked.T)[0].T).reshape(shape)
 
 
-class _Problem(NamedTuple):
-    """P, M, a matrix R similar to M, and B, such that φ Bᴴ solves P θ = θ M iff P φ = φ R; the moments behind M."""
-
-    P: np.ndarray
-    M: np.ndarray
-    R: np.ndarray
-    B: np.ndarray
-    precision: np.dtype
-    moments: tuple[np.ndarray, np.ndarray] | None = None
-    pencil: _Pencil | None = None
-
-
-def _problem(predictor: Any, ratio: Any) -> _Problem:
+def _problem(predictor: Any, ratio: Any) -> Problem:
     P, precision = _matrix("predictor", predictor), _precision(predictor, ratio)
     if not hasattr(ratio, "sigma_s"):
         M = _matrix("ratio_matrix", ratio)
         P, M = P.astype(np.result_type(P, M)), M.astype(np.result_type(P, M))
-        return _Problem(P, M, M, np.eye(len(M)), precision)
+        return Problem(P, M, M, np.eye(len(M)), precision)
     sigma_d, s, V = _moment_matrices(ratio)
     M = ratio_matrix(ratio).astype(P.dtype)
     if np.any(s < 0):
-        return _Problem(P, M, M, np.eye(len(M)), precision)
+        return Problem(P, M, M, np.eye(len(M)), precision)
     # the pencil (Σd, Σs) is symmetric-definite: its eigenvalues are those of a symmetric R, hence real
     B = V / np.sqrt(s)
     R = B.T @ sigma_d @ B
     R = (R + R.T) / 2
     sigma_s = (V * s) @ V.T
-    pencil = _Pencil(sigma_s, sigma_d, B, R)
-    return _Problem(P, M, R.astype(P.dtype), B, precision, (sigma_s, sigma_d), pencil)
+    pencil = Pencil(sigma_s, sigma_d, B, R)
+    return Problem(P, M, R.astype(P.dtype), B, precision, (sigma_s, sigma_d), pencil)
 
 
 def sylvester_solutions(
@@ -382,8 +260,8 @@ def sylvester_solutions(
     problem = _problem(predictor, ratio_matrix)
     P, M = problem.P, problem.M
     tolerance = _tolerance(tolerance, P, M, problem.precision)
-    norm_P, norm_R = _norm(P), _norm(problem.R)
-    shared, left, right, distance = _shared_clusters(problem, tolerance, (norm_P, norm_R))
+    norm_P, norm_R = frobenius(P), frobenius(problem.R)
+    shared, left, right, distance = shared_clusters(problem, tolerance, (norm_P, norm_R))
     values = np.concatenate([np.zeros(0), *(pair.Phi.eigenvalues for pair in shared)])
     order = np.lexsort((-values.imag, -values.real))
     values = values[order]
@@ -412,13 +290,13 @@ def sylvester_solutions(
     )
 
 
-def _residuals(theta: np.ndarray, problem: _Problem, norm_P: float) -> np.ndarray:
+def _residuals(theta: np.ndarray, problem: Problem, norm_P: float) -> np.ndarray:
     if problem.moments is None:
-        away, size = problem.P @ theta - theta @ problem.M, norm_P + _norm(problem.M)
+        away, size = problem.P @ theta - theta @ problem.M, norm_P + frobenius(problem.M)
     else:
         sigma_s, sigma_d = problem.moments
         away = problem.P @ theta @ sigma_s - theta @ sigma_d
-        size = norm_P * _norm(sigma_s) + _norm(sigma_d)
+        size = norm_P * frobenius(sigma_s) + frobenius(sigma_d)
     return np.linalg.norm(away, axis=(1, 2)) / (size or 1.0)
 
 
@@ -456,7 +334,7 @@ def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float |
             f"n1·n2 must be at most {LARGEST_KRONECKER} to write the operator out, got {len(M)}·{len(P)}:"
             " use sylvester_solutions"
         )
-    threshold = _tolerance(tolerance, P, M, problem.precision) * (_norm(P) + _norm(M))
+    threshold = _tolerance(tolerance, P, M, problem.precision) * (frobenius(P) + frobenius(M))
     return kronecker_null_space(P, M, threshold)[1]
 
 
@@ -514,7 +392,7 @@ def solve_sylvester(
             break
         separation = float(scale * np.linalg.norm(X) / np.linalg.norm(Y))
         X = Y / np.linalg.norm(Y)
-    if separation <= tolerance * (_norm(P) + _norm(M)):
+    if separation <= tolerance * (frobenius(P) + frobenius(M)):
         values_P, values_M = schur_eigenvalues(T, Q), schur_eigenvalues(S, Z)
         distance = np.abs(np.subtract.outer(values_P, values_M))
         i, j = np.unravel_index(np.argmin(distance), distance.shape)
