@@ -229,14 +229,15 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
     levels = _levels(system)
     lower, upper = (_encoder_at(level, system) for level in (levels.lower, levels.upper))
     box = (np.abs(w2) < levels.lower) & (np.maximum(np.abs(w1), np.abs(th)) < lower)
-    balanced, branch = _leaf(state, system).c == 0, _branch(state, system)
+    c, branch = _leaf(state, system).c, _branch(state, system)
+    balanced = c == 0
     return [
         _Case(
             (w1 == 0) & ((th == 0) | (w2 == 0)), "R15: w1 = 0 for all times, the rest decays", 0.0, 0.0, 0.0
         ),
         _Case(levels.beyond, "R15: η > η*", 0.0, 0.0, 0.0),
         _Case(box, "R15: within the box below the saddle p-", 0.0, 0.0, 0.0),
-        _Case(balanced & (branch < 0), "R15: c = 0 and w2 < 0", 0.0, 0.0, 0.0),
+        _Case((c <= 0) & (branch < 0), "R15: c <= 0 and w2 < 0", 0.0, 0.0, 0.0),
         *_ordered_cases(balanced, state, levels.double, lower, upper, np.sign(w2) * levels.upper),
         _Case(True, "R15: c ≠ 0 and η <= η*, no result applies"),
     ]
