@@ -224,6 +224,10 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
 
     max(|w1|, |θ|) never grows while |w2 λd| − w2² λs < η τo: always if η > η*, else within the box |w2| < p-,
     |w1|, |θ| < p- √(τp/τo), whose corner is the saddle and which no trajectory leaves.
+
+    With c <= 0 and w2 < 0 (λd > 0) all weights are bounded, for w1² <= √(τp/τo) |w1 w2|, and w1 w2 cannot grow beyond
+    the largest |θ| r; w2 keeps its sign while c vanishes as e^{−2ηt}, so what a trajectory approaches lies on the
+    balanced sheet with w2 <= 0, where every trajectory goes to the origin.
     """
     w1, w2, th = state
     levels = _levels(system)
@@ -502,9 +506,9 @@ def predict_fates(
     - directpred, directset (R22): collapse iff λd <= 0 or w1 = 0; else w2 → r.
 
     For η > 0 the prediction is made where it is certain: η > η* = λd²/(4 τo λs); within the box below the saddle p-;
-    on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or both above the
-    saddle; for no-predictor as above with λs + η τo for λs; for fixed-target, no-stop-gradient (|λd| <= λs) and
-    fast-predictor always.
+    for w2 < 0 with c <= 0; on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or
+    both above the saddle; for no-predictor as above with λs + η τo for λs; for fixed-target, no-stop-gradient
+    (|λd| <= λs) and fast-predictor always.
 
     Parameters
     ----------
