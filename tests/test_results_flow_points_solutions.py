@@ -38,7 +38,7 @@ from dynamics.fields.modes import (
 from dynamics.invariants import balance_drift, eigenvalue_floor, mode_invariant, rank_floor
 from dynamics.modes import reduce_to_modes
 
-RESULTS = collect([*flow.RESULTS, *points.RESULTS, *fates.RESULTS, *solutions.RESULTS])
+RESULTS = collect([*flow.RESULTS, *points.RESULTS, *pair_blocks.RESULTS, *fates.RESULTS, *solutions.RESULTS])
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
@@ -261,7 +261,7 @@ def test_mutant_is_violated(name: str, subjects: dict[str, Any]) -> None:
         ("R4", points, "full_field", mutant(full_field, leaking)),
         ("R5", points, "full_mode_field", mutant(full_mode_field, swapped)),
         ("R7", points, "tied_mode_field", mutant(tied_mode_field, flipped)),
-        ("R9", points, "pair_block", lambda p, w, ls, ld, system: np.eye(3, dtype=int).tolist()),
+        ("R9", pair_blocks, "pair_block", lambda p, w, ls, ld, system: np.eye(3, dtype=int).tolist()),
         ("R11", solutions, "no_predictor_mode_field", mutant(no_predictor_mode_field, lagging)),
         ("R12", flow, "no_stop_gradient_field", no_ema_field),
         ("R13", solutions, "fixed_target_mode_field", full_mode_field),

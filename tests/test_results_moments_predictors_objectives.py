@@ -28,7 +28,7 @@ from dynamics.system import MatrixSystem
 
 decoupled, ema_step = predictors._decoupled, growth._ema_step
 RNG = np.random.default_rng(0)
-RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS])
+RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS, *growth.RESULTS])
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
@@ -229,7 +229,7 @@ def test_mutant_is_violated(name: str, subjects: dict[str, Any]) -> None:
         ("R25", objectives, "raft_loss", objectives.byol_prime_loss),
         ("R26", objectives, "raft_moments", byol_prime_moments),
         ("R27", objectives, "tangential_loss", lambda z, target, inner: ((target - inner * z) ** 2).sum()),
-        ("R28", objectives, "_ema_step", printed_ema),
+        ("R28", growth, "_ema_step", printed_ema),
     ],
 )
 def test_mutated_proof_fails(

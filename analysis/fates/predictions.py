@@ -218,19 +218,24 @@ def _decayed_cases(state: ModeState, system: ModeSystem) -> list[_Case]:
 
     max(|w1|, |θ|) never grows while |w2 λd| − w2² λs < η τo: always if η > η*, else within the box |w2| < p-,
     |w1|, |θ| < p- √(τp/τo), whose corner is the saddle and which no trajectory leaves.
+
+    With c <= 0 and w2 < 0 (λd > 0) all weights are bounded, for w1² <= √(τp/τo) |w1 w2|, and w1 w2 cannot grow beyond
+    the largest |θ| r; w2 keeps its sign while c vanishes as e^{−2ηt}, so what a trajectory approaches lies on the
+    balanced sheet with w2 <= 0, where every trajectory goes to the origin.
     """
     w1, w2, th = state
     levels = _levels(system)
     lower, upper = (_encoder_at(level, system) for level in (levels.lower, levels.upper))
     box = (np.abs(w2) < levels.lower) & (np.maximum(np.abs(w1), np.abs(th)) < lower)
-    balanced, branch = _leaf(state, system).c == 0, _branch(state, system)
+    c, branch = _leaf(state, system).c, _branch(state, system)
+    balanced = c == 0
     return [
         _Case(
             (w1 == 0) & ((th == 0) | (w2 == 0)), "R15: w1 = 0 for all times, the rest decays", 0.0, 0.0, 0.0
         ),
         _Case(levels.beyond, "R15: η > η*", 0.0, 0.0, 0.0),
         _Case(box, "R15: within the box below the saddle p-", 0.0, 0.0, 0.0),
-        _Case(balanced & (branch < 0), "R15: c = 0 and w2 < 0", 0.0, 0.0, 0.0),
+        _Case((c <= 0) & (branch < 0), "R15: c <= 0 and w2 < 0", 0.0, 0.0, 0.0),
         *_ordered_cases(balanced, state, levels.double, lower, upper, np.sign(w2) * levels.upper),
         _Case(True, "R15: c ≠ 0 and η <= η*, no result applies"),
     ]
@@ -522,9 +527,9 @@ def predict_fates(
     - directpred, directset (R22): collapse iff λd <= 0 or w1 = 0; else w2 → r.
 
     For η > 0 the prediction is made where it is certain: η > η* = λd²/(4 τo λs); within the box below the saddle p-;
-    on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or both above the
-    saddle; for no-predictor as above with λs + η τo for λs; for fixed-target, no-stop-gradient (|λd| <= λs) and
-    fast-predictor always.
+    for w2 < 0 with c <= 0; on the balanced sheet c = 0 and for the direct predictors, when w1 and θ are both below or
+    both above the saddle; for no-predictor as above with λs + η τo for λs; for fixed-target, no-stop-gradient
+    (|λd| <= λs) and fast-predictor always.
 
     Parameters
     ----------

@@ -20,7 +20,8 @@ from analysis.sylvester.invariant_subspaces import (
 # --- all solutions ------------------------------------------------------------------------------------------
 
 
-def frobenius(A: np.ndarray) -> float:
+def spectral_norm(A: np.ndarray) -> float:
+    """Largest singular value."""
     return float(np.linalg.norm(A, 2))
 
 
@@ -57,7 +58,7 @@ class Nearness:
     """σmin(A − λ)/‖A‖: the relative perturbation of A after which λ is an eigenvalue. Two triangular solves each."""
 
     def __init__(self, A: np.ndarray):
-        self.size = frobenius(A) or 1.0
+        self.size = spectral_norm(A) or 1.0
         self.T = scipy.linalg.schur(A, output="complex")[0]
 
     def __call__(self, value: complex) -> float:
@@ -84,7 +85,7 @@ class Pencil:
     """Σd u = r Σs u with uᵀΣs u = 1: how far r moves when both moments are perturbed relative to their norms."""
 
     def __init__(self, sigma_s: np.ndarray, sigma_d: np.ndarray, B: np.ndarray, R: np.ndarray):
-        self.B, self.sigma_s, self.sigma_d = B, frobenius(sigma_s), frobenius(sigma_d)
+        self.B, self.sigma_s, self.sigma_d = B, spectral_norm(sigma_s), spectral_norm(sigma_d)
         self.ratios, q = np.linalg.eigh(R)
         self.movable = self._of(q, self.ratios)
 

@@ -33,7 +33,7 @@ from analysis.sylvester.intertwiners import (
 from analysis.sylvester.invariant_subspaces import (
     schur_eigenvalues,
 )
-from analysis.sylvester.nearness import Pencil, Problem, Shared, frobenius, shared_clusters
+from analysis.sylvester.nearness import Pencil, Problem, Shared, shared_clusters, spectral_norm
 
 LARGEST_BASIS_BYTES = 2**32
 """Largest basis that is written out, in bytes."""
@@ -260,7 +260,7 @@ def sylvester_solutions(
     problem = _problem(predictor, ratio_matrix)
     P, M = problem.P, problem.M
     tolerance = _tolerance(tolerance, P, M, problem.precision)
-    norm_P, norm_R = frobenius(P), frobenius(problem.R)
+    norm_P, norm_R = spectral_norm(P), spectral_norm(problem.R)
     shared, left, right, distance = shared_clusters(problem, tolerance, (norm_P, norm_R))
     values = np.concatenate([np.zeros(0), *(pair.Phi.eigenvalues for pair in shared)])
     order = np.lexsort((-values.imag, -values.real))
@@ -292,11 +292,11 @@ def sylvester_solutions(
 
 def _residuals(theta: np.ndarray, problem: Problem, norm_P: float) -> np.ndarray:
     if problem.moments is None:
-        away, size = problem.P @ theta - theta @ problem.M, norm_P + frobenius(problem.M)
+        away, size = problem.P @ theta - theta @ problem.M, norm_P + spectral_norm(problem.M)
     else:
         sigma_s, sigma_d = problem.moments
         away = problem.P @ theta @ sigma_s - theta @ sigma_d
-        size = norm_P * frobenius(sigma_s) + frobenius(sigma_d)
+        size = norm_P * spectral_norm(sigma_s) + spectral_norm(sigma_d)
     return np.linalg.norm(away, axis=(1, 2)) / (size or 1.0)
 
 
@@ -334,7 +334,7 @@ def kronecker_solutions(predictor: Any, ratio_matrix: Any, *, tolerance: float |
             f"n1·n2 must be at most {LARGEST_KRONECKER} to write the operator out, got {len(M)}·{len(P)}:"
             " use sylvester_solutions"
         )
-    threshold = _tolerance(tolerance, P, M, problem.precision) * (frobenius(P) + frobenius(M))
+    threshold = _tolerance(tolerance, P, M, problem.precision) * (spectral_norm(P) + spectral_norm(M))
     return kronecker_null_space(P, M, threshold)[1]
 
 
@@ -392,7 +392,7 @@ def solve_sylvester(
             break
         separation = float(scale * np.linalg.norm(X) / np.linalg.norm(Y))
         X = Y / np.linalg.norm(Y)
-    if separation <= tolerance * (frobenius(P) + frobenius(M)):
+    if separation <= tolerance * (spectral_norm(P) + spectral_norm(M)):
         values_P, values_M = schur_eigenvalues(T, Q), schur_eigenvalues(S, Z)
         distance = np.abs(np.subtract.outer(values_P, values_M))
         i, j = np.unravel_index(np.argmin(distance), distance.shape)

@@ -812,8 +812,14 @@ def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any, p: Any) -> Any:
     if size > GROWN or (h < _SHORTEST and size > 1e3):
         return DIVERGED
     lost = False
-    # where θ is too weak to make up for weight decay, nothing comes back
-    if mode == kind and start[0] != 0 and abs(a) < _TINY and (p[3] == 0 or abs(p[0] * g) > p[3]):
+    # without weight decay a vanished encoder may come back for as long as there is a θ; with it, only while θ makes
+    # it grow: it pulls by a factor A g, A c1 sign(a) g for a direct predictor, and decays towards the encoder itself
+    pull, eta = abs(p[0] * g), p[3]
+    if kind == TIED:
+        pull = p[0] * g
+    elif kind == DIRECT:
+        pull = math.copysign(p[6], a) * p[0] * g
+    if mode == kind and start[0] != 0 and abs(a) < _TINY and (eta == 0 or pull > eta):
         if kind == FULL:
             lost = abs(g) < _TINY or abs(b) < _TINY
         elif kind == TIED:
