@@ -311,7 +311,7 @@ def reference_fate(variant: str, start: ModeState, system: ModeSystem, most: int
         if abs(w2) < 1e-2 * lower and max(abs(w1), abs(th)) < 1e-2 * floor:
             return Reference("collapsed", 0.0)
         sheet = 0.0 if kind == "direct" else abs(w1) * np.sqrt(to / tp) / upper - 1
-        if abs(w1) > 0 and max(abs(w2 / upper - 1), abs(sheet), abs(th / w1 - 1)) < near:
+        if max(abs(w2 / upper - 1), abs(sheet)) < near and abs(th - w1) < near * abs(w1):
             return Reference("learned", turned * float(np.sign(w1)))
     return Reference("", 0.0, "still moving at the end of the time given")
 
