@@ -302,3 +302,11 @@ def test_hypotheses_are_met_relative_to_the_size_of_weights(size: float) -> None
         run = integrate(start, system, field, ts=np.array([0.0, t_end]))
         bent = replace(run, states=run.states._replace(predictor=run.states.predictor + skew))
         assert align(bent, system, field).applicable == applies
+
+
+def test_eigenvalues_that_one_sum_would_confuse_are_told_apart() -> None:
+    from analysis.stability.adapted import _joint_eigenspaces
+
+    # directions 0 and 2 alone share both; 1 shares only λs with them
+    spaces = _joint_eigenspaces(np.array([1.0, 1.0, 1.0]), np.array([0.5, 0.8, 0.5]))
+    assert sorted(sorted(space.tolist()) for space in spaces) == [[0, 2], [1]]

@@ -261,3 +261,10 @@ def test_leaving_times_refuse_nonsense() -> None:
         options = {"threshold": 0.1, "t_end": 1.0} | {name: -1.0}
         with pytest.raises(ValueError, match=f"`{name}` must be finite and > 0, got -1.0"):
             leaving_times(start, SYSTEM, full_mode_field, **options)
+
+
+def test_a_lattice_of_one_cell_is_the_start_in_the_middle() -> None:
+    found = basins(ModeSystem(1.0, 0.5), full_mode_field, grid=1)
+    assert found.shape == (1, 1)
+    with pytest.raises(ValueError, match="`grid` must be >= 1, got 0"):
+        basins(ModeSystem(1.0, 0.5), full_mode_field, grid=0)

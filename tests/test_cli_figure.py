@@ -8,10 +8,12 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import report_of
 
 from cli import app
 from commands.figure import _arguments, _value
@@ -187,3 +189,9 @@ def test_a_number_keeps_its_digits() -> None:
 def test_no_parameter_hides_behind_an_option_of_the_command(name: str) -> None:
     options = {"all", "plot", "out", "format", "size", "theme", "data", "json", "quiet", "help"}
     assert options & set(page(name).parameters()) == set()
+
+
+def test_the_seconds_of_a_figure_are_those_that_it_took(dyn: Callable[..., Any]) -> None:
+    begin = perf_counter()
+    (entry,) = report_of(dyn, "figure", "tied")["figures"]
+    assert 0 < entry["seconds"] <= perf_counter() - begin

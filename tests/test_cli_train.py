@@ -410,3 +410,17 @@ def test_the_cache_folder_is_the_system_s(monkeypatch: pytest.MonkeyPatch) -> No
     assert cache_folder() == Path("/somewhere/dyn")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_folder() == Path.home() / "Library" / "Caches" / "dyn"
+
+
+@pytest.mark.parametrize(("n", "more"), [(8, None), (10, "and 2 more, all in --json")])
+def test_only_diagnoses_that_are_left_out_are_counted(dyn: Dyn, n: int, more: str | None) -> None:
+    code, out, err = dyn(*SMALL[:-1], "2", "--seeds", n, "--quiet")
+    assert code == 0, err
+    assert (f"run {min(n, 8) - 1}, seed" in out, "more, all in" in out) == (True, more is not None)
+    assert more is None or more in out
+
+
+@pytest.mark.parametrize("option", ["--lambda-s", "--lambda-d"])
+def test_moments_go_with_no_eigenvalues(dyn: Dyn, option: str) -> None:
+    code, _, err = dyn("train", "--moments", "moments.npz", option, "0.5")
+    assert (code, "--moments must be given without --lambda-s and --lambda-d" in err) == (2, True)

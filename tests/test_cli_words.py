@@ -354,3 +354,18 @@ def test_what_is_refused_is_named_as_it_was_typed(dyn, name):
             assert named in err or option in err
             assert "got" in err or value in err
             assert not re.search("Input should|Warning|`", err), err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (7.31, "7.3 s"),
+        (59.4, "59 s"),
+        (60.0, "1:00 min"),
+        (60.4, "1:00 min"),
+        (125, "2:05 min"),
+        (111612, "31:00:12 h"),
+    ],
+)
+def test_durations_in_words(seconds: float, text: str) -> None:
+    assert printing.duration_text(seconds) == text

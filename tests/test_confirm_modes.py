@@ -180,3 +180,9 @@ def test_crossings_are_interpolated_and_missing_ones_are_no_numbers():
     paths = np.stack([ts**2, 0 * ts], axis=1)[None]
     found = stepwise.crossing_times(ts, paths, np.array([2.5, 1.0]))
     assert_allclose(found, [[1.5, np.nan]])
+
+
+def test_weight_decays_are_swept_on_both_sides_of_the_threshold_of_each_mode() -> None:
+    system = ModeSystem([1.0, 1.0], [0.5, 0.8])
+    swept = weight_decay._swept(system, 21, 0.3)
+    assert_allclose(swept[:, [0, -1]] / saddle_node(system)[:, None], [[0.7, 1.27]] * 2, rtol=1e-12)

@@ -529,3 +529,11 @@ def test_an_unknown_variant_is_refused() -> None:
 def test_untied_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="must start with `predictor` = `online`"):
         one("tied", (0.1, 0.2, 0.1))
+
+
+@pytest.mark.parametrize("variant", ["directpred", "directset"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.02])
+def test_a_direct_mode_without_an_encoder_ends_in_the_origin(variant: str, weight_decay: float) -> None:
+    system = ModeSystem(1.0, 0.5, weight_decay=weight_decay)
+    end = predict_fates(system.state(0.0, 0.0, 0.7), system, variant=variant)
+    assert [float(np.squeeze(part)) for part in (end.online, end.predictor, end.target)] == [0.0, 0.0, 0.0]

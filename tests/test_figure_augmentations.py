@@ -148,3 +148,11 @@ def test_draws_are_repeatable() -> None:
     one, two, other = (compute_augmentations(compare=("crop:0.6",), seed=seed) for seed in (1, 1, 2))
     assert_array_equal(one.ratios[0], two.ratios[0])
     assert np.any(one.ratios[0] != other.ratios[0])
+
+
+def test_eight_views_are_drawn_with_the_first_seed_where_nothing_else_is_asked_for() -> None:
+    images = load("digits").images
+    moments = Moments.from_data(images, [parse("crop:0.6", seed=0)], draws=8, seed=0)
+    assert_array_equal(compute_augmentations(compare=("crop:0.6",)).ratios[0], moments.ratios)
+    other = Moments.from_data(images, [parse("scramble:16", seed=3)], draws=8, seed=3)
+    assert_array_equal(compute_augmentations(compare=("scramble:16",), seed=3).ratios[0], other.ratios)

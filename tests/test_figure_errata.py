@@ -107,3 +107,21 @@ def test_every_panel_says_what_is_printed() -> None:
 def test_nonsense_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compute_errata(**settings)
+
+
+def test_axes_hold_what_is_drawn_from_end_to_end() -> None:
+    e3 = drawn().axes[1]
+    steps = e3.lines[0].get_xdata()
+    assert e3.get_xlim() == (steps[0], steps[-1]) == (0, 60)
+    e1 = drawn().axes[0]
+    highest = max(np.max(line.get_ydata()) for line in e1.lines)
+    (band,) = e1.patches
+    assert highest < band.get_bbox().y1 == e1.get_ylim()[1]
+
+
+def test_every_path_begins_with_a_dot_on_the_circle() -> None:
+    ax = drawn().axes[2]
+    dots = {tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() == "."}
+    starts = {tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xdata()) > 100}
+    assert dots == starts
+    assert_allclose([np.hypot(*dot) for dot in dots], 0.25, rtol=1e-12)

@@ -490,3 +490,32 @@ def test_fixed_points_are_drawn_with_their_stability() -> None:
     marks = {tuple(np.ravel(mark.get_xydata()).round(6)): mark.get_marker() for mark in ax.lines}
     w1, p = round(0.15**0.5, 6), round(0.1**0.5, 6)
     assert marks == {(w1, 0.5): "o", (-w1, 0.5): "o", (0.0, p): "X", (0.0, -p): "o"}
+
+
+def test_the_ends_of_a_diagram_are_told_by_its_bifurcations() -> None:
+    rates = {"tau_online": 1.4, "tau_predictor": 1.7}
+    found = page("bifurcation").compute(lambda_s=0.8, lambda_d=0.6, **rates)
+    # 1.3 η* = 1.3 λd²/(4 τo λs), and twice the pitchfork τp r²
+    assert found.parameters["weight_decay_end"] == pytest.approx(1.3 * 0.36 / (4 * 1.4 * 0.8), rel=1e-12)
+    assert found.parameters["invariant_end"] == pytest.approx(2 * 1.7 * 0.75**2, rel=1e-12)
+    with pytest.raises(ValueError, match="`lambda_s` and `lambda_d` must be > 0 for this figure"):
+        page("bifurcation").compute(lambda_s=0.0)
+
+
+def test_trajectories_are_of_the_mode_asked_for_and_span_the_panel() -> None:
+    computed = page("trajectories").compute(variant="no-ema", lambda_s=1.3, lambda_d=0.7)
+    system = ModeSystem([1.3] * 3, [0.7] * 3)
+    expected = no_ema_solution(computed.ts, computed.starts, system)
+    assert_allclose(computed.integrated.online, expected.online, atol=1e-7)
+    for ax in page("trajectories").draw(computed).axes:
+        assert ax.get_xlim() == (computed.ts[0], computed.ts[-1]) == (0.0, computed.step_ts[-1])
+
+
+def test_two_leaves_one_above_the_other_keep_the_shape_of_one() -> None:
+    heights = []
+    for n in (1, 2, 3):
+        with look(size="single"):
+            figure = page("leaf").draw(page("leaf").compute(invariants=(0.2, -0.1, -0.4)[:n]))
+        heights.append(figure.get_figheight())
+    assert heights[1] - heights[0] == pytest.approx(0.85 * 3.5)
+    assert (heights[2] - heights[0]) / 2 < 0.85 * 3.5  # more would not fit a column

@@ -339,3 +339,33 @@ def test_what_was_learned_with_the_other_sign_is_paler(name: str) -> None:
         # readable apart from each other and from the paper, and a collapse has no sign
         assert 0.2 * learned < other < 0.8 * learned
         assert collapsed == np.linalg.norm(_tint("collapsed", False) - paper)
+
+
+def test_angles_are_labelled_with_what_they_are() -> None:
+    from figures.panels.spectra import draw_angles
+
+    ax = draw_angles(Figure().add_subplot(), np.array([[10.0, 80.0]]), ["k"])
+    assert [float(label.get_text().strip("°")) for label in ax.get_yticklabels()] == ax.get_yticks().tolist()
+    assert (ax.get_yticks()[0], ax.get_yticks()[-1]) == ax.get_ylim()
+
+
+def test_a_legend_names_the_marks_in_use_and_no_others() -> None:
+    from figures.panels.stability import stability_handles
+
+    assert {item.get_label() for item in stability_handles(["saddle", "stable", "saddle"])} == {
+        "saddle",
+        "stable",
+    }
+
+
+@pytest.mark.parametrize("inches", [(4.0, 4.0), (1.2, 1.2), (0.8, 0.8)])
+def test_arrows_that_are_drawn_lie_in_the_middle_of_the_panel(inches: tuple[float, float]) -> None:
+    """Of every second or third row as much is left out below as above, to one row."""
+    from figures.panels.portrait import draw_flow
+
+    n = 17
+    u, v = np.meshgrid(np.arange(n), np.arange(n))
+    ax = Figure(figsize=inches).add_axes((0, 0, 1, 1))
+    draw_flow(ax, u, v, np.ones((n, n)), np.ones((n, n)))
+    for places in ax.collections[0].XY.T:
+        assert abs(np.min(places) - (n - 1 - np.max(places))) <= 1

@@ -129,3 +129,8 @@ def test_parameters_reach_the_run() -> None:
 def test_nonsense_is_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compute_spectrum(**settings)
+
+
+def test_the_commutator_is_sampled_evenly_to_its_end() -> None:
+    assert_array_equal(np.isin(np.linspace(0.0, 12.0, 9), spectrum().aligned_t), True)
+    assert_allclose(np.ptp(np.diff(spectrum().aligned_t)), 0, atol=1e-13)

@@ -503,3 +503,20 @@ def test_a_logarithmic_axis_ends_the_asked_decades_below_the_largest_value() -> 
     assert ax.get_ylim() == (1e-3, 10.0)
     ax = scales.scale_log(Figure().add_subplot(), np.array([0.2, 5.0]), 3)
     assert ax.get_ylim() == (0.1, 10.0)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_legend_names_weights_then_their_end_then_the_ratio(n: int) -> None:
+    (legend,) = figure_mode_simulation(modes(n)).legends
+    labels = [text.get_text() for text in legend.texts]
+    assert [label.split()[-1] for label in labels[:4]] == ["online", "predictor", "target", "end"]
+    assert labels[4:] == [r"$r = \lambda_d/\lambda_s$"]
+
+
+def test_a_page_with_a_drift_is_taller_by_less_than_its_weights() -> None:
+    heights = [
+        figure_mode_simulation(modes(n, field)).get_figheight()
+        for n in (2, 6)
+        for field in (no_predictor_mode_field, full_mode_field)
+    ]
+    assert heights[0] == heights[2] < heights[1] == heights[3] < 1.5 * heights[0]

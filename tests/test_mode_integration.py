@@ -305,3 +305,12 @@ def test_the_region_of_collapse_without_damping_is_claimed_inside_alone() -> Non
         assert outcome == expected
         if expected == flow.STEADY:
             assert_allclose(end, (0, 0.2, 0), rtol=1e-7)
+
+
+def test_steps_are_reported_in_the_time_of_the_user() -> None:
+    """All times 1024 times as long: the same steps, each at 1024 times its time."""
+    runs = [
+        simulate((0.3, 0.4, 0.2), tau_online=t, tau_predictor=t, tau_target=t).trajectory
+        for t in (1.0, 1024.0)
+    ]
+    assert_allclose(runs[1].ts, 1024 * runs[0].ts, rtol=1e-12)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.spatial import KDTree
 
-from analysis.phase_planes.nullclines import Nullcline, nullclines
+from analysis.phase_planes.nullclines import Nullcline, _quadratic_roots, nullclines
 from analysis.phase_planes.planes import (
     Plane,
     balanced_plane,
@@ -237,3 +237,10 @@ def test_bad_input_is_refused(call: Callable[[], Any], message: str) -> None:
 def test_coordinates_are_the_inverse_of_the_embedding() -> None:
     for plane in PLANES.values():
         assert plane.coordinates(plane.embed(np.array([0.3]), np.array([0.2]))) == (0.3, 0.2)
+
+
+@pytest.mark.parametrize("roots", [(2.0, 2.0), (-0.5, 3.0), (0.0, 4.0)])
+def test_roots_of_a_quadratic_of_any_leading_coefficient(roots: tuple[float, float]) -> None:
+    for a in (3.0, -0.25):
+        found = _quadratic_roots(a, -a * sum(roots), a * roots[0] * roots[1])
+        assert_allclose(found, sorted(set(roots)), rtol=1e-14)

@@ -238,3 +238,16 @@ def test_every_kind_describes_what_it_gives():
             assert results[output].shape == (1, *(length for _, length in described.dims)), (name, output)
             assert described.meaning
     assert set(KINDS) == {"modes", "matrices"}
+
+
+def test_a_block_is_drawn_from_its_own_count_of_the_generator() -> None:
+    """Documented: block k holds draws of Philox with key (seed, CRC-32 of the name) from count k 2⁶⁴ on."""
+    import zlib
+
+    from analysis.sweeps.design import BLOCK, Draw, drawn
+
+    key = np.array([7, zlib.crc32(b"online")], np.uint64)
+    block = np.random.Generator(np.random.Philox(key=key, counter=3 << 64)).normal(0, 1, BLOCK)
+    np.testing.assert_array_equal(
+        drawn(Draw("normal", 0, 1), 7, "online", 3 * BLOCK, 3 * BLOCK + 5), block[:5]
+    )

@@ -172,3 +172,12 @@ def test_small_steps_follow_the_flow_with_an_error_proportional_to_their_size() 
 def test_settings_that_no_flow_describes_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         flow_of(exact_settings(**changes), moments())
+
+
+@pytest.mark.parametrize(("decay", "name"), [(0.0, "no-ema"), (0.7, "full"), (1.0, "fixed-target")])
+def test_the_average_without_memory_is_no_average_and_with_nothing_else_a_fixed_target(
+    decay: float, name: str
+) -> None:
+    from dynamics.training.flow import _field
+
+    assert _field(exact_settings(target={"kind": "ema", "decay": decay})).name == name

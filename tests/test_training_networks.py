@@ -281,3 +281,10 @@ def test_the_cosine_schedule_of_the_learning_rate() -> None:
     settings = OptimizerSettings(learning_rate=0.2, schedule="cosine")
     rates = [float(optimizers.rate(settings, jnp.asarray(0.2), k, 4)) for k in range(5)]
     assert_allclose(rates, [0.2 * (np.cos(np.pi * k / 4) + 1) / 2 for k in range(5)], rtol=1e-6, atol=1e-9)
+
+
+def test_relu_keeps_what_is_positive() -> None:
+    from dynamics.training.networks import Relu
+
+    shown, _ = Relu().apply((), (), np.array([-1.5, 0.0, 2.5]), training=False)
+    assert shown.tolist() == [0.0, 0.0, 2.5]

@@ -148,3 +148,10 @@ def test_a_diverged_run_is_drawn_as_far_as_it_came() -> None:
     figure = figure_training(train(settings))
     assert figure.get_suptitle().startswith("Diverged: the loss was not finite at step ")
     assert clashes(figure) == []
+
+
+def test_every_panel_spans_the_run(run: TrainingRun) -> None:
+    for ax in figure_training(run).axes:
+        assert ax.get_xlim() == (0, run.steps[-1])
+    short = train(exact(steps=1, metrics_every=1))
+    assert {ax.get_xlim() for ax in figure_training(short).axes} == {(0.0, 1.0)}
