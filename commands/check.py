@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commands.declaration import OUTPUT, RUN, command, option
-from commands.output import ReportOptions, print_json, print_markdown, print_table, progress
+from commands.output import ReportOptions, print_entries, print_json, print_markdown, print_table, progress
 from commands.terminal import CHECK_FAILED
+
+if TYPE_CHECKING:
+    from analysis.results import Result
 
 
 @command(
@@ -19,7 +22,8 @@ from commands.terminal import CHECK_FAILED
 def check(
     output: ReportOptions,
     results: Annotated[
-        list[str] | None, typer.Argument(metavar="RESULT", help="R1 to R30; left out, all.")
+        list[str] | None,
+        typer.Argument(metavar="RESULT", help="Results such as R6, or parts such as linear; left out, all."),
     ] = None,
     seeds: Annotated[int, option("--seeds", panel=RUN, help="Random systems for each result (5).")] = 5,
     symbolic: Annotated[
@@ -28,15 +32,19 @@ def check(
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
 ) -> int:
     """Check results of the registry; exit code 1 if one is violated."""
-    from analysis.results import RESULTS, Verdict
+    from analysis.results import PARTS, RESULTS, Verdict
     from analysis.results import check as measure
 
     if seeds < 1:
         raise ValueError(f"--seeds must be an integer >= 1, got {seeds}")
-    names = results or list(RESULTS)
-    unknown = [name for name in names if name not in RESULTS]
+    unknown = [name for name in results or () if name not in RESULTS and name not in PARTS]
     if unknown:
-        raise ValueError(f"a result must be one of R1 to R30, got {', '.join(unknown)}")
+        first, *_, last = RESULTS
+        raise ValueError(
+            f"a result must be one of {first} to {last}, or a part: {', '.join(PARTS)}; got {', '.join(unknown)}"
+        )
+    asked = [found for name in results or PARTS for found in PARTS.get(name, (name,))]
+    names = list(dict.fromkeys(asked))
     checks = []
     with progress("checking", output) as report_progress:
         for done, name in enumerate(names):
@@ -77,5 +85,22 @@ def check(
         ]
         columns = ["result", "", "as printed", "verdict", "residual", "tolerance", "proof", "s"]
         verdict = "all hold" if n_violated == 0 else f"{n_violated} violated"
-        print_table(columns, rows, f"{len(checks)} results, {verdict}")
+        print_table(columns, rows, f"{len(checks)} {'result' if len(checks) == 1 else 'results'}, {verdict}")
+        for name in results or ():
+            if name in RESULTS:
+                _print_result(RESULTS[name])
     return CHECK_FAILED if n_violated else 0
+
+
+def _print_result(result: Result) -> None:
+    entries = {
+        "statement": result.statement,
+        "hypotheses": result.hypotheses,
+        "source": result.source,
+        "as printed": f"{result.as_printed}. {result.correction}"
+        if result.correction
+        else str(result.as_printed),
+        "counterexample": result.counterexample,
+        "code": result.code,
+    }
+    print_entries(f"{result.id} {result.title}", {name: text for name, text in entries.items() if text})

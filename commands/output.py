@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -175,6 +175,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: 
     if caption:
         sys.stdout.write((caption if width is None else _wrapped(caption, width)) + "\n")
     sys.stdout.write("\n")
+
+
+def print_entries(title: str, entries: Mapping[str, str]) -> None:
+    """Print a title, and under it names with their texts, wrapped where standard output is a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    indent = _indent(list(entries), width)
+    text = "".join(_entry(name, text, width, indent) for name, text in entries.items())
+    sys.stdout.write(shown(f"{title}\n{text}\n", sys.stdout.encoding or "utf-8"))
 
 
 def table_text(

@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,21 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
 # Not to be paid for by `dyn --help`.
 SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")
 
-LONGEST_FILE = 700
+LONGEST_FILE, LONGEST_TEST = 450, 700
 # Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
-ONE_PIECE = {"dynamics/integration/mode_flow.py"}
+ONE_PIECE = {"dynamics/integration/mode_flow.py", "dynamics/integration/ensemble_kernels.py"}
+
+# The house: a room is one concept of the field.
+ROOMS = {
+    "dynamics": ("data", "exact", "fields", "integration", "training"),
+    "analysis": (
+        "contrastive", "experiments", "fates", "fixed_points", "phase_planes", "results", "runs", "stability",
+        "sweeps", "sylvester",
+    ),
+    "figures": ("gallery", "layout", "panels", "results"),
+    "commands": (),
+}  # fmt: skip
+MOST_ENTRIES = 12
 
 
 def layer_files(*layers: str) -> list[Path]:
@@ -212,7 +225,37 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 @pytest.mark.parametrize("path", [*layer_files(*LAYERS), *sorted((ROOT / "tests").glob("*.py"))], ids=name_of)
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= LONGEST_FILE or name_of(path) in ONE_PIECE
+    longest = LONGEST_TEST if path.parent.name == "tests" else LONGEST_FILE
+    assert length <= longest or name_of(path) in ONE_PIECE
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_the_rooms_are_those_of_the_plan(layer: str) -> None:
+    rooms = sorted(path.parent.name for path in (ROOT / layer).glob("*/__init__.py"))
+    print("\n".join([f"{layer}/", *(f"    {room}/" for room in rooms)]))  # noqa: T201
+    assert tuple(rooms) == ROOMS[layer]
+    assert not list((ROOT / layer).glob("*/*/*.py"))
+
+
+def test_the_analysis_has_few_doors() -> None:
+    assert len([path for path in (ROOT / "analysis").iterdir() if path.name != "__pycache__"]) <= MOST_ENTRIES
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    known = {
+        name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
+        for path in layer_files(*LAYERS)
+    }
+    graph = {
+        name: {
+            target
+            for target in imported(parse(path)) & set(known)
+            # a package is imported on the way to its modules
+            if not any(other.startswith(f"{target}.") for other in imported(parse(path)) & set(known))
+        }
+        for name, path in known.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_tests_are_flat() -> None:

@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
-from dynamics.data.augmentations import (
-    Augmentation,
-    Crop,
-    Erase,
-    ExactAugmentation,
-    Flip,
-    Gain,
-    Noise,
-    Scramble,
-    Shift,
-)
+from dynamics.data.augmentation import Augmentation, ExactAugmentation
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
 from dynamics.data.datasets import standardised
 from dynamics.data.moments import Moments
 from dynamics.data.views import AUGMENTATIONS, parse, view_moments

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from analysis.fates.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, follow_points, leaving_times
 from analysis.fates.boundaries import basin_boundary
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.fields.modes import MODE_FIELDS, full_mode_field
 from dynamics.integration.ensemble import STATUSES

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 from scipy.sparse import bmat, diags
 
-from analysis.fates.predictions import SIGN_ACCURACY, Fate, Prediction, predict_fates
+from analysis.fates.fate import Fate, Prediction
+from analysis.fates.predictions import SIGN_ACCURACY, predict_fates
 from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.fields.modes import MODE_FIELDS

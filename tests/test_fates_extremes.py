@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.fates.predictions import Prediction, predict_fates
+from analysis.fates.fate import Prediction
+from analysis.fates.predictions import predict_fates
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS

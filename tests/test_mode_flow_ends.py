@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from dynamics.integration import mode_flow
+from dynamics.integration import mode_flow as flow
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS, Variant
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from dynamics.data.augmentations import Augmentation, Crop, Erase, Flip, Noise, Shift
+from dynamics.data.augmentation import Augmentation
+from dynamics.data.augmentations import Crop, Erase, Flip, Noise, Shift
 from dynamics.data.datasets import load
 from dynamics.data.moment_checks import SLACK
 from dynamics.data.moments import Moments, load_moments, save_moments

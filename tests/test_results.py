@@ -1,6 +1,12 @@
-"""What holds of all thirty results: they hold, those with a proof are proved, and departures from print are said."""
+"""What holds of all results: they hold, those with a proof are proved, and departures from print are said."""
 
 from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import sys
+from importlib import import_module
 
 import pytest
 
@@ -10,7 +16,7 @@ from analysis.results.registry import AsPrinted
 each = pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
 
 
-def test_all_thirty_are_there_in_order() -> None:
+def test_all_are_there_in_order() -> None:
     assert list(RESULTS) == [f"R{k}" for k in range(1, 31)]
 
 
@@ -32,3 +38,31 @@ def test_is_proved_where_there_is_a_proof(result: Result) -> None:
         assert result.proof() is True
     else:
         assert result.id in ("R8", "R18", "R30")
+
+
+def cited(source: str) -> set[int]:
+    """Numbers of the results that a text cites, R6 or R9–R12."""
+    found = re.findall(r"\bR(\d+)(?:[–-]R?(\d+))?\b", source)
+    return {k for first, last in found for k in range(int(first), int(last or first) + 1)}
+
+
+@each
+def test_the_code_of_a_result_cites_it(result: Result) -> None:
+    module, name = result.code.rsplit(".", 1)
+    getattr(import_module(module), name)
+    assert int(result.id[1:]) in cited(inspect.getsource(sys.modules[module]))
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"), [("R6", '"fate": "collapsed"'), ("R7", '"stability": "half-stable"')]
+)
+def test_a_counterexample_shows_it(name: str, seen: str, dyn) -> None:
+    command, *arguments = shlex.split(RESULTS[name].counterexample)
+    assert command == "dyn"
+    code, out, _ = dyn(*arguments, "--json")
+    assert code == 0
+    assert seen in out
+
+
+def test_every_counterexample_is_tried() -> None:
+    assert [name for name, result in RESULTS.items() if result.counterexample] == ["R6", "R7"]

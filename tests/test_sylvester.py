@@ -15,12 +15,12 @@ from numpy.testing import assert_allclose
 from analysis.runs.eigenspaces import resonance_error
 from analysis.sylvester.solutions import (
     SylvesterSolutions,
-    best_symmetric_predictor,
     kronecker_solutions,
     ratio_matrix,
     solve_sylvester,
     sylvester_solutions,
 )
+from analysis.sylvester.symmetric import best_symmetric_predictor
 from dynamics.data.moments import Moments
 from dynamics.fields.matrices import full_field
 from dynamics.fields.predictors import feature_covariance, times

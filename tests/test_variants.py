@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.fates.predictions import _CASES, predict_fates
+from analysis.fates.cases import _CASES
+from analysis.fates.predictions import predict_fates
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.runs.simulation import simulate_matrices, simulate_modes
 from analysis.sweeps.modes import _COMPILED

@@ -19,7 +19,8 @@ from analysis.experiments.experiment import (
 )
 from analysis.experiments.flow_limit import exact_settings
 from analysis.experiments.runs import clocked
-from analysis.fates.predictions import Fate, predict_fates
+from analysis.fates.fate import Fate
+from analysis.fates.predictions import predict_fates
 from dynamics.data.moments import Moments
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration.integrate import integrate

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.fates.predictions import Fate, predict_fates
+from analysis.fates.fate import Fate
+from analysis.fates.predictions import predict_fates
 from dynamics.fields.matrices import VectorField
 from dynamics.integration.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.states import ModeState

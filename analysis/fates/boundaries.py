@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.fates.basins import FATES, BasinMap, follow_points
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 
 _SHARES = (0.5, 0.4, 0.6)  # where an edge is cut: a start that is undecided may have hit the boundary itself
 

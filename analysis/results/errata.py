@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.fates.predictions import Fate, predict_fates
+from analysis.fates.fate import Fate
+from analysis.fates.predictions import predict_fates
 from analysis.stability.pair_spectrum import pair_eigenvalues
 from dynamics.data.augmentations import Scramble
 from dynamics.data.moments import Moments

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fates.predictions import Prediction, predict_fates
+from analysis.fates.fate import Prediction
+from analysis.fates.predictions import predict_fates
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.solutions import mode_symbols
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
@@ -160,6 +161,8 @@ RESULTS: tuple[Result, ...] = (
         source="new; refines DD appendix F.1",
         hypotheses="One mode, η = 0, λs, λd > 0; starts off the saddle's stable manifold.",
         as_printed=AsPrinted.REFINED,
+        code="analysis.fates.predictions.predict_fates",
+        counterexample="dyn simulate --lambda-s 1 --lambda-d 0.5 --online 0.1 --predictor -0.3 --target 0.1",
         correction="E5: DD has generic starts escape collapse; an open set of starts collapses.",
         trial=exact_fate,
         proof=prove_exact_fate,

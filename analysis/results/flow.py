@@ -334,6 +334,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD 178–180; NC, BYOL learning dynamics; RAFT 58–60",
         hypotheses="Linear networks; two views drawn independently given the sample.",
         as_printed=AsPrinted.CORRECTED,
+        code="dynamics.fields.matrices.full_field",
         correction=(
             "E2: DD 179–180, and 186–187 for one mode, print τo on the predictor and τp on the online weights, "
             "against the text. E7: NC writes the flow as +∂J, Σs as (x + x′), and the predictor as n1×n2, where it is "
@@ -349,6 +350,7 @@ RESULTS: tuple[Result, ...] = (
         source="NC, weight decay and balance; there τo = 1, τp = 1/αp",
         hypotheses="The flow of R1, any target.",
         as_printed=AsPrinted.YES,
+        code="dynamics.invariants.balance_matrix",
         trial=balance_law,
         proof=prove_balance_law,
     ),
@@ -362,6 +364,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD appendix F.4",
         hypotheses="Commuting moments, decoupled start; without commutation there is no such reduction.",
         as_printed=AsPrinted.YES,
+        code="dynamics.modes.reduce_to_modes",
         trial=mode_reduction,
         proof=prove_mode_reduction,
     ),
@@ -372,6 +375,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD corollary 2 in the linear case; NC",
         hypotheses="Θ = W with the gradient through both branches, τo = 1, η = 0.",
         as_printed=AsPrinted.YES,
+        code="dynamics.fields.matrices.no_stop_gradient_field",
         trial=no_stop_gradient_collapse,
         proof=prove_no_stop_gradient_collapse,
     ),
@@ -384,6 +388,7 @@ RESULTS: tuple[Result, ...] = (
         source="BYOL, symmetrised loss",
         hypotheses="Both views of one distribution, drawn independently given the sample.",
         as_printed=AsPrinted.YES,
+        code="dynamics.fields.matrices.full_field",
         trial=symmetrised_speed,
         proof=prove_symmetrised_speed,
     ),

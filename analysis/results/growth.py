@@ -143,6 +143,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD theorem 9, 15 and 166–170",
         hypotheses="α, η in (0, 1], λ >= 0, generic start.",
         as_printed=AsPrinted.CORRECTED,
+        code="dynamics.exact.ema_recurrence.ema_growth",
         correction="E3: 15 prints 1 − λ, with which the weights decay.",
         trial=ema_recurrence,
         proof=prove_ema_recurrence,
@@ -158,6 +159,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD theorem 3, 4.1 and appendix F.2",
         hypotheses="Linear network; centred data, so that V = Σd; BYOL from a balanced start; speed 2 absorbed in t.",
         as_printed=AsPrinted.YES,
+        code="analysis.contrastive.spectra.compare_with_contrastive",
         trial=contrastive_comparison,
     ),
 )

@@ -221,6 +221,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD appendix F.2, with 182–184",
         hypotheses="B has independent entries of mean 0 and variance 1; U has orthonormal columns.",
         as_printed=AsPrinted.CORRECTED,
+        code="dynamics.data.augmentations.scrambled",
         correction=(
             "E1: Σs of multiplicative scrambling is printed as Σx, and Σd Σs⁻¹ = Pc only where Pc and Σx commute."
         ),
@@ -237,6 +238,7 @@ RESULTS: tuple[Result, ...] = (
         source="RAFT appendix H, 67–68",
         hypotheses="Any square P (n2) and M (n1); vec stacks columns.",
         as_printed=AsPrinted.CORRECTED,
+        code="analysis.sylvester.solutions.sylvester_solutions",
         correction=(
             "E4: 68 prints I_m ⊗ W − (B A⁻¹)ᵀ ⊗ I_n, with the two sizes swapped, and the implication 67 needs an "
             "invertible predictor; a predictor drawn at random shares no eigenvalue."
@@ -251,6 +253,7 @@ RESULTS: tuple[Result, ...] = (
         source="new; from DD 185 with η = 0",
         hypotheses="η = 0, Σs ≻ 0.",
         as_printed=AsPrinted.NEW,
+        code="dynamics.modes.spectrum",
         trial=learned_resonance,
     ),
 )

@@ -185,6 +185,7 @@ RESULTS: tuple[Result, ...] = (
         source='new; DD appendix F.1 sketches it "as in Baldi and Hornik"',
         hypotheses="η = 0; row i of W = Θ is w_i u_iᵀ or 0, P = diag(p), p_i = r_i where w_i ≠ 0.",
         as_printed=AsPrinted.NEW,
+        code="analysis.stability.pair_spectrum.pair_eigenvalues",
         trial=exact_spectrum,
         proof=prove_exact_spectrum,
     ),
@@ -198,6 +199,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD appendix F.1",
         hypotheses="The fixed points of R9, λs > 0.",
         as_printed=AsPrinted.REFINED,
+        code="analysis.stability.pair_conditions.pair_conditions",
         correction=(
             "E6: DD has exactly the top eigenmodes stable; that needs amplitudes that are not too small, and rows that "
             "collapsed with p < 0 or p > max r are stable too."

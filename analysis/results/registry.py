@@ -50,7 +50,7 @@ class Result:
     Parameters
     ----------
     id
-        "R1" to "R30".
+        "R" and a number.
     title
         A few words.
     statement
@@ -61,8 +61,12 @@ class Result:
         What it is conditional on.
     as_printed
         Whether the source's wording survives.
+    code
+        Dotted address of the formula, or of the code that follows from it.
     correction
         What was wrong with the printed statement, with the number of the erratum; empty where nothing was.
+    counterexample
+        A command that shows where the printed statement fails; empty where none is as short.
     trial
         (rng, **subjects) -> Measurement. Draws a random system and measures. Keyword arguments with defaults are
         the subjects, the pieces of the library that the result speaks of, so that a wrong one can be put in.
@@ -76,8 +80,10 @@ class Result:
     source: str
     hypotheses: str
     as_printed: AsPrinted
+    code: str
     trial: Callable[..., Measurement]
     correction: str = ""
+    counterexample: str = ""
     proof: Callable[[], bool] | None = None
 
 
@@ -97,7 +103,11 @@ class Check(NamedTuple):
         return {
             "id": self.result.id,
             "title": self.result.title,
+            "statement": self.result.statement,
+            "hypotheses": self.result.hypotheses,
             "source": self.result.source,
+            "code": self.result.code,
+            "counterexample": self.result.counterexample,
             "as_printed": str(self.result.as_printed),
             "correction": self.result.correction,
             "verdict": str(self.verdict),

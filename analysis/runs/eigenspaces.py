@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 from dynamics.modes import spectrum
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fates.predictions import Fate, Prediction, predict_fates
+from analysis.fates.fate import Fate, Prediction
+from analysis.fates.predictions import predict_fates
 from analysis.runs.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
 from dynamics.fields.matrices import VectorField
 from dynamics.integration.modes import integrate_modes

@@ -35,7 +35,7 @@ from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 
 if TYPE_CHECKING:
-    from dynamics.data.augmentations import Augmentation
+    from dynamics.data.augmentation import Augmentation
     from dynamics.data.moments import Moments
     from dynamics.data.samples import Dataset
 

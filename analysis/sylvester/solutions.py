@@ -95,7 +95,8 @@ class SylvesterSolutions:
     precision: str
 
 
-def _matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
+def checked_matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """A matrix of finite numbers, of the shape asked for."""
     try:
         array = np.asarray(value)
         array = array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
@@ -133,7 +134,7 @@ def _tolerance(tolerance: float | None, P: np.ndarray, M: np.ndarray, precision:
 # --- moments ------------------------------------------------------------------------------------------------
 
 
-def _moment_matrices(moments: SecondMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moment_matrices(moments: SecondMoments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return Σd, and the eigenvalues and eigenvectors of Σs, all of them away from zero."""
     sigma_s, sigma_d = (np.asarray(sigma, dtype=float) for sigma in (moments.sigma_s, moments.sigma_d))
     if sigma_s.ndim == 1:
@@ -175,7 +176,7 @@ def ratio_matrix(moments: SecondMoments) -> np.ndarray:
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    sigma_d, s, V = _moment_matrices(moments)
+    sigma_d, s, V = moment_matrices(moments)
     return sigma_d @ (V / s) @ V.T
 
 
@@ -195,12 +196,12 @@ def _orthonormal_basis(
 
 
 def _problem(predictor: Any, ratio: Any) -> Problem:
-    P, precision = _matrix("predictor", predictor), _precision(predictor, ratio)
+    P, precision = checked_matrix("predictor", predictor), _precision(predictor, ratio)
     if not hasattr(ratio, "sigma_s"):
-        M = _matrix("ratio_matrix", ratio)
+        M = checked_matrix("ratio_matrix", ratio)
         P, M = P.astype(np.result_type(P, M)), M.astype(np.result_type(P, M))
         return Problem(P, M, M, np.eye(len(M)), precision)
-    sigma_d, s, V = _moment_matrices(ratio)
+    sigma_d, s, V = moment_matrices(ratio)
     M = ratio_matrix(ratio).astype(P.dtype)
     if np.any(s < 0):
         return Problem(P, M, M, np.eye(len(M)), precision)
@@ -377,7 +378,7 @@ def solve_sylvester(
     """
     problem = _problem(predictor, ratio_matrix)
     P, M = problem.P, problem.M
-    C = _matrix("right", right, (len(P), len(M)))
+    C = checked_matrix("right", right, (len(P), len(M)))
     tolerance = _tolerance(tolerance, P, M, problem.precision)
     dtype = np.result_type(P, C)
     (T, Q), (S, Z) = (scipy.linalg.schur(A.astype(dtype)) for A in (P, M))
@@ -403,52 +404,3 @@ def solve_sylvester(
         )
     Y, scale, _ = trsyl(T, S, Q.conj().T @ C @ Z, isgn=-1)
     return Q @ Y @ Z.conj().T / scale
-
-
-def best_symmetric_predictor(features_s: Any, features_d: Any) -> np.ndarray:
-    """Symmetric predictor of least loss for given encoders, P F_s + F_s P = F_d + F_dᵀ.
-
-    L(P) = ½ tr(P F_s Pᵀ) − tr(P F_dᵀ) + const has gradient P F_s − F_d, whose symmetric part is zero there.
-
-    Parameters
-    ----------
-    features_s
-        F_s = W Σs Wᵀ, shape (n2, n2), symmetric, positive definite.
-    features_d
-        F_d = Θ Σd Wᵀ, shape (n2, n2).
-
-    Returns
-    -------
-    array (n2, n2)
-        P, symmetric: (Qᵀ P Q)_ij = (Qᵀ(F_d + F_dᵀ) Q)_ij/(s_i + s_j) with F_s = Q diag(s) Qᵀ.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        F_s is singular to rounding: the loss does not determine P.
-    ValueError
-        The matrices do not fit, or F_s is not symmetric or has a negative eigenvalue.
-
-    Examples
-    --------
-    >>> best_symmetric_predictor([[2.0]], [[1.0]])
-    array([[0.5]])
-    """
-    F_s = _matrix("features_s", features_s)
-    F_d = _matrix("features_d", features_d, F_s.shape)
-    if np.iscomplexobj(F_s) or np.iscomplexobj(F_d):
-        raise ValueError("`features_s` and `features_d` must be real, got complex numbers")
-    rounding = 4 * len(F_s) * np.finfo(float).eps * np.max(np.abs(F_s))
-    asymmetry = np.max(np.abs(F_s - F_s.T))
-    if asymmetry > 1e-10 * np.max(np.abs(F_s)):
-        raise ValueError(f"`features_s` must be symmetric to ten digits, got an asymmetry of {asymmetry:.3g}")
-    s, Q = np.linalg.eigh((F_s + F_s.T) / 2)
-    if s[0] < -rounding:
-        raise ValueError(f"`features_s` must be positive definite, got an eigenvalue {s[0]:.3g}")
-    if s[0] <= rounding:
-        raise np.linalg.LinAlgError(
-            f"the best symmetric predictor is not unique: the smallest eigenvalue of `features_s` is {s[0]:.3g},"
-            " zero to rounding; restrict both matrices to its range"
-        )
-    P = Q @ (Q.T @ (F_d + F_d.T) @ Q / np.add.outer(s, s)) @ Q.T
-    return (P + P.T) / 2

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.data.augmentations import Augmentation, scrambled
+from dynamics.data.augmentation import Augmentation
+from dynamics.data.augmentations import scrambled
 from dynamics.data.datasets import standardised
 from dynamics.data.moment_checks import (
     SLACK,

@@ -7,18 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.data.augmentations import (
-    Augmentation,
-    Crop,
-    Erase,
-    ExactAugmentation,
-    Flip,
-    Gain,
-    Noise,
-    Pair,
-    Scramble,
-    Shift,
-)
+from dynamics.data.augmentation import Augmentation, ExactAugmentation, Pair
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
 from dynamics.data.datasets import Batches
 
 _KINDS: tuple[type[Augmentation], ...] = (Shift, Noise, Flip, Crop, Erase, Scramble, Gain)

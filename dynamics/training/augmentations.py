@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dynamics.data.augmentations import Augmentation, Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.data.augmentation import Augmentation
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
 from dynamics.training.generator import normal
 
 

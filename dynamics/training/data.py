@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dynamics.data.augmentations import Augmentation
+from dynamics.data.augmentation import Augmentation
 from dynamics.data.datasets import load, standardised
 from dynamics.data.moments import Moments
 from dynamics.data.samples import Dataset

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.data.augmentations import Augmentation
+from dynamics.data.augmentation import Augmentation
 from dynamics.data.views import parse
 from dynamics.fields.predictors import DIRECT_OPTIONS
 from dynamics.objectives import OBJECTIVES, Objective, with_weight

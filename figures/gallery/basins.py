@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fates.basins import BasinMap, basins
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 from analysis.phase_planes.separatrices import leaf_separatrix
 from dynamics.fields.modes import full_mode_field
 from dynamics.system import ModeSystem

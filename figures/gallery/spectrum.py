@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 from analysis.runs.alignment import align
 from analysis.runs.simulation import simulate_matrices
 from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths

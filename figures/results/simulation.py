@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.fates.predictions import Fate
+from analysis.fates.fate import Fate
 from analysis.runs.simulation import MatrixSimulation, ModeSimulation
 from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Trajectory, natural_time
