@@ -277,7 +277,11 @@ def reference_fate(variant: str, start: ModeState, system: ModeSystem, most: int
     atol = {"slaved": (1e-11, 1e-12 * least), "above": (1e-12 * least,) * 2, "below": (1e-11, 1e-18)}[chart]
     t, later, turned, loose = 0.0, 1e-3 * tt, 1.0, 1.0
     polar = chart == "below" and kind == "full"
-    while later < (300 / eta if eta > 0 else 1e30):
+    last = 1e30
+    if eta > 0:  # beyond, e^{−2ηt} is no number; slaved predictors need none, but θ needs its time
+        last = 300 / eta + (100 * tt if chart == "slaved" else 0.0)
+    while later < 4 * last:
+        later = min(later, last)
         if polar and np.cos(y[1]) < 0:
             y, turned = (y[0], np.arctan2(-np.sin(y[1]), -np.cos(y[1]))), -turned
         with warnings.catch_warnings(record=True):  # its words are in `report`
@@ -297,7 +301,7 @@ def reference_fate(variant: str, start: ModeState, system: ModeSystem, most: int
                 loose *= 100
                 continue
             return Reference("", 0.0, f"{report['message']} at η t = {eta * t:.2g}, t/τt = {t / tt:.2g}")
-        y, t, later = path[1], later, 4 * later
+        y, t, later = path[1], later, 4 * later if later < last else np.inf
         a, b, g = weights(t, *y, *given)
         w1, w2, th = a / np.sqrt(to), b / np.sqrt(tp), g / np.sqrt(to)
         if eta == 0:
