@@ -71,7 +71,7 @@ def relative_commutator(A: np.ndarray, B: np.ndarray) -> float:
 
 
 def spectrum(system: MatrixSystem) -> np.ndarray:
-    """Eigenvalues r of M = Σd Σs⁻¹, descending, shape (n1,).
+    """Eigenvalues r of M = Σd Σs⁻¹, descending, shape (n1,): what a predictor can hold (R18).
 
     By the symmetric problem Λ^{−½} Vᵀ Σd V Λ^{−½} with Σs = V Λ Vᵀ where Σs ≻ 0. An indefinite Σs (R26) leaves a
     general problem, of which the real parts are returned: the pencil comes from two moments that share eigenvectors.

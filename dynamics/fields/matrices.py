@@ -130,7 +130,7 @@ def _slaved_predictor(t: Any, state: MatrixState, system: MatrixSystem) -> Matri
 
 
 full_field = VectorField("full", _full)
-"""E = Θ Σd − P W Σs; dW/dt = Pᵀ E/τo − η W, dP/dt = E Wᵀ/τp − η P, dΘ/dt = (W − Θ)/τt (R1; DD 179–180)."""
+"""E = Θ Σd − P W Σs; dW/dt = Pᵀ E/τo − η W, dP/dt = E Wᵀ/τp − η P, dΘ/dt = (W − Θ)/τt (R1, R29; DD 179–180)."""
 
 fixed_target_field = VectorField("fixed-target", _fixed_target)
 """The flow with Θ constant (R13)."""
