@@ -11,12 +11,6 @@ import typer
 from commands.declaration import command
 from commands.output import JsonOption, print_json, print_table
 
-DATASET_MEANINGS = {
-    "digits": "1,797 images of 8 by 8 pixels, bundled with scikit-learn",
-    "FILE.npy, FILE.npz": "an array (N, d), (N, h, w) or (N, h, w, c)",
-    "cifar10:DIR": "CIFAR-10, python or binary version, unpacked in DIR",
-    "stl10:DIR": "STL-10, binary version, unpacked in DIR",
-}
 SWEEP = """\
 # Run it with: dyn sweep FILE.toml --out FILE.zarr
 kind = "modes"  # one-mode trajectories
@@ -48,7 +42,7 @@ def info(
         "augmentations": _augmentation_names,
         "variants": _variant_names,
         "objectives": _objective_names,
-        "datasets": lambda: DATASET_MEANINGS,
+        "datasets": _source_meanings,
         "formats": _format_names,
     }
     if topic not in TOPICS:
@@ -112,6 +106,13 @@ def _variant_names() -> dict[str, str]:
     from dynamics.variants import VARIANTS
 
     return {row.name: row.meaning for row in VARIANTS.values()}
+
+
+def _source_meanings() -> dict[str, str]:
+    from dynamics.data.datasets import SOURCES
+
+    arrays = {"FILE.npy, FILE.npz": "an array (N, d), (N, h, w) or (N, h, w, c)"}
+    return {row.form: row.meaning for row in SOURCES.values()} | arrays
 
 
 def _augmentation_names() -> dict[str, str]:

@@ -92,7 +92,7 @@ class _MomentOptions(EigenvalueOptions):
             "--data",
             panel=SYSTEM,
             metavar="SOURCE",
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR.",
+            help="digits, photos, an array FILE.npy or FILE.npz, or another of dyn info datasets.",
         ),
         READS,
     ] = None

@@ -50,8 +50,7 @@ class TrainingOptions:
         option(
             "--data",
             panel=SYSTEM,
-            help="digits, an array FILE.npy or FILE.npz, cifar10:DIR, stl10:DIR, stl10-unlabeled:DIR, gaussian"
-            " or exact.",
+            help="gaussian, exact, digits, photos, an array FILE.npy or FILE.npz, or another of dyn info datasets.",
         ),
         READS,
     ] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import struct
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from dynamics.data.datasets import load, standardised
 from dynamics.data.samples import Dataset
@@ -274,10 +275,9 @@ def test_damaged_stl10_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (
-            "mnist",
-            "data must be digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR, got 'mnist'",
-        ),
+        ("svhn", "data must be digits, .*, stl10-unlabeled:DIR, or a .npy or .npz file, got 'svhn'"),
+        ("mnist", "`mnist` must be given with the folder that holds it, mnist:DIR, got 'mnist'"),
+        ("digits:8", "`digits` must be given alone, got 'digits:8'"),
         ("", "data must be digits, .*, got ''"),
         ("data.csv", "data must be digits, .*, got 'data.csv'"),
         ("cifar10", "`cifar10` must be given with the folder that holds it, cifar10:DIR"),
@@ -463,3 +463,64 @@ def test_equal_images_are_refused_where_either_step_needs_them_apart(center: boo
     with pytest.raises(ValueError, match="must differ from one another"):
         standardised(same, center=center, scale=scale)
     assert_allclose(np.concatenate(list(standardised(same, center=False, scale=False).samples)), same)
+
+
+# --- MNIST's layout and photographs -------------------------------------------------------------------------------
+
+
+def write_idx(path: Path, array: np.ndarray, *, magic: bytes = b"\0\0\x08") -> None:
+    content = magic + bytes([array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(("split", "part"), [("train", "train"), ("test", "t10k")])
+def test_mnist_is_read_as_published(tmp_path: Path, suffix: str, split: str, part: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    labels = np.arange(7, dtype=np.uint8) % 3
+    write_idx(tmp_path / f"{part}-images-idx3-ubyte{suffix}", images)
+    write_idx(tmp_path / f"{part}-labels-idx1-ubyte{suffix}", labels)
+    found = load(f"mnist:{tmp_path}", split=split)
+    assert_array_equal(found.images[..., 0], images)
+    assert_array_equal(found.labels, labels)
+
+
+def test_damaged_files_of_mnist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match="put there train-images-idx3-ubyte and train-labels-idx1-ubyte"
+    ):
+        load(f"mnist:{tmp_path}")
+    images, labels = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
+    write_idx(images, np.zeros((3, 2, 2), np.uint8))
+    write_idx(labels, np.zeros(2, np.uint8))
+    with pytest.raises(ValueError, match="must have a label for each image, got 2 for 3"):
+        load(f"mnist:{tmp_path}")
+    labels.write_bytes(labels.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="must hold 2 values, as its head says, got 1"):
+        load(f"mnist:{tmp_path}")
+    write_idx(images, np.zeros((3, 2, 2), np.uint8), magic=b"\0\0\x0d")
+    with pytest.raises(ValueError, match="must be an IDX file of bytes with 3 axes"):
+        load(f"mnist:{tmp_path}")
+    images.unlink()
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"plain")
+    with pytest.raises(ValueError, match="must be a gzip file"):
+        load(f"mnist:{tmp_path}")
+
+
+def test_patches_tile_the_photographs() -> None:
+    from sklearn.datasets import load_sample_images
+
+    found = load("photos:100")
+    first, second = load_sample_images().images
+    assert found.images.shape == (48, 100, 100, 3)
+    assert_array_equal(found.images[7], first[100:200, 100:200])
+    assert_array_equal(found.images[24], second[:100, :100])
+    assert found.labels is not None
+    assert found.labels.tolist() == [0] * 24 + [1] * 24
+    assert load("photos").images.shape[1:] == (8, 8, 3)
+
+
+@pytest.mark.parametrize("side", ["0", "-1", "428", "8.0", "²"])
+def test_patches_of_no_side_are_refused(side: str) -> None:
+    with pytest.raises(ValueError, match="must be an integer from 1 to 427"):
+        load(f"photos:{side}")

@@ -1,4 +1,4 @@
-"""Where samples come from: digits, arrays on disk, CIFAR-10 and STL-10, and how they are centred and scaled.
+"""Where samples come from: the table of sources, arrays on disk, and how samples are centred and scaled.
 
 Nothing is fetched and nothing is converted: images stay in the type they are stored in, and arrays and STL-10
 stay on disk until they are sliced, batch by batch.
@@ -12,11 +12,61 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.data.folders import FOLDERS
+from dynamics.data.folders import load_cifar10, load_stl10
+from dynamics.data.idx import load_mnist
+from dynamics.data.photos import load_patches
 from dynamics.data.samples import Dataset, check_channels, check_finite, real_numbers
 from dynamics.files import check_file, read_npz
 
-SOURCES = "digits, a .npy or .npz file, cifar10:DIR, stl10:DIR or stl10-unlabeled:DIR"
+
+class Source(NamedTuple):
+    """A source of samples: one row of the table `SOURCES`.
+
+    Parameters
+    ----------
+    form
+        How it is written.
+    meaning
+        What it is, in a line.
+    read
+        (what follows the colon, split) -> Dataset.
+    splits
+        The splits that it has, ``train`` among them.
+    """
+
+    form: str
+    meaning: str
+    read: Callable[[str, str], Dataset]
+    splits: tuple[str, ...] = ("train",)
+
+
+def _in_folder(read: Callable[[Path, str], Dataset]) -> Callable[[str, str], Dataset]:
+    return lambda folder, split: read(Path(folder).expanduser(), split)
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(
+        "digits", "1,797 digits of 8 x 8 pixels, bundled with scikit-learn", lambda _, split: _digits()
+    ),
+    "photos": Source(
+        "photos[:SIDE]",
+        "patches of the two photographs bundled with scikit-learn",
+        lambda side, _: load_patches(side),
+    ),
+    "mnist": Source(
+        "mnist:DIR", "IDX files: MNIST, Fashion-MNIST", _in_folder(load_mnist), ("train", "test")
+    ),
+    "cifar10": Source(
+        "cifar10:DIR", "CIFAR-10, Python or binary", _in_folder(load_cifar10), ("train", "test")
+    ),
+    "stl10": Source("stl10:DIR", "STL-10, binary", _in_folder(load_stl10), ("train", "test", "unlabeled")),
+    "stl10-unlabeled": Source(
+        "stl10-unlabeled:DIR",
+        "the unlabelled images of STL-10",
+        _in_folder(lambda folder, split: load_stl10(folder, "unlabeled")),
+    ),
+}
+"""Every source of samples but arrays on disk, by name."""
 
 
 def load(source: str, *, split: str = "train") -> Dataset:
@@ -25,18 +75,18 @@ def load(source: str, *, split: str = "train") -> Dataset:
     Parameters
     ----------
     source
-        ``digits`` (the 1,797 images of 8 x 8 pixels that come with scikit-learn); the path of a ``.npy`` or
+        A source of the table `SOURCES`, such as ``digits``, ``photos:8`` or ``mnist:DIR``; or the path of a ``.npy`` or
         ``.npz`` array (N, d), (N, h, w) or (N, h, w, c), in an ``.npz`` under ``images``, ``x`` or as the only
-        array, with classes under ``labels`` or ``y``; ``cifar10:DIR``, ``stl10:DIR`` or ``stl10-unlabeled:DIR``, the
-        published files being in DIR or in the folder of their archive inside DIR.
+        array, with classes under ``labels`` or ``y``. The published files of a data set are in DIR, or in the folder
+        of their archive inside DIR.
     split
-        ``train``; for CIFAR-10 also ``test``; for STL-10 also ``test`` and ``unlabeled``.
+        ``train``, or another that the source has.
 
     Returns
     -------
     Dataset
-        Pixels as stored: 0 to 16 for digits, 0 to 255 for CIFAR-10 and STL-10. Whether they are finite is seen
-        when they are read (`Moments.from_data`).
+        Pixels as stored: 0 to 16 for digits, 0 to 255 for photographs and the published data sets. Whether they are
+        finite is seen when they are read (`Moments.from_data`).
 
     Raises
     ------
@@ -50,23 +100,22 @@ def load(source: str, *, split: str = "train") -> Dataset:
     >>> load("digits").images.shape
     (1797, 8, 8, 1)
     """
-    kind, colon, folder = source.partition(":")
-    if colon and kind in FOLDERS:
-        read, splits = FOLDERS[kind]
-        if not folder:
+    kind, _, argument = source.partition(":")
+    if kind in SOURCES:
+        row = SOURCES[kind]
+        if row.form.endswith(":DIR") and not argument:
             raise ValueError(
-                f"`{kind}` must be given with the folder that holds it, {kind}:DIR, got {source!r}"
+                f"`{kind}` must be given with the folder that holds it, {row.form}, got {source!r}"
             )
-        _check_split(kind, split, splits)
-        return read(Path(folder).expanduser(), split)
-    if source in FOLDERS:
-        raise ValueError(f"`{source}` must be given with the folder that holds it, {source}:DIR")
+        if argument and ":" not in row.form:
+            raise ValueError(f"`{kind}` must be given alone, got {source!r}")
+        _check_split(kind, split, row.splits)
+        return row.read(argument, split)
     _check_split(source, split, ("train",))
-    if source == "digits":
-        return _digits()
     path = Path(source).expanduser()
     if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"data must be {SOURCES}, got {source!r}")
+        forms = ", ".join(row.form for row in SOURCES.values())
+        raise ValueError(f"data must be {forms}, or a .npy or .npz file, got {source!r}")
     images, labels = _read_npy(path) if path.suffix == ".npy" else _pick(read_npz(path), path)
     return Dataset(images, labels, path.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ CIFAR10_RECORD = 1 + 3 * 32 * 32
 STL10_IMAGE = 3 * 96 * 96
 
 
-def _cifar10(folder: Path, split: str) -> Dataset:
+def load_cifar10(folder: Path, split: str) -> Dataset:
     """Read either published version: 1024 red, 1024 green, 1024 blue bytes an image, each 32 x 32 row by row."""
     names = CIFAR10_FILES[split]
     wanted = (
@@ -126,7 +125,7 @@ def _unpickle(path: Path) -> Any:
         ) from None
 
 
-def _stl10(folder: Path, split: str) -> Dataset:
+def load_stl10(folder: Path, split: str) -> Dataset:
     """Map the binary version; each channel is stored column by column, labels count from 1."""
     files = [f"{split}_X.bin"] + ([] if split == "unlabeled" else [f"{split}_y.bin"])
     wanted = f"{' and '.join(files)} (archive stl10_binary.tar.gz, folder stl10_binary)"
@@ -140,10 +139,3 @@ def _stl10(folder: Path, split: str) -> Dataset:
         return Dataset(images, None, f"STL-10 ({split})")
     labels = _classes(home / files[1], np.fromfile(home / files[1], np.uint8), len(images), first=1)
     return Dataset(images, labels, f"STL-10 ({split})")
-
-
-FOLDERS: dict[str, tuple[Callable[[Path, str], Dataset], tuple[str, ...]]] = {
-    "cifar10": (_cifar10, ("train", "test")),
-    "stl10": (_stl10, ("train", "test", "unlabeled")),
-    "stl10-unlabeled": (lambda folder, split: _stl10(folder, "unlabeled"), ("train",)),
-}

@@ -24,6 +24,10 @@ OPTIMIZERS = ("sgd", "momentum", "adam", "lars")
 DTYPES = ("float32", "float64")
 
 
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Sizes of the numbers of a run: products of two of them by weights are floats of 32 bits, or 0."""
+
+
 def check_choice(name: str, value: Any, accepted: tuple[str, ...]) -> None:
     """Refuse what is none of the names."""
     if value not in accepted:
@@ -54,6 +58,12 @@ def _swept(name: str, value: Any, low: float, high: float = np.inf, *, open_low:
     if np.any(bad):
         bound = f"{'>' if open_low else '>='} {low:g}" + (f" and <= {high:g}" if np.isfinite(high) else "")
         raise ValueError(f"`{name}` must be finite and {bound}, got {np.atleast_1d(numbers[bad])[0]}")
+    beyond = (numbers != 0) & ((np.abs(numbers) < SMALLEST) | (np.abs(numbers) > LARGEST))
+    if np.any(beyond):
+        raise ValueError(
+            f"`{name}` must be 0 or between {SMALLEST:g} and {LARGEST:g} in size, as runs have 32 bits,"
+            f" got {np.atleast_1d(numbers[beyond])[0]}"
+        )
     return float(numbers) if numbers.ndim == 0 else tuple(numbers.tolist())
 
 
