@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     kind = type(found).__name__
     if kind in ("ModeSimulation", "MatrixSimulation"):
         return simulation_arrays(found, support)
-    makers = {
+    makers: dict[str, Callable[[Any], Variables]] = {
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
         "Bifurcation": bifurcation_arrays,
