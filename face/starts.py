@@ -23,7 +23,7 @@ def start_of(
     made: System, state: Any, dim: int | None, init_online: float, init_predictor: float, seed: int
 ) -> MatrixState:
     """W, P and Θ on the support of Σs, from a state in terms of the samples or at random."""
-    from dynamics.data.starts import on_support
+    from dynamics.data.starts import draw_start, on_support
     from dynamics.states import MatrixState
 
     n = made.moments.n_inputs

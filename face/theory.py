@@ -140,7 +140,7 @@ def bifurcation(
     Examples
     --------
     >>> import dyn
-    >>> dyn.bifurcation(lambda_s=1, lambda_d=0.5, parameter="weight_decay", begin=0, end=0.1).points[0].value
+    >>> dyn.bifurcation(lambda_s=1, lambda_d=0.5, parameter="weight_decay", begin=0, end=0.1).points[-1].value
     0.0625
     """
     from analysis.fixed_points.bifurcations import PARAMETERS
