@@ -83,14 +83,20 @@ class Result:
         >>> len(dyn.fixed_points(lambda_s=1, lambda_d=0.5).plot().axes)
         1
         """
-        from figures.results import drawers
+        from functools import partial
 
-        if "page" in self._facts:
-            if ax is not None:
+        from figures.results.drawers import page_of, panel_of, png_of
+
+        of_gallery = "page" in self._facts
+        if ax is not None:
+            if of_gallery:
                 raise ValueError("`ax` must be left out: a figure of the gallery is a page of its own")
-            drawn: Figure = self._facts["page"].draw(self.found)
-            return drawn
-        return drawers.page_of(self.found) if ax is None else drawers.panel_of(ax, self.found)
+            return panel_of(ax, self.found)
+        page: Figure = self._facts["page"].draw(self.found) if of_gallery else page_of(self.found)
+        vars(page)["_repr_png_"] = partial(
+            png_of, page
+        )  # pyplot, which would show it in a notebook, did not make it
+        return page
 
     def to_xarray(self) -> xarray.Dataset:
         """Return the numbers as a Dataset with named axes, those of the command's --out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import email
+import os
 import re
 import subprocess
 import sys
@@ -173,6 +174,20 @@ def test_the_wheel_holds_the_layers_and_nothing_else(wheel: zipfile.ZipFile) -> 
     style_sheets = {name_of(path) for path in (ROOT / "figures").rglob("*.mplstyle")}
     typed = {f"{layer}/py.typed" for layer in LAYERS if (ROOT / layer).is_dir()}
     assert files == {name_of(path) for path in layer_files(*LAYERS)} | style_sheets | typed
+
+
+def test_the_wheel_answers_from_an_empty_folder(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    wheel.extractall(installed)
+    empty.mkdir()
+    code = "import dyn; print(dyn.__file__); print(dyn.simulate(lambda_s=1, lambda_d=.5))"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=empty, env=environment, capture_output=True, text=True, check=True
+    )
+    where, *answer = done.stdout.splitlines()
+    assert where == str(installed / "dyn.py")
+    assert answer[1].startswith("mode 1: r = 0.5, learned as predicted")
 
 
 def test_the_wheel_carries_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

@@ -171,10 +171,11 @@ def test_answers_draw_a_page_a_panel_and_a_picture(name: str, answers: dict[str,
     ax = Figure().subplots()
     assert answers[name].plot(ax) is ax
     assert ax.has_data()
-    assert isinstance(answers[name].plot(), Figure)
-    picture = answers[name]._repr_png_()
-    assert picture is not None
-    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    page: Any = answers[name].plot()
+    assert isinstance(page, Figure)
+    for picture in (answers[name]._repr_png_(), page._repr_png_()):
+        assert picture is not None
+        assert picture[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("name", UNDRAWN)
