@@ -23,8 +23,8 @@ def simulate(
     predictor: Numbers | None = None,
     target: Numbers | None = None,
     dim: int | None = None,
-    init_online: float = 0.3,
-    init_predictor: float = 0.1,
+    init_online: float | None = None,
+    init_predictor: float | None = None,
     state: MatrixState | None = None,
     seed: int = 0,
     t_end: float | None = None,
@@ -42,7 +42,7 @@ def simulate(
     online, predictor, target
         w1, w2 and θ of modes at the start, one number or one per mode (0.1).
     dim, init_online, init_predictor, seed
-        Of the full network: n2 (8, at most n1), and a start W ~ init_online N(0, 1)/√n1, P ~ init_predictor N(0, 1).
+        Of the full network: n2 (8, at most n1), and a start W ~ init_online N(0, 1)/√n1 (0.3), P ~ init_predictor N(0, 1) (0.1).
     state
         Or its start, (W, P, Θ) as arrays.
     t_end, rtol, atol, max_steps
@@ -70,7 +70,10 @@ def simulate(
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
-    if made._has_modes and dim is None and state is None:
+    if made.of_modes and dim is None and state is None:
+        for name, size in (("init_online", init_online), ("init_predictor", init_predictor)):
+            if size is not None:
+                raise ValueError(f"`{name}` must go with `dim`, moments or data, got eigenvalues alone")
         first = 0.1 if online is None else online
         second = predictor if predictor is not None else first if made.variant.name == "tied" else 0.1
         modes = made.modes
@@ -143,8 +146,8 @@ def align(
     *,
     ema_ratio: float | None = None,
     dim: int | None = None,
-    init_online: float = 0.3,
-    init_predictor: float = 0.1,
+    init_online: float | None = None,
+    init_predictor: float | None = None,
     state: MatrixState | None = None,
     seed: int = 0,
     t_end: float | None = None,

@@ -22,7 +22,7 @@ class Words(TypedDict, total=False):
 
     lambda_s: Numbers
     lambda_d: Numbers
-    moments: Moments | None
+    moments: Moments | Result | None
     variant: Variant | None
     objective: Objective | None
     alpha: float | None
@@ -53,10 +53,10 @@ class System:
         modes: bool,
     ) -> None:
         self.moments, self.variant, self.objective = moments, variant, objective
-        self._settings, self._has_modes = settings, modes
+        self.settings, self.of_modes = settings, modes
 
     def __repr__(self) -> str:
-        given = [f"{name}={value:g}" for name, value in self._settings.items() if value is not None]
+        given = [f"{name}={value:g}" for name, value in self.settings.items() if value is not None]
         return (
             f"System({self.objective.name}, {self.variant.name} flow, {self.moments.n1} dimensions,"
             f" {', '.join(given)})"
@@ -72,9 +72,9 @@ class System:
         """
         from dynamics.data.systems import mode_system
 
-        if not self._has_modes:
+        if not self.of_modes:
             raise ValueError("`lambda_s` and `lambda_d` must be given for modes, got moments of matrices")
-        return mode_system(self.moments, self.objective, self.variant.name, **self._settings)
+        return mode_system(self.moments, self.objective, self.variant.name, **self.settings)
 
     @property
     def matrices(self) -> MatrixSystem:
@@ -86,14 +86,14 @@ class System:
         """
         from dynamics.data.systems import matrix_system
 
-        return matrix_system(self.moments, self.objective, **self._settings)
+        return matrix_system(self.moments, self.objective, **self.settings)
 
 
 def system(
     *,
     lambda_s: Numbers | None = None,
     lambda_d: Numbers | None = None,
-    moments: Moments | None = None,
+    moments: Moments | Result | None = None,
     variant: Variant | None = None,
     objective: Objective | None = None,
     alpha: float | None = None,

@@ -101,7 +101,7 @@ def stability(
         if start.predictor.ndim != 2:
             raise ValueError("`state` must be the run of a full network (`dim`), got a run of modes")
     else:
-        start = start_of(made, state, None, 0.3, 0.1, 0)
+        start = start_of(made, state)
     if polish:
         start = carry(start, full).state
     return Result(theory(start, full, tolerance=tolerance))
@@ -153,7 +153,7 @@ def bifurcation(
         raise ValueError(f"`begin` must be less than `end`, got {begin} and {end}")
     made = full_only(made_of(system, words), "a bifurcation diagram")
     base = _plain_modes(made)
-    weights = {name: made._settings[name] for name in ("alpha", "beta") if made._settings[name] is not None}
+    weights = {name: made.settings[name] for name in ("alpha", "beta") if made.settings[name] is not None}
     found = theory(
         base,
         parameter.replace("_", "-"),
@@ -169,7 +169,7 @@ def _plain_modes(made: System) -> ModeSystem:
     """Modes of the views themselves, before the objective changes their moments."""
     from dynamics.data.systems import mode_system
 
-    rates = {name: value for name, value in made._settings.items() if name not in ("alpha", "beta")}
+    rates = {name: value for name, value in made.settings.items() if name not in ("alpha", "beta")}
     _ = made.modes  # says what is missing
     return mode_system(made.moments, objectives.byol, **rates)
 
