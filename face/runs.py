@@ -42,7 +42,8 @@ def simulate(
     online, predictor, target
         w1, w2 and θ of modes at the start, one number or one per mode (0.1).
     dim, init_online, init_predictor, seed
-        Of the full network: n2 (8, at most n1), and a start W ~ init_online N(0, 1)/√n1 (0.3), P ~ init_predictor N(0, 1) (0.1).
+        Of the full network: n2 (8, at most n1), and a start W ~ init_online N(0, 1)/√n1 (0.3), P ~ init_predictor
+        N(0, 1) (0.1).
     state
         Or its start, (W, P, Θ) as arrays.
     t_end, rtol, atol, max_steps

@@ -80,7 +80,7 @@ COSMETIC = frozenset({"strict", "frozen", "eq", "repr", "slots", "stacklevel"})
 
 OWN_PROCESS = ("run_dyn",)
 """Fixtures of tests that start the installed command, which is not the mutated copy."""
-LEFT_OUT = ("test_readme.py", "test_architecture.py", "test_notebook.py")
+LEFT_OUT = ("test_readme.py", "test_architecture.py", "test_dyn.py")
 
 
 class Mutant(NamedTuple):

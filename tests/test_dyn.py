@@ -144,6 +144,12 @@ def test_rows_are_attributes_and_items() -> None:
             lambda: dyn.stability([1, 2, 3], **SYSTEM, variant=dyn.variants.no_ema),
             "`variant` must be dyn.variants.full",
         ),
+        (lambda: dyn.simulate(**SYSTEM, init_online=1), "`init_online` must go with `dim`"),
+        (
+            lambda: dyn.simulate(**SYSTEM, state=([[1]], [[1]], [[1]]), init_online=1),
+            "`init_online` must not be given with `state`",
+        ),
+        (lambda: dyn.simulate(**SYSTEM, state=([[1]], [[1]], [[np.nan]])), "`state` must be finite"),
         (lambda: dyn.moments(), "moments must be given in one way"),
         (lambda: dyn.moments(data="digits", augment="shift:1"), r"`augment` must be a list .* got 'shift:1'"),
         (lambda: dyn.check("R99"), "a result must be one of R1"),
