@@ -207,8 +207,8 @@ def test_every_drawer_and_its_type_exist() -> None:
 
 
 def test_numbers_are_those_of_the_command(dyn_command: Callable[..., Any]) -> None:
-    report = report_of(dyn_command, "simulate", "--lambda-s", 1, "--lambda-d", 0.5, "--weight-decay", 0.02)
-    run = dyn.simulate(**SYSTEM, weight_decay=0.02)
+    report = report_of(dyn_command, "simulate", "--lambda-s", 1, "--lambda-d", 0.5, "--predictor", -0.3)
+    run = dyn.simulate(**SYSTEM, predictor=-0.3)
     assert run.report() == {name: value for name, value in report.items() if name != "seconds"}
     final = run.to_xarray().isel(t=-1)
     (mode,) = report["modes"]
@@ -221,6 +221,13 @@ def test_matrices_are_those_of_the_command(dyn_command: Callable[..., Any]) -> N
     report = report_of(dyn_command, "simulate", *given, "--out", "run.npz")
     run = dyn.simulate(lambda_s=[1, 1], lambda_d=[0.5, 0.2], dim=2, seed=3)
     assert run.report()["final"] == report["final"]
+    end = run.to_xarray().isel(t=-1)
+    expected = [complex(*pair) for pair in report["final"]["predictor_eigenvalues"]]
+    # the same matrix twice: eigenvalues in another order are all that could differ
+    np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(end.predictor)), np.sort_complex(expected))
+    np.testing.assert_allclose(
+        np.linalg.svd(end.online, compute_uv=False), report["final"]["online_singular_values"]
+    )
     with np.load("run.npz") as saved:
         for name, values in run.to_xarray().variables.items():
             np.testing.assert_array_equal(values, saved[name])
