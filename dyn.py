@@ -11,9 +11,8 @@ object of the analysis. Nothing is loaded before it is asked for.
 
 from __future__ import annotations
 
-TYPE_CHECKING = (
-    False  # type checkers take it for true, whoever defines it; `typing` would be the slowest import here
-)
+# type checkers take it for true, whoever defines it; `typing` would be the slowest import here
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
