@@ -133,11 +133,10 @@ def _isotropic(sigma: float, inputs: int | None, system: SystemOptions) -> Momen
 
 
 def _save(found: Alignment, report: dict[str, Any], path: Path) -> None:
-    from dynamics.files import Variable, write_arrays
+    from analysis.runs.arrays import alignment_arrays
+    from dynamics.files import write_arrays
 
-    columns = ("t", "commutator", "bound", "sharp_bound", "symmetry")
-    variables = {name: Variable(("t",), getattr(found, name)) for name in columns}
-    variables["overlap"] = Variable(("t", "feature"), found.overlap)
+    variables = alignment_arrays(found)
     report = {name: value for name, value in report.items() if name not in variables}
     write_arrays(path, variables, {"command": sys.argv[1:], "report": report})
 

@@ -135,17 +135,9 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _save(found: BasinMap, report: dict[str, Any], path: Path) -> None:
-    """One row a start; lattices go row by row, and the codes of the fates are in the description."""
-    from analysis.fates.basins import FATES, UNPREDICTED
-    from dynamics.files import Variable, write_arrays
+    """Starts, ends and fates; the codes of the fates are in the description."""
+    from analysis.runs.arrays import basin_arrays, fate_codes
+    from dynamics.files import write_arrays
 
-    columns = {
-        **found.start._asdict(),
-        **{f"{name}_end": part for name, part in found.final._asdict().items()},
-        "fate": found.fate.astype("int16"),
-        "predicted": found.predicted.astype("int16"),
-    }
-    variables = {name: Variable(("start",), values) for name, values in columns.items()}
-    codes = {str(fate): code for code, fate in enumerate(FATES)} | {"unpredicted": UNPREDICTED}
-    meta = {"command": sys.argv[1:], "codes": codes, "shape": found.shape, "report": report}
-    write_arrays(path, variables, meta)
+    meta = {"command": sys.argv[1:], "codes": fate_codes(), "shape": found.shape, "report": report}
+    write_arrays(path, basin_arrays(found), meta)

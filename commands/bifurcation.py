@@ -221,24 +221,10 @@ def _stretches(branch: Branch) -> Iterator[list[str]]:
 
 
 def _save(found: Bifurcation, path: Path) -> None:
-    """One row a point of a branch; `branch` numbers the branches, whose names are in the description."""
-    import numpy as np
+    """Points of branches; the names of the branches are in the description."""
+    from analysis.runs.arrays import bifurcation_arrays
+    from dynamics.files import write_arrays
 
-    from dynamics.files import Variable, write_arrays
-
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([getattr(branch, name) for branch in found.branches])
-
-    eigenvalues = column("eigenvalues")
-    columns = {
-        "branch": np.repeat(np.arange(len(found.branches)), [len(branch.value) for branch in found.branches]),
-        **{name: column(name) for name in ("value", "online", "predictor", "target")},
-        "eigenvalues_real": eigenvalues.real,
-        "eigenvalues_imag": eigenvalues.imag,
-    }
-    variables = {
-        name: Variable(("point", "eigenvalue")[: values.ndim], values) for name, values in columns.items()
-    }
     report = found.report()
     branches = [{"name": branch["name"], "status": branch["status"]} for branch in report["branches"]]
     meta = {
@@ -247,4 +233,4 @@ def _save(found: Bifurcation, path: Path) -> None:
         "branches": branches,
         "points": report["points"],
     }
-    write_arrays(path, variables, meta)
+    write_arrays(path, bifurcation_arrays(found), meta)

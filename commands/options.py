@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
 from commands.output import ReportOptions, duration_text, note, progress
-from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
+from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
@@ -253,23 +253,10 @@ def available_memory() -> int | None:
     return None if found is None else 1024 * int(found[1])
 
 
-def effective_moments(options: FlowOptions, moments: Moments) -> tuple[Any, Any]:
-    """Σs and Σd of the flow that the objective follows (R24, R26)."""
-    from dynamics.data.objective_moments import objective_moments
-
-    row = OBJECTIVES[options.objective]
-    weights = {name: getattr(options, name) for name in ("alpha", "beta")}
-    for name, value in weights.items():
-        if value is not None and name not in row.weights:
-            takers = " or ".join(with_weight(name))
-            raise ValueError(f"--{name} must go with --objective {takers}, got {row.name}")
-    given = {name: value for name, value in weights.items() if value is not None}
-    return objective_moments(row.name, moments, **given)
-
-
-def _rates(options: FlowOptions) -> dict[str, float]:
-    names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
-    return {name: getattr(options, name) for name in names}
+def _described(options: FlowOptions) -> dict[str, Any]:
+    """What else a system takes: the objective's row and weights, and the rates."""
+    names = ("alpha", "beta", "tau_online", "tau_predictor", "tau_target", "weight_decay")
+    return {"objective": OBJECTIVES[options.objective], **{name: getattr(options, name) for name in names}}
 
 
 def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
@@ -282,45 +269,18 @@ def eigenvalue_moments(options: EigenvalueOptions) -> Moments:
     return Moments.from_eigenvalues(options.lambda_s, options.lambda_d)
 
 
-_CRITICAL = ("no-predictor", "no-stop-gradient")  # at λs = λd their fixed points form a line
-_LEAST, _MOST = 1e-150, 1e150  # whose squares neither vanish nor overflow
-
-
 def mode_system(options: FlowOptions, moments: Moments) -> ModeSystem:
     """System of decoupled modes with the eigenvalues that were given."""
-    from dynamics.system import ModeSystem
+    from dynamics.data.systems import mode_system as of_modes
 
-    sigma_s, sigma_d = (sigma.diagonal() for sigma in effective_moments(options, moments))
-    lost = (sigma_s == sigma_d) & (moments.sigma_s.diagonal() != moments.sigma_d.diagonal())
-    if options.variant in _CRITICAL and options.alpha != 0 and lost.any():
-        raise ValueError(
-            "`alpha` must not be lost to rounding beside `beta`, as 2α(λs − λd) decides where the variant"
-            f" {options.variant} ends, got alpha {1.0 if options.alpha is None else options.alpha:g} and beta"
-            f" {1.0 if options.beta is None else options.beta:g}"
-        )
-    return ModeSystem(sigma_s, sigma_d, **_rates(options))
+    return of_modes(moments, variant=options.variant, **_described(options))
 
 
 def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     """System of the full network on the support of Σs."""
-    from dynamics.system import MatrixSystem
+    from dynamics.data.systems import matrix_system as of_matrices
 
-    for name, value in _rates(options).items():
-        if not (value == 0 or _LEAST <= abs(value) <= _MOST or math.isnan(value)):
-            raise ValueError(
-                f"`{name}` must lie within {_LEAST:g} and {_MOST:g} for a flow of matrices, where squares are numbers,"
-                f" got {value:g}"
-            )
-    largest = abs(moments.sigma_s).max()
-    if not _LEAST <= largest <= _MOST:
-        raise ValueError(
-            f"eigenvalues of Σs (--lambda-s or --moments) must lie within {_LEAST:g} and {_MOST:g} for a flow of"
-            f" matrices, got {largest:g}"
-        )
-    return MatrixSystem(*effective_moments(options, moments), **_rates(options))
-
-
-_LARGEST_START = 1e7  # a drawn weight is a few times as large; above 1e8, rounding hides weights of size 1
+    return of_matrices(moments, **_described(options))
 
 
 def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
@@ -344,11 +304,6 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
         return on_support(state, moments)
     given = {name: getattr(start, name) for name in ("init_online", "init_predictor")}
     sizes = {name: value for name, value in given.items() if value is not None}
-    for name, scale in sizes.items():
-        if not (scale == 0 or _LEAST <= scale <= _LARGEST_START):
-            raise ValueError(
-                f"`{name}` must be 0, or lie within {_LEAST:g} and {_LARGEST_START:g}, got {scale:g}"
-            )
     return draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
 
 

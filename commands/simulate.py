@@ -115,22 +115,10 @@ def _simulate_matrices(
 def _save_simulation(
     simulation: ModeSimulation | MatrixSimulation, moments: Moments, report: dict[str, Any], path: Path
 ) -> None:
-    from dynamics.files import Variable, write_arrays
+    from analysis.runs.arrays import simulation_arrays
+    from dynamics.files import write_arrays
 
-    trajectory = simulation.trajectory.resampled(401)
-    W, P, Th = trajectory.states
-    encoder: tuple[str, ...] = ("t", "mode")
-    square = encoder
-    if P.ndim == 3:
-        encoder, square = ("t", "feature", "input"), ("t", "feature", "feature_in")
-        if moments.support is not None:
-            W, Th = W @ moments.support.T, Th @ moments.support.T
-    variables = {
-        "t": Variable(("t",), trajectory.ts),
-        "online": Variable(encoder, W),
-        "predictor": Variable(square, P),
-        "target": Variable(encoder, Th),
-    }
+    variables = simulation_arrays(simulation, moments.support)
     meta = {"command": sys.argv[1:], "notes": list(moments.notes), "report": report}
     write_arrays(path, variables, meta)
 

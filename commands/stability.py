@@ -86,14 +86,7 @@ def stability(
         conditions = pair_conditions(start, full, tolerance=tolerance)
     counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
     report: dict[str, Any] = {
-        "residual": result.residual,
-        "n_unknowns": result.n_unknowns,
-        "method": result.method,
-        "verdict": result.verdict,
-        "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
-        "n_zero_forced": result.n_zero_forced,
-        "n_undetermined": result.n_zero_other,
-        "zero_tolerance": result.zero_tolerance,
+        **result.report(),
         "conditions": [condition._asdict() for condition in conditions],
         **polished,
     }

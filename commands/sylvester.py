@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from commands.declaration import RUN, SYSTEM, command, numeric, option
 from commands.options import SystemOptions, matrix_system, read_moments
@@ -33,25 +33,15 @@ def sylvester(
     ] = None,
 ) -> None:
     """Print nullity, shared eigenvalues and the gap to the next pair."""
-    from analysis.runs.simulation import plain
     from analysis.sylvester.solutions import sylvester_solutions
     from dynamics.files import load_predictor
 
     moments = read_moments(system, output)
     P = load_predictor(state)
     found = sylvester_solutions(P, matrix_system(system, moments), tolerance=tolerance)
-    report: dict[str, Any] = {
-        "nullity": found.nullity,
-        "shared_eigenvalues": [[value.real, value.imag] for value in found.shared_eigenvalues.tolist()],
-        "gap": found.gap,
-        "residual": found.residual,
-        "method": found.method,
-        "tolerance": found.tolerance,
-        "perturbation": found.perturbation,
-        "precision": found.precision,
-    }
+    report = found.report()
     if output.json:
-        print_json(plain(report))
+        print_json(report)
         return
     shared = ", ".join(eigenvalue_text(pair) for pair in report["shared_eigenvalues"])
     tolerance_text = f"{found.tolerance:.1e}"

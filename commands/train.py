@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class TrainingOutput(OutputOptions):
 )
 def train(options: TrainingOptions, execution: ExecutionOptions, output: TrainingOutput) -> int | None:
     """Train one setting, or several, with one or more seeds."""
+    from analysis.runs.training_report import report_of
     from dynamics.files import checked_target
     from dynamics.training import load_data
     from dynamics.training import train as run_all
@@ -80,7 +81,7 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
             resume=execution.resume,
             device=None if execution.device == "auto" else execution.device,
         )
-    report = _report(run)
+    report = report_of(run)
     if output.out is not None and output.out.suffix.lower() not in STREAMED:
         _save(run, report, output.out)
     if output.plot is not None:
@@ -138,114 +139,18 @@ def _watching(
         yield watch
 
 
-def _report(run: TrainingRun) -> dict[str, Any]:
-    """What is printed as JSON: what groups of runs have in common at the end and at the start, and each run by itself.
-
-    Groups are the values of what is swept. With more than one of them, ``metrics``, ``initial``, ``spread`` and
-    ``n_defined`` hold a list for each name, with one entry for each group.
-    """
-    import json
-
-    from analysis.runs.simulation import plain
-    from dynamics.training import diagnose
-
-    diagnoses = [diagnose(run, index) for index in range(run.n_runs)]
-    groups: list[dict[str, Any]] = [
-        {
-            "values": group.values,
-            "runs": group.runs,
-            "n_diverged": int((run.failed_at[group.runs] >= 0).sum()),
-            "verdicts": _counts([diagnoses[index].verdict for index in group.runs]),
-            **_over_seeds(run, group.runs),
-        }
-        for group in run.groups
-    ]
-    shared = ("metrics", "initial", "spread", "n_defined")
-    if len(groups) == 1:
-        together: dict[str, Any] = {key: groups[0][key] for key in shared}
-    else:
-        together = {
-            key: {name: [group[key][name] for group in groups] for name in groups[0][key]} for key in shared
-        }
-    scalars = {name: values for name, values in run.metrics.items() if values.ndim == 2}
-    value_of = {index: group.values for group in run.groups for index in group.runs.tolist()}
-    report = {
-        **together,
-        "steps": int(run.steps[-1]),
-        "steps_per_second": run.steps_per_second,
-        "device": run.device,
-        "status": run.status,
-        "message": run.message,
-        "seconds": run.seconds,
-        "n_diverged": int((run.failed_at >= 0).sum()),
-        "groups": groups,
-        "runs": [
-            {
-                "seed": int(run.seeds[index]),
-                "values": value_of[index],
-                "diagnosis": diagnoses[index].text,
-                "verdict": diagnoses[index].verdict,
-                "held": diagnoses[index].held,
-                "n_modes": diagnoses[index].n_modes,
-                "predicted": diagnoses[index].prediction.text or None,
-                "agreement": diagnoses[index].agreement,
-                "failed_at": int(run.failed_at[index]) if run.failed_at[index] >= 0 else None,
-                "metrics": {name: values[index, -1] for name, values in scalars.items()},
-            }
-            for index in range(run.n_runs)
-        ],
-        "settings": json.loads(run.settings.to_json()),
-    }
-    return plain(report)
-
-
-def _counts(words: Iterable[str]) -> dict[str, int]:
-    from collections import Counter
-
-    return dict(Counter(words).most_common())
-
-
-def _over_seeds(run: TrainingRun, runs: Any) -> dict[str, dict[str, Any]]:
-    """Means and deviations over those of some runs in which a metric is defined, and how many these are.
-
-    Runs that diverged have no metrics at the end, and are left out at the start too.
-    """
-    import numpy as np
-
-    there = runs[run.failed_at[runs] < 0]
-    found: dict[str, dict[str, Any]] = {"metrics": {}, "initial": {}, "spread": {}, "n_defined": {}}
-    for name, values in run.metrics.items():
-        end = values[there, -1].astype(float)
-        defined = np.all(np.isfinite(end), axis=tuple(range(1, end.ndim)))
-        undefined = np.full(values.shape[2:], np.nan).tolist()
-        found["n_defined"][name] = int(defined.sum())
-        found["metrics"][name] = np.mean(end[defined], axis=0) if defined.any() else undefined
-        found["initial"][name] = np.mean(values[there, 0].astype(float), axis=0) if len(there) else undefined
-        if values.ndim == 2 and len(runs) > 1:
-            found["spread"][name] = np.std(end[defined], ddof=1) if defined.sum() > 1 else np.nan
-    return found
-
-
 def _save(run: TrainingRun, report: dict[str, Any], path: Path) -> None:
     import numpy as np
 
-    from dynamics.files import Variable, write_arrays
+    from analysis.runs.arrays import training_arrays
+    from dynamics.files import write_arrays
 
-    axes = ("step", "run", "feature", "part")
-    variables = {"step": Variable(("step",), run.steps), "seed": Variable(("run",), run.seeds)}
-    for name, values in run.metrics.items():
-        moved = np.moveaxis(values, 1, 0)
-        if path.suffix.lower() == ".json":  # which has no NaN
-            moved = moved.astype(object)
-            moved[~np.isfinite(np.moveaxis(values, 1, 0))] = None
-        variables[name] = Variable(axes[: moved.ndim], moved)
-    encoder = run.settings.encoder
-    linear = encoder.kind == "linear" and not encoder.projector and run.settings.predictor.kind != "mlp"
-    if linear and run.status == "done":
-        W, P, Th = run.final
-        inputs, square = ("run", "feature", "input"), ("run", "feature", "feature_in")
-        variables["online"], variables["target"] = Variable(inputs, W), Variable(inputs, Th)
-        variables["predictor"] = Variable(square, P)
+    variables = training_arrays(run)
+    if path.suffix.lower() == ".json":  # which has no NaN
+        for name in run.metrics:
+            values = variables[name].values.astype(object)
+            values[~np.isfinite(variables[name].values)] = None
+            variables[name] = variables[name]._replace(values=values)
     write_arrays(path, variables, {"command": sys.argv[1:], "report": report})
 
 

@@ -12,11 +12,14 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dynamics.states import MatrixState
+
+if TYPE_CHECKING:
+    import xarray
 
 SUFFIXES = (".npz", ".csv", ".json", ".nc")
 _PART = ".part"  # at the end of names of files that are not complete
@@ -349,10 +352,17 @@ def _write_json(path: Path, variables: Mapping[str, Variable], meta: Mapping[str
 
 
 def _write_netcdf(path: Path, variables: Mapping[str, Variable], meta: Mapping[str, Any]) -> None:
+    dataset(variables, {"meta": json.dumps(meta)}).to_netcdf(path, engine="scipy")
+
+
+def dataset(variables: Mapping[str, Variable], attributes: Mapping[str, Any]) -> xarray.Dataset:
+    """Arrays as an xarray Dataset.
+
+    >>> dataset({"t": Variable(("t",), np.zeros(3))}, {}).sizes["t"]
+    3
+    """
     import xarray
 
-    dataset = xarray.Dataset(
-        {name: (variable.dims, variable.values) for name, variable in variables.items()},
-        attrs={"meta": json.dumps(meta)},
+    return xarray.Dataset(
+        {name: (variable.dims, variable.values) for name, variable in variables.items()}, attrs=attributes
     )
-    dataset.to_netcdf(path, engine="scipy")

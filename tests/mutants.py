@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("dynamics", "analysis", "figures", "commands")
+LAYERS = ("dynamics", "analysis", "figures", "face", "commands")
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 OPERATORS = {
@@ -80,7 +80,7 @@ COSMETIC = frozenset({"strict", "frozen", "eq", "repr", "slots", "stacklevel"})
 
 OWN_PROCESS = ("run_dyn",)
 """Fixtures of tests that start the installed command, which is not the mutated copy."""
-LEFT_OUT = ("test_readme.py", "test_architecture.py", "test_notebook.py")
+LEFT_OUT = ("test_readme.py", "test_architecture.py")
 
 
 class Mutant(NamedTuple):

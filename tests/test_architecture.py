@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import email
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# From the bottom up: a layer may import itself and what stands to its left.
-LAYERS = ("dynamics", "analysis", "figures", "commands", "cli")
+# From the bottom up: a layer may import itself and what stands to its left, except that the two ways in, `import dyn`
+# and the command line, know nothing of each other.
+LAYERS = ("dynamics", "analysis", "figures", "face", "dyn", "commands", "cli")
+WAYS_IN = (("face", "dyn"), ("commands", "cli"))
 
 # JAX takes most of a second to import, so only these may do it before a command has asked for them.
 JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
@@ -114,10 +117,11 @@ def test_import_lists_are_complete() -> None:
 def test_no_import_points_up(path: Path) -> None:
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
     forbidden = {*LAYERS[LAYERS.index(own) + 1 :], "tests", "benchmarks"}
+    forbidden |= {name for way in WAYS_IN if own not in way for name in way}
     assert {name for name in imported(parse(path)) if name.split(".")[0] in forbidden} == set()
 
 
-@each("dynamics", "analysis", "figures")
+@each("dynamics", "analysis", "figures", "face", "dyn")
 def test_only_the_listed_modules_import_jax_at_once(path: Path) -> None:
     found = {name for name in imported_at_once(parse(path)) if name.split(".")[0] in JAX}
     assert bool(found) == (name_of(path) in MAY_IMPORT_JAX), found
@@ -127,12 +131,12 @@ def test_the_list_of_jax_modules_is_not_stale() -> None:
     assert {name for name in MAY_IMPORT_JAX if not (ROOT / name).exists()} == set()
 
 
-@each("dynamics", "analysis", "commands", "cli")
+@each("dynamics", "analysis", "face", "dyn", "commands", "cli")
 def test_pyplot_is_imported_at_once_by_figures_alone(path: Path) -> None:
     assert "matplotlib.pyplot" not in imported_at_once(parse(path))
 
 
-@each("dynamics", "analysis", "figures")
+@each("dynamics", "analysis", "figures", "face", "dyn")
 def test_nothing_prints_below_the_command_line(path: Path) -> None:
     calls = [node.func for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
     assert "print" not in {func.id for func in calls if isinstance(func, ast.Name)}
@@ -181,7 +185,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 def test_the_wheel_holds_the_layers_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     files = {name for name in wheel.namelist() if ".dist-info/" not in name}
     style_sheets = {name_of(path) for path in (ROOT / "figures").rglob("*.mplstyle")}
-    assert files == {name_of(path) for path in layer_files(*LAYERS)} | style_sheets
+    typed = {f"{layer}/py.typed" for layer in LAYERS if (ROOT / layer).is_dir()}
+    assert files == {name_of(path) for path in layer_files(*LAYERS)} | style_sheets | typed
+
+
+def test_the_wheel_answers_from_an_empty_folder(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    wheel.extractall(installed)
+    empty.mkdir()
+    code = "import dyn; print(dyn.__file__); print(dyn.simulate(lambda_s=1, lambda_d=.5))"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=empty, env=environment, capture_output=True, text=True, check=True
+    )
+    where, *answer = done.stdout.splitlines()
+    assert where == str(installed / "dyn.py")
+    assert answer[1].startswith("mode 1: r = 0.5, learned as predicted")
 
 
 def test_the_wheel_carries_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -112,6 +112,20 @@ class Stability:
         if self.n_positive is None or self.n_negative is None or self.n_zero_other is None:
             return "saddle" if self.max_real > self.zero_tolerance and self.min_real < 0 else None
         return _verdict(self.n_positive, self.n_zero_other, self.n_negative)
+
+    def report(self) -> dict[str, Any]:
+        """Return the spectrum as a dictionary of plain values, as `dyn stability --json` prints it."""
+        names = ("n_positive", "n_zero", "n_negative", "max_real", "min_real")
+        return {
+            "residual": self.residual,
+            "n_unknowns": self.n_unknowns,
+            "method": self.method,
+            "verdict": self.verdict,
+            "spectrum": {name: getattr(self, name) for name in names},
+            "n_zero_forced": self.n_zero_forced,
+            "n_undetermined": self.n_zero_other,
+            "zero_tolerance": self.zero_tolerance,
+        }
 
 
 def stability(

@@ -94,6 +94,19 @@ class SylvesterSolutions:
     tolerance: float
     precision: str
 
+    def report(self) -> dict[str, Any]:
+        """Return the solutions as a dictionary of plain values, as `dyn sylvester --json` prints it."""
+        return {
+            "nullity": self.nullity,
+            "shared_eigenvalues": [[value.real, value.imag] for value in self.shared_eigenvalues.tolist()],
+            "gap": self.gap if np.isfinite(self.gap) else None,
+            "residual": self.residual,
+            "method": self.method,
+            "tolerance": self.tolerance,
+            "perturbation": self.perturbation.tolist(),
+            "precision": self.precision,
+        }
+
 
 def checked_matrix(name: str, value: Any, shape: tuple[int, int] | None = None) -> np.ndarray:
     """A matrix of finite numbers, of the shape asked for."""

@@ -7,6 +7,9 @@ import numpy as np
 from dynamics.data.moments import Moments
 from dynamics.states import MatrixState, random_state
 
+SMALLEST, LARGEST = 1e-150, 1e7
+"""Sizes of starts: squares are numbers, and above a few times the largest, rounding hides weights of size 1."""
+
 
 def draw_start(
     moments: Moments, dim: int, *, init_online: float = 0.3, init_predictor: float = 0.1, seed: int = 0
@@ -23,7 +26,7 @@ def draw_start(
     dim
         n2 >= 1.
     init_online, init_predictor
-        Sizes, finite and >= 0.
+        Sizes: 0, or within `SMALLEST` and `LARGEST`.
     seed
         Seed of the draw.
 
@@ -40,8 +43,8 @@ def draw_start(
     if dim < 1:
         raise ValueError(f"`dim` must be an integer >= 1, got {dim}")
     for name, value in (("init_online", init_online), ("init_predictor", init_predictor)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"`{name}` must be finite and >= 0, got {value}")
+        if not (value == 0 or SMALLEST <= value <= LARGEST):
+            raise ValueError(f"`{name}` must be 0, or lie within {SMALLEST:g} and {LARGEST:g}, got {value:g}")
     n_inputs = moments.n_inputs
     scale = init_online / np.sqrt(n_inputs)
     start = random_state(n_inputs, dim, scale_online=scale, scale_predictor=init_predictor, seed=seed)

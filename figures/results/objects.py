@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from analysis.fates.basins import BasinMap
 from analysis.fixed_points.diagrams import Bifurcation
 from analysis.fixed_points.one_mode import FixedPoints
-from analysis.phase_planes.portraits import Portrait, rest_lines
+from analysis.phase_planes.portraits import Portrait
 from analysis.runs.spectra import online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.integration.integrate import Trajectory
 from dynamics.states import ModeState
@@ -18,12 +18,12 @@ from figures.layout.sheets import panels
 from figures.panels.basins import basin_handles, draw_basins, draw_r6, r6_decides
 from figures.panels.bifurcation import draw_bifurcation, special_points, two_sheets
 from figures.panels.portrait import draw_portrait, portrait_handles
+from figures.panels.rest import draw_rest, rest_parts
 from figures.panels.scales import TIME
-from figures.panels.stability import draw_fixed_points, mark, stability_handles, stroke
+from figures.panels.stability import mark, stability_handles, stroke
 from figures.style import DASHED, WEIGHTS, style, theme
 
 _SAMPLES = 401
-_MARGIN = 1.4  # of the window about fixed points
 
 
 def figure_trajectory(trajectory: Trajectory) -> Figure:
@@ -69,25 +69,14 @@ def figure_fixed_points(found: FixedPoints) -> Figure:
     >>> len(figure_fixed_points(fixed_points(ModeSystem(1.0, 0.5))).axes)
     1
     """
-    points = np.array([[point.online, point.predictor] for point in found.points]).reshape(-1, 2)
-    breaks = [end for line in found.lines for part in line.segments for end in part[:2] if np.isfinite(end)]
-    on_lines = [line.at(1.0)[1] for line in found.lines if line.name == "learned"]
-    extent = _MARGIN * max(np.abs([*points.flat, *breaks, *on_lines]).max(initial=0.0), 0.5)
-    window = np.array([[-extent, extent]] * 2)
-    parts = [part for line in found.lines for part in rest_lines(line, window, lambda state: state[:2])]
-    stability = [point.stability for point in found.points]
     with style():
         figure, (ax,) = panels(f"Fixed points, {found.variant}", 1, columns=1)
-        for part in parts:
-            if len(part.points) > 1:
-                ax.plot(*part.points.T, **stroke(part.stability), zorder=3)
-            else:
-                draw_fixed_points(ax, part.points, [part.stability])
-        draw_fixed_points(ax, points, stability)
-        ax.set(xlim=window[0], ylim=window[1], xlabel="online $w_1$", ylabel="predictor $w_2$")
+        draw_rest(ax, found)
+        parts = rest_parts(found)
         kinds = dict.fromkeys(part.stability for part in parts if len(part.points) > 1)
         lines = [Line2D([], [], **stroke(kind), label=f"line, {kind}") for kind in kinds]
         breaks_too = ["degenerate"] if any(len(part.points) == 1 for part in parts) else []
+        stability = [point.stability for point in found.points]
         legend_below(figure, [*lines, *stability_handles([*stability, *breaks_too])])
         return figure
 
