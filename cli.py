@@ -10,6 +10,7 @@ import sys
 
 try:
     import os
+    import re
     import signal
     import warnings
     from collections.abc import Sequence
@@ -30,22 +31,32 @@ __all__ = ["COMMANDS", "app"]
 # click's own class, wherever this version of typer keeps click
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
-COMMANDS = (
-    "simulate",
-    "fixed-points",
-    "stability",
-    "basins",
-    "bifurcation",
-    "sweep",
-    "sylvester",
-    "align",
-    "train",
-    "check",
-    "confirm",
-    "figure",
-    "info",
-)
-"""Names of the commands, in the order of ``dyn --help``; the module of its name in `commands` declares each."""
+COMMANDS = {
+    "simulate": "What happens from this start: run the flow and compare with what theory predicts.",
+    "fixed-points": "Where can one mode rest, and is rest stable: complete and exact, for every variant.",
+    "stability": "Is this state of the full system stable: the spectrum of the flow's Jacobian at a fixed point.",
+    "basins": "Which starts collapse: follow a lattice or a random draw of starts, and compare with theory.",
+    "bifurcation": "Where does behaviour change as one parameter moves: branches of fixed points, and where they meet.",
+    "sweep": "The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
+    "sylvester": "Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
+    "align": "Do predictor and features align as predicted: their commutator along a run, and its bound (R19).",
+    "train": "What does a real network do: train by gradient steps and compare with what theory predicts.",
+    "check": "Do the results of the theory hold: each one measured on random systems.",
+    "confirm": "Does training agree with theory: each prediction beside what gradient steps do.",
+    "figure": "Draw one named figure of the gallery, or all of them; without a name, list them. "
+    "`dyn figure NAME --help` lists the parameters of a figure.",
+    "info": "Versions, devices, and the names of things.",
+}
+"""What each command answers, in the order of ``dyn --help``; the module of its name in `commands` declares it."""
+
+
+def _summary(text: str) -> str:
+    """What a command answers: its help up to the details.
+
+    >>> _summary("Which starts collapse: follow a lattice of starts.")
+    'Which starts collapse'
+    """
+    return re.split("[:;.]", text)[0]
 
 
 class Dyn(typer.Typer):
@@ -64,12 +75,14 @@ class Dyn(typer.Typer):
 
     def _exit_code(self, arguments: list[str]) -> int:
         spell_out()
-        # Import only the command being run; help, completion and errors need them all.
+        # Import only the command being run; the list needs none, completion and errors need them all.
         called = [name for name in arguments[:1] if name in COMMANDS]
-        for name in called or COMMANDS:
+        for name in called or ([] if arguments in (["--help"], ["-h"]) else COMMANDS):
             import_module(f"commands.{name.replace('-', '_')}")
-        known = declaration.declared.registered_commands
-        self.registered_commands = sorted(known, key=lambda each: COMMANDS.index(str(each.name)))
+        known = {str(each.name): each for each in declaration.declared.registered_commands}
+        for name, each in known.items():
+            each.help, each.short_help = COMMANDS[name], _summary(COMMANDS[name])
+        self.registered_commands = [known[name] for name in COMMANDS if name in known]
         try:
             code = super().__call__(arguments, prog_name="dyn", standalone_mode=False)
             sys.stdout.flush()
@@ -123,9 +136,12 @@ class Group(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with its summary."""
-        known = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, each.short_help) for name, each in known if each is not None])
+            formatter.write_dl([(name, _summary(text)) for name, text in COMMANDS.items()])
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write how a command is called, whether or not one has been imported."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] COMMAND [ARGS]...")
 
 
 app = Dyn(

@@ -31,7 +31,6 @@ SHOWN_TIMES = 12
 
 @command(
     "align",
-    help="Do predictor and features align as predicted: their commutator along a run, and its bound (R19).",
     epilog="Example: dyn align --isotropic 0.5 --inputs 12 --dim 6 --ema-ratio 0.9 --weight-decay 0.05 --t-end 20",
 )
 def align(

@@ -28,7 +28,6 @@ _REASONS = {
 
 @command(
     "basins",
-    help="Which starts collapse: follow a lattice or a random draw of starts, and compare with theory.",
     epilog="Example: dyn basins --lambda-s 1 --lambda-d 0.5 --grid 100 --range online:-1:1",
 )
 def basins(

@@ -68,7 +68,6 @@ class Outputs:
 
 @command(
     "bifurcation",
-    help="Where does behaviour change as one parameter moves: branches of fixed points and their bifurcations.",
     epilog="Example: dyn bifurcation --lambda-s 1 --lambda-d 0.5 --parameter weight-decay --from 0 --to 0.1",
 )
 def bifurcation(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 @command(
     "check",
-    help="Do the results of the theory hold: each one measured on random systems.",
     epilog="Example: dyn check R2 R6 --seeds 3",
 )
 def check(

@@ -21,7 +21,6 @@ Share = Callable[[float, float], None]
 
 @command(
     "confirm",
-    help="Does training agree with theory: each prediction beside what gradient steps do.",
     epilog="Example: dyn confirm C6 --quick",
 )
 def confirm(

@@ -229,15 +229,6 @@ class Command(TyperCommand):
         formatter.write(f"\n  {self.epilog}\n")
 
 
-def _summary(text: str) -> str:
-    """What a command answers: its help up to the details.
-
-    >>> _summary("Which starts collapse: follow a lattice of starts.")
-    'Which starts collapse'
-    """
-    return re.split("[:;.]", text)[0]
-
-
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
     """Register a command whose parameters may be option groups: each group's fields become its options."""
 
@@ -291,7 +282,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
             _describe(name, parameter.name, parameter.annotation)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         _options.update(parameter.name for parameter in parameters)
-        declared.command(name, cls=Command, short_help=_summary(settings["help"]), **settings)(run)
+        declared.command(name, cls=Command, **settings)(run)
         return function
 
     return register

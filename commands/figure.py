@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 @command(
     "figure",
-    help="Draw one named figure of the gallery, or all of them; without a name, list them."
-    " `dyn figure NAME --help` lists the parameters of a figure.",
     epilog="Example: dyn figure tied --lambda-d 0.7 --plot tied.svg --size single",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,

@@ -16,7 +16,6 @@ MOST_POINTS = 5000  # of the network that are listed
 
 @command(
     "fixed-points",
-    help="Where can one mode rest, and is rest stable: complete and exact, for every variant.",
     epilog="Example: dyn fixed-points --lambda-s 1 --lambda-d 0.5 --invariant -0.09",
 )
 def fixed_points(

@@ -30,7 +30,6 @@ TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "fo
 
 @command(
     "info",
-    help="Versions, devices, and the names of things.",
     epilog="Example: dyn info augmentations",
 )
 def info(

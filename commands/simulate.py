@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 @command(
     "simulate",
-    help="What happens from this start: run the flow and compare with what theory predicts.",
     epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5",
 )
 def simulate(

@@ -35,7 +35,6 @@ class MatrixOptions(SystemOptions):
 
 @command(
     "stability",
-    help="Is this state of the full system stable: the spectrum of the flow's Jacobian at a fixed point.",
     epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5 --dim 1 --seed 1 --out end.npz"
     " && dyn stability --lambda-s 1 --lambda-d 0.5 --state end.npz --polish",
 )

@@ -22,7 +22,6 @@ from commands.output import (
 
 @command(
     "sweep",
-    help="The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
     epilog="Example: dyn info sweep > phases.toml && dyn sweep phases.toml --out phases.zarr",
 )
 def sweep(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 @command(
     "sylvester",
-    help="Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
     epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5 --dim 1 --seed 1 --out end.npz"
     " && dyn sylvester --lambda-s 1 --lambda-d 0.5 --state end.npz --tolerance 1e-6",
 )

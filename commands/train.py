@@ -41,7 +41,6 @@ class TrainingOutput(OutputOptions):
 
 @command(
     "train",
-    help="What does a real network do: train by gradient steps and compare with what theory predicts.",
     epilog="Example: dyn train --data digits --seeds 3 --plot digits.png",
 )
 def train(options: TrainingOptions, execution: ExecutionOptions, output: TrainingOutput) -> int | None:
