@@ -358,7 +358,9 @@ def test_degenerate_throughout_is_said() -> None:
 
 def test_a_special_point_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     family_of: list[Any] = []
-    monkeypatch.setattr(checks, "check", lambda found, family: family_of.append(family))
+    monkeypatch.setattr(
+        "analysis.fixed_points.bifurcations.check", lambda found, family: family_of.append(family)
+    )
     found = bifurcation(SYSTEM, "lambda-d", (0.2, 0.8), invariant=-0.09)
     monkeypatch.undo()
     (family,) = family_of
