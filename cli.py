@@ -77,7 +77,8 @@ class Dyn(typer.Typer):
         spell_out()
         # Import only the command being run; the list needs none, completion and errors need them all.
         called = [name for name in arguments[:1] if name in COMMANDS]
-        for name in called or ([] if arguments in (["--help"], ["-h"]) else COMMANDS):
+        listed = arguments in (["--help"], ["-h"]) and "_DYN_COMPLETE" not in os.environ
+        for name in called or ([] if listed else COMMANDS):
             import_module(f"commands.{name.replace('-', '_')}")
         known = {str(each.name): each for each in declaration.declared.registered_commands}
         for name, each in known.items():

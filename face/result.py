@@ -33,7 +33,7 @@ class Result:
         return sorted({*own, *(name for name in dir(self.found) if not name.startswith("_"))})
 
     def __repr__(self) -> str:
-        from analysis.summaries import listed, summary
+        from face.summaries import listed, summary
 
         if isinstance(self.found, tuple) and not hasattr(self.found, "_fields"):
             return "\n".join(listed((summary(item).splitlines()[0] for item in self.found), "of them"))

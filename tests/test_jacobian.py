@@ -18,7 +18,7 @@ from stability_points import (
 )
 
 from analysis.stability.jacobian import dense_jacobian, jacobian_operator, mode_jacobian, moving_parts
-from analysis.stability.spectrum import classify
+from analysis.stability.verdicts import classify
 from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import (
     MODE_FIELDS,

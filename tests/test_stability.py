@@ -20,7 +20,8 @@ from analysis.stability import spectrum as module
 from analysis.stability.adapted import fixed_point_residual
 from analysis.stability.forced_zeros import forced_zeros
 from analysis.stability.pair_conditions import pair_conditions
-from analysis.stability.spectrum import classify, stability
+from analysis.stability.spectrum import stability
+from analysis.stability.verdicts import classify
 from dynamics.fields.matrices import full_field
 from dynamics.states import MatrixState, pack
 from dynamics.system import MatrixSystem

@@ -7,12 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.fixed_points.numbers import (
-    Verdict,
-)
 from analysis.fixed_points.special_points import (
     Kind,
 )
+from analysis.stability.verdicts import Verdict
 
 Status = Literal["complete", "escaped"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import mpmath
 import numpy as np
 
-Verdict = Literal["stable", "saddle", "unstable", "degenerate"]
+from analysis.stability.verdicts import Verdict
 
 DIGITS = 300
 """Decimal digits that are carried: sums of numbers of very different sizes keep their smaller terms."""

@@ -29,13 +29,13 @@ from analysis.stability.adapted import (
 from analysis.stability.forced_zeros import count_forced_zeros
 from analysis.stability.jacobian import dense_jacobian, jacobian_operator, sparse_jacobian
 from analysis.stability.pair_conditions import DecoupledForm, decoupled, pair_margins
+from analysis.stability.verdicts import Verdict, verdict_of_counts
 from dynamics.exact.fixed_points import leaf_eigenvalues
 from dynamics.fields.predictors import times
 from dynamics.states import MatrixState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 
 Method = Literal["auto", "blocks", "dense", "iterative"]
-Verdict = Literal["stable", "saddle", "unstable", "degenerate"]
 
 
 MAX_BLOCK = 2000
@@ -111,7 +111,7 @@ class Stability:
         """Stable, saddle, unstable or degenerate across the fixed points; None where the counts are not known."""
         if self.n_positive is None or self.n_negative is None or self.n_zero_other is None:
             return "saddle" if self.max_real > self.zero_tolerance and self.min_real < 0 else None
-        return _verdict(self.n_positive, self.n_zero_other, self.n_negative)
+        return verdict_of_counts(self.n_positive, self.n_zero_other, self.n_negative)
 
     def report(self) -> dict[str, Any]:
         """Return the spectrum as a dictionary of plain values, as `dyn stability --json` prints it."""
@@ -408,49 +408,3 @@ def _iterative(
         zero_tolerance=zero_tolerance,
         zero_spread=np.nan,
     )
-
-
-def classify(eigenvalues: np.ndarray, tolerance: float | None = None, *, n_zero_forced: int = 0) -> Verdict:
-    """Name the stability of a fixed point from the signs of its eigenvalues' real parts.
-
-    Parameters
-    ----------
-    eigenvalues
-        All eigenvalues at one fixed point, shape (k,).
-    tolerance
-        Real parts within it count as zero, >= 0; left out, `ZERO` times the largest modulus.
-    n_zero_forced
-        Zeros to leave out of account, such as the one along a line of fixed points (R5).
-
-    Returns
-    -------
-    str
-        "stable": all real parts negative; "saddle": both signs; "unstable": some positive and none negative;
-        "degenerate": zeros that nothing forces and no positive one. A half-stable point (R7) is degenerate here: to
-        tell it takes the centre manifold.
-
-    Raises
-    ------
-    ValueError
-        There are no eigenvalues, one is not finite, or fewer are zero than `n_zero_forced`.
-
-    Examples
-    --------
-    >>> classify(np.array([-1.0, 0.0])), classify(np.array([-1.0, 0.0]), n_zero_forced=1)
-    ('degenerate', 'stable')
-    """
-    real = np.real(eigenvalues)
-    if real.ndim != 1 or real.size == 0 or not np.all(np.isfinite(eigenvalues)):
-        raise ValueError(f"`eigenvalues` must be a vector of finite numbers, got {eigenvalues!r}")
-    if tolerance is None:
-        tolerance = ZERO * float(np.max(np.abs(eigenvalues)))
-    n_zero = int(np.sum(np.abs(real) <= tolerance))
-    if n_zero < n_zero_forced:
-        raise ValueError(f"`n_zero_forced` must be at most the {n_zero} zeros there are, got {n_zero_forced}")
-    return _verdict(int(np.sum(real > tolerance)), n_zero - n_zero_forced, int(np.sum(real < -tolerance)))
-
-
-def _verdict(n_positive: int, n_zero_other: int, n_negative: int) -> Verdict:
-    if n_positive:
-        return "saddle" if n_negative else "unstable"
-    return "degenerate" if n_zero_other else "stable"
