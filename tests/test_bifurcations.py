@@ -469,3 +469,11 @@ def test_report_is_json() -> None:
     assert {"type", "parameter", "value", "online", "predictor", "target"} <= report["points"][0].keys()
     first = report["branches"][0]
     assert len(first["value"]) == len(first["stability"]) == len(first["eigenvalues"])
+
+
+@pytest.mark.parametrize("objective", ["byol", "raft"])
+def test_a_range_over_a_value_at_which_every_state_is_at_rest_is_refused(objective: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"must leave out lambda-s = 0\.0, where λs and λd of the flow are both 0"
+    ):
+        bifurcation(ModeSystem(1.0, 0.0), "lambda-s", (0.0, 1.0), invariant=-0.5, objective=objective)

@@ -195,6 +195,14 @@ def test_sylvester_counts_what_a_predictor_can_hold(dyn):
     assert "nullity" in out
 
 
+def test_sylvester_says_what_its_tolerance_comes_from_unless_it_was_given(dyn):
+    np.save("P.npy", np.diag([0.9, 0.3]).astype(np.float32))
+    for given, said in (((), True), (("--tolerance", "1e-5"), False)):
+        code, out, _ = dyn("sylvester", *TWO_MODES, "--state", "P.npy", *given)
+        assert code == 0
+        assert ("float32" in out) == said
+
+
 def test_check_reports_all_thirty(dyn):
     report = report_of(dyn, "check", "--seeds", "1")
     assert [item["id"] for item in report["results"]] == [f"R{k}" for k in range(1, 31)]

@@ -424,3 +424,22 @@ def test_only_diagnoses_that_are_left_out_are_counted(dyn: Dyn, n: int, more: st
 def test_moments_go_with_no_eigenvalues(dyn: Dyn, option: str) -> None:
     code, _, err = dyn("train", "--moments", "moments.npz", option, "0.5")
     assert (code, "--moments must be given without --lambda-s and --lambda-d" in err) == (2, True)
+
+
+def test_a_mean_over_all_runs_that_are_left_needs_no_count() -> None:
+    from commands.train import _table_of_groups
+
+    def cell(n_defined: int) -> str:
+        group = {
+            "values": {"learning_rate": 0.1},
+            "runs": [0, 1, 2],
+            "n_diverged": 1,
+            "metrics": {"loss": 0.25},
+            "spread": {"loss": None},
+            "n_defined": {"loss": n_defined},
+            "verdicts": {"learned": 2, "diverged": 1},
+        }
+        _, (row,) = _table_of_groups({"groups": [group]})
+        return row[1]
+
+    assert (cell(2), cell(1)) == ("0.25", "0.25 (1 of 2 runs)")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from analysis.experiments import alignment
+from analysis.experiments import Effort, alignment
 from analysis.experiments.alignment import Path, falls, path, solution, theorem
 from dynamics.states import MatrixState, random_state
 
@@ -67,3 +67,20 @@ def test_a_commutator_that_rises_does_not_hold() -> None:
     values = np.stack([np.full(6, 0.3), 0.1 + 0.01 * rng.standard_normal(6)], axis=1)
     assert falls("digits", values).holds
     assert not falls("digits", values[:, ::-1]).holds
+
+
+def test_the_run_starts_from_the_symmetric_part_of_a_drawn_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Exception):
+        pass
+
+    def seen(start: MatrixState, n_steps: int) -> Path:
+        drawn = random_state(
+            alignment.N_INPUTS, alignment.FEATURES, scale_online=0.4, scale_predictor=0.3, seed=5
+        )
+        assert_allclose(start.predictor + start.predictor.T, drawn.predictor + drawn.predictor.T, rtol=1e-14)
+        assert_allclose(start.predictor, start.predictor.T, rtol=0, atol=0)
+        raise Seen
+
+    monkeypatch.setattr(alignment, "path", seen)
+    with pytest.raises(Seen):
+        alignment.run(Effort(seed=5))

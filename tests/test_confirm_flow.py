@@ -158,6 +158,7 @@ def test_ranks_are_kept_and_lost_as_predicted():
     lost, _ = balance.lost(10, 0)
     assert lost.holds
     assert 0 < float(lost.measured) < 10 * balance.N2
+    assert float(lost.tolerance) < balance.N2  # few lie within the error of a step of the border
 
 
 def test_a_floor_too_high_and_a_flow_that_stands_still_are_seen(monkeypatch):
@@ -172,3 +173,9 @@ def test_weights_are_put_in_one_row_a_run():
     state = MatrixState(np.ones((2, 3, 4)), np.zeros((2, 3, 3)), np.ones((2, 3, 4)))
     assert flat(state).shape == (2, 33)
     assert flat(state).sum() == 48
+
+
+def test_starts_are_all_different_and_no_two_seeds_share_one() -> None:
+    starts = [balance._starts(3, scale_online=0.3, scale_predictor=1.0, seed=seed) for seed in (0, 1)]
+    online = np.concatenate([start.online for start in starts])
+    assert len(np.unique(online.reshape(6, -1), axis=0)) == 6

@@ -139,6 +139,19 @@ def test_ablations_as_the_source_has_them_hold(monkeypatch: pytest.MonkeyPatch, 
     assert len(outcome.measurements) == (7 + 1 + 3 if quick else 4 + 4 + 3 + 3 + 4 + 3 + 9)
 
 
+def test_ranges_of_predictors_are_those_of_the_tables_each_in_the_panel_of_its_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert ablations.RANGES == (0.003, 0.005, 0.007, 0.01, 0.02, 0.05)
+    assert ablations.TABLE_10 == ((0.01, 0.02, 0.03, 0.05), 20)
+    monkeypatch.setattr(ablations, "trained", faked(by_predictor))
+    curves = ablations.run(Effort(quick=False)).curves
+    for panel, anew in (("Tables 7 to 9, no EMA", False), ("Tables 7 to 9, EMA", True)):
+        names = [curve.label for curve in curves if curve.panel == panel]
+        assert names
+        assert all(("anew" in name) == anew for name in names)
+
+
 def test_a_fresh_predictor_that_hurts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         ablations, "trained", faked(lambda s: RANDOM if s.predictor.reinitialise else by_predictor(s))

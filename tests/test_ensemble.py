@@ -229,6 +229,15 @@ def test_drift_is_the_departure_from_the_balance_law(variant: str) -> None:
         assert np.all(np.isnan(drift))
 
 
+def test_the_departure_is_zero_on_the_balance_law_and_what_c_is_off_elsewhere() -> None:
+    start, y, t = (0.7, -0.4, 0.1), (0.3, 0.9, 0.2), 1.7
+    tau_online, tau_predictor, eta = 0.5, 1.6, 0.05
+    p = (1.0, 0.5, 1 / tau_online, 1 / tau_predictor, 1.0, eta)
+    c0, c = (tau_online * a**2 - tau_predictor * b**2 for a, b, _ in (start, y))
+    found = kernels.departure(FORMS["full"], start, y, p, t)
+    assert found == pytest.approx(abs(c - c0 * np.exp(-2 * eta * t)), rel=1e-13)
+
+
 # --- how a run ends -----------------------------------------------------------------------------------------
 
 

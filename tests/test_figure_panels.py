@@ -358,7 +358,7 @@ def test_a_legend_names_the_marks_in_use_and_no_others() -> None:
     }
 
 
-@pytest.mark.parametrize("inches", [(4.0, 4.0), (1.2, 1.2), (0.8, 0.8)])
+@pytest.mark.parametrize("inches", [(4.0, 4.0), (1.2, 1.2), (0.8, 0.8), (0.5, 0.5)])
 def test_arrows_that_are_drawn_lie_in_the_middle_of_the_panel(inches: tuple[float, float]) -> None:
     """Of every second or third row as much is left out below as above, to one row."""
     from figures.panels.portrait import draw_flow

@@ -181,3 +181,21 @@ def test_the_first_step_is_accurate_and_not_much_too_short(row: Variant) -> None
         short += proposed > 5.9 * h
     assert good > 25
     assert short < 20
+
+
+@pytest.mark.parametrize("b", [0.2, 1.1])
+def test_rates_of_decay_are_those_of_the_jacobian_off_the_learned_line_too(b: float) -> None:
+    coupling, damping, zeta, a = 0.8, 1.3, 0.6, 1.4
+    J = np.array([[-damping * (a * a + b * b), coupling], [b * zeta, -zeta]])
+    p = (coupling, damping, zeta, 0.0, 0.0, 0.0, 0.0, 0.0)
+    slow, fast = flow.rest_rate(flow.FULL, (a, b, a), p)
+    assert slow == pytest.approx(np.min(-np.linalg.eigvals(J).real), rel=1e-12)
+    assert fast == pytest.approx(-np.trace(J), rel=1e-12)
+
+
+def test_an_encoder_and_a_target_that_underflow_are_given_up_where_they_would_come_back() -> None:
+    """Collapse repels on this leaf, and the smallest float still pulls, by what is no number any more."""
+    start, p, *_ = flow.scaled(
+        flow.FULL, (0.2, 0.3, 0.2), (1.0, 0.5, 1.0, 1.0, 1.0, 0.0), math.inf, (0.0, 0.0)
+    )
+    assert flow.failed(flow.FULL, flow.FULL, (0.0, 0.2, 5e-324), 1.0, start, p) == flow.MAX_STEPS

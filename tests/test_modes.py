@@ -153,6 +153,16 @@ def test_an_empty_row_stands_for_a_mode_that_no_other_row_has(empty: list[int]) 
     close(reduced.system.lambda_s[kept], modes.lambda_s[kept], ROUNDING)
 
 
+def test_empty_rows_tell_modes_by_the_second_moments_where_cross_moments_are_equal() -> None:
+    Q = rotation(np.random.default_rng(4), 4)
+    system = MatrixSystem(conjugated(np.array([2.0, 1.5, 1.0, 0.5]), Q), 0.3 * np.eye(4), **TAUS)
+    W = np.vstack([0.4 * Q[:, 0], np.zeros((2, 4))])
+    reduced = reduce_to_modes(MatrixState(W, np.diag([0.2, 0.3, 0.4]), W), system)
+    U = reduced.directions
+    close(U @ U.T, np.eye(3), ROUNDING)
+    close(U @ system.sigma_s, reduced.system.lambda_s[:, None] * U, ROUNDING)
+
+
 # --- refusals -----------------------------------------------------------------------------------------------
 
 

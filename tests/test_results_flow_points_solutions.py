@@ -243,6 +243,36 @@ def test_the_threshold_of_the_fate_itself_is_no_mutant() -> None:
     assert check(RESULTS["R6"], predict=early_collapse(1.0)).verdict == "holds"
 
 
+def off_in_one_entry(d: Any, state: Any, system: Any) -> Any:
+    online = d.online.copy()
+    online[0, 0] += 1e-6
+    return d._replace(online=online)
+
+
+def test_one_entry_of_a_gradient_that_is_off_is_found() -> None:
+    for seed in range(3):
+        measured = flow._gradient_trial(
+            *(np.random.default_rng(seed), mutant(full_field, off_in_one_entry)),
+            *(flow.prediction_loss, 1.0, 0.0),
+        )
+        assert measured.residual > measured.tolerance
+
+
+def test_fates_are_tried_from_two_each_of_the_kinds_of_start() -> None:
+    for seed in range(3):
+        tried: list[Any] = []
+
+        def predict(start: Any, system: Any, tried: list[Any] = tried, **options: Any) -> Any:
+            tried.append((start, mode_invariant(start, system)))
+            return predict_fates(start, system, **options)
+
+        fates.exact_fate(np.random.default_rng(seed), predict=predict)
+        start, c = tried[0]
+        assert np.all(c[:4] > 0)
+        assert np.sign(start.predictor[:4]).tolist() == [1, 1, -1, -1]
+        assert np.all(c[4:6] < 0)
+
+
 def test_every_result_has_a_mutant() -> None:
     assert {name for name, _ in MUTANTS} == set(RESULTS)
 

@@ -87,3 +87,8 @@ def test_singular_values_are_roots_of_the_gram_spectrum() -> None:
     # eigenvalues of W Wᵀ are good to rounding times the largest
     atol = 100 * np.finfo(float).eps * np.max(squares)
     assert_allclose(online_singular_value_paths(run) ** 2, squares, rtol=0, atol=atol)
+
+
+def test_paths_are_in_the_order_of_their_ends_however_they_crossed_in_the_last_step() -> None:
+    P = np.array([np.diag([0.1, 0.6]), np.diag([0.9, 0.4])])
+    assert_array_equal(predictor_eigenvalue_paths(run_of(P)), [[0.1, 0.6], [0.9, 0.4]])

@@ -248,3 +248,13 @@ def test_pair_conditions_are_refused_where_r10_does_not_speak() -> None:
     )
     with pytest.raises(ValueError, match="eigenvalues of `sigma_s` must be >= 0, got -1"):
         pair_conditions(*negative)
+
+
+def test_the_bound_on_entries_is_met_where_the_encoder_alone_is_followed() -> None:
+    """At the origin only dΘ/dt = (W − Θ)/τt has a Jacobian: two entries for each weight of the encoder."""
+    from analysis.stability.adapted import adapt
+    from analysis.stability.spectrum import _n_entries
+
+    system = MatrixSystem(np.array([1.0, 2.0, 1.5]), np.array([0.5, 0.4, 0.3]))
+    state = system.state(np.zeros((2, 3)), np.zeros((2, 2)), np.zeros((2, 3)))
+    assert _n_entries(adapt(state, system, 0.0)) == 2 * 2 * 3

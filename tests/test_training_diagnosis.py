@@ -178,3 +178,17 @@ def test_modes_of_an_encoder_are_those_it_was_made_of() -> None:
     assert_allclose(found["mode_ratios"], ratios[picked], rtol=1e-10)
     assert_allclose(found["mode_variances"], lambda_s[picked], rtol=1e-10)
     assert_allclose(found["mode_predictors"], p, rtol=1e-10)
+
+
+def test_without_a_predictor_modes_whose_views_agree_stay() -> None:
+    parts = {"predictor": {"kind": "none"}, "target": {"decay": 0.5}}
+    settings = exact([1.0, 1.0], [1.0, 0.4], **parts)
+    plain = diagnose(from_modes(settings, [1.0, 1.0], [1.0, 1.0]))
+    assert "only the modes with ratio 1 stay, at most 1 (R11)" in plain.text
+
+
+def test_a_still_target_without_features_has_none_to_be_learned() -> None:
+    settings = exact([1.0, 1.0], [0.9, 0.4], target={"kind": "fixed"}, steps=3000)
+    W, P = np.diag([0.1, 0.1]), np.diag([0.4, 0.4])
+    found = diagnose(train(settings, initial=MatrixState(W, P, np.zeros((2, 2)))))
+    assert (found.verdict, found.held) == ("collapsed", 0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from analysis.fates.cases import _CASES
+from analysis.fates.cases import CASES
 from analysis.fates.predictions import predict_fates
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.runs.simulation import simulate_matrices, simulate_modes
@@ -67,7 +67,7 @@ def test_a_row_has_its_fields_under_its_name(row: Variant) -> None:
 def test_other_lists_of_variants_are_the_table() -> None:
     assert {name: row.mode_field for name, row in VARIANTS.items()} == MODE_FIELDS
     assert {name: row.matrix_field for name, row in VARIANTS.items() if row.matrix_field} == FIELDS
-    assert list(_CASES) == list(VARIANTS)
+    assert list(CASES) == list(VARIANTS)
     # a proportional target belongs to a function of time, so it is no row
     assert {name for name, row in VARIANTS.items() if row.matrix_balanced} | {
         "proportional-ema"
