@@ -314,3 +314,15 @@ def test_steps_are_reported_in_the_time_of_the_user() -> None:
         for t in (1.0, 1024.0)
     ]
     assert_allclose(runs[1].ts, 1024 * runs[0].ts, rtol=1e-12)
+
+
+@pytest.mark.parametrize("variant", ["full", "tied", "no-ema"])
+def test_a_start_on_a_saddle_with_decay_rests_there_and_one_beside_it_does_not(variant: str) -> None:
+    system = ModeSystem(1.0, 0.5, weight_decay=0.04)  # p− = 0.1: a saddle, and 0.1 is no binary fraction
+    field = VARIANTS[variant].mode_field
+    trajectory, _ = integrate_modes(ModeState(0.1, 0.1, 0.1), system, field)
+    assert (trajectory.status, trajectory.ts[-1]) == (Status.STEADY, 0.0)
+    for beside, end in ((0.1 * (1 + 1e-4), 0.4), (0.1 * (1 - 1e-4), 0.0)):
+        trajectory, _ = integrate_modes(ModeState(beside, beside, beside), system, field)
+        assert trajectory.status is Status.STEADY
+        assert_allclose(trajectory.states.predictor[-1], end, rtol=1e-6, atol=1e-6)

@@ -51,6 +51,7 @@ _APART = (
     1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
 )
 _TINY = 1e-290
+_ROUNDING = 2.0**-52
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
 _SAFETY = 0.9
 _LEAST, _MOST = 0.2, 6.0  # factors by which a step may change
@@ -555,7 +556,7 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
-    if _at_rest(kind, y, p):
+    if _at_rest(kind, y, p) or (_same(y, start) and _balanced(kind, y, p)):
         return STEADY, y
     if kind == IDENTITY:
         if loss + eta > 0:
@@ -676,6 +677,30 @@ def _at_rest(kind: Any, y: Any, p: Any) -> Any:
     if kind == NO_STOP:
         return a == 0 or (loss == 0 and coupling == b * damping)
     return a == 0 or coupling == b * damping
+
+
+def _same(y: Any, z: Any) -> Any:
+    return y[0] == z[0] and y[1] == z[1] and y[2] == z[2]
+
+
+def _balanced(kind: Any, y: Any, p: Any) -> Any:
+    """Whether decay and growth cancel at y up to the rounding of their terms, for both weights of a mode at once.
+
+    It is asked of a start alone: a run that passes a saddle goes on.
+    """
+    a, b, g = y
+    coupling, damping, eta = p[0], p[1], p[3]
+    if kind not in (FULL, FIXED, TIED, NO_EMA) or (kind in (FULL, TIED) and a != g):
+        return False
+    target = a if kind == NO_EMA else g
+    pull, push = coupling * target, damping * a * b
+    terms, rounding = abs(pull) + abs(push), 4 * _ROUNDING
+    if eta * min(abs(a), abs(b), abs(a * terms), abs(b * terms)) < _TINY:
+        return False
+    e = pull - push
+    return abs(b * e - eta * a) <= rounding * (abs(b) * terms + eta * abs(a)) and abs(
+        a * e - eta * b
+    ) <= rounding * (abs(a) * terms + eta * abs(b))
 
 
 def _preimage(level: Any, c1: Any, c2: Any) -> Any:
