@@ -123,7 +123,7 @@ def test_parameters_reach_the_run() -> None:
         ({"noise": -1.0}, "`noise` must be finite and >= 0, got -1.0"),
         ({"dim": 0}, "`dim` must be an integer >= 1, got 0"),
         ({"augment": ("blur:1",)}, "an augmentation must be one of .*, got 'blur:1'"),
-        ({"init_online": -1.0}, "`init_online` must be finite and >= 0, got -1.0"),
+        ({"init_online": -1.0}, "`init_online` must be 0, or lie within 1e-150 and 1e\\+07, got -1"),
     ],
 )
 def test_nonsense_is_refused(settings: dict, message: str) -> None:
