@@ -19,6 +19,10 @@ from typing import NamedTuple
 import pytest
 from conftest import HANG_S, ROOT, command_environment
 
+from cli import COMMANDS
+from dynamics.objectives import OBJECTIVES
+from dynamics.variants import VARIANTS
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 RUN = ("dyn", "python")
@@ -144,3 +148,13 @@ def test_the_reader_of_pages_reads() -> None:
     assert [expected_exit(command) for command in commands_of(blocks[0])] == [2, 0]
     assert commands_of(blocks[1]) == ["dyn c"]
     assert blocks[3].where == "p:21"
+
+
+def test_the_guide_says_which_command_answers_which_question() -> None:
+    page = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| .* \| `dyn ([a-z-]+)` \|$", page, re.MULTILINE) == list(COMMANDS)
+
+
+def test_the_glossary_has_every_variant_and_objective() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert [name for name in (*VARIANTS, *OBJECTIVES) if name not in page] == []
