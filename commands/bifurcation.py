@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from commands.declaration import OUTPUT, SYSTEM, command, numeric, option
-from commands.options import BYOL, Objective, OutputOptions, checked_outputs
-from commands.output import JsonOption, QuietOption, note, number_text, print_json, print_table, triple_text
+from commands.declaration import READS, SYSTEM, command, numeric, option
+from commands.options import ObjectiveOptions, SaveOptions, checked_outputs
+from commands.output import note, number_text, print_json, print_table, triple_text
 from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OneMode:
+class _RatesOfOneMode:
     """One mode of the full flow; what moves is left out."""
 
     lambda_s: Annotated[list[float] | None, numeric("--lambda-s", panel=SYSTEM, help="λs of the mode.")] = (
@@ -31,7 +31,7 @@ class OneMode:
         None
     )
     moments: Annotated[
-        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with 1×1 sigma_s and sigma_d.")
+        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with 1×1 sigma_s and sigma_d."), READS
     ] = None
     tau_online: Annotated[float | None, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = None
     tau_predictor: Annotated[float | None, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = (
@@ -41,29 +41,11 @@ class OneMode:
     weight_decay: Annotated[
         float | None, numeric("--weight-decay", panel=SYSTEM, help="η >= 0 (0), not with --invariant.")
     ] = None
-    objective: Annotated[
-        Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
-    ] = BYOL
-    alpha: Annotated[
-        float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
-    ] = None
-    beta: Annotated[
-        float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
-    ] = None
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """How the diagram is shown, and where it is saved; nothing in it is random."""
-
-    json: JsonOption = False
-    quiet: QuietOption = False
-    out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc.")
-    ] = None
-    plot: Annotated[
-        Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf.")
-    ] = None
+class OneMode(ObjectiveOptions, _RatesOfOneMode):
+    """One mode of the full flow with its objective."""
 
 
 @command(
@@ -72,7 +54,7 @@ class Outputs:
 )
 def bifurcation(
     mode: OneMode,
-    output: Outputs,
+    output: SaveOptions,
     parameter: Annotated[
         str,
         option(
@@ -93,8 +75,7 @@ def bifurcation(
     from analysis.fixed_points.bifurcations import PARAMETERS
     from analysis.fixed_points.bifurcations import bifurcation as theory
 
-    shown = OutputOptions(json=output.json, quiet=output.quiet, out=output.out, plot=output.plot)
-    checked_outputs(shown)
+    checked_outputs(output)
     if parameter not in PARAMETERS:
         raise ValueError(f"--parameter must be one of {', '.join(PARAMETERS)}, got {parameter!r}")
     _check_weights(mode, parameter)
@@ -104,13 +85,13 @@ def bifurcation(
             parameter,
             (begin, end),
             invariant=invariant,
-            objective=cast(Any, str(mode.objective)),
+            objective=cast(Any, mode.objective),
             alpha=1.0 if mode.alpha is None else mode.alpha,
             beta=1.0 if mode.beta is None else mode.beta,
         )
     unused = {"lambda-s": mode.lambda_s, "lambda-d": mode.lambda_d}.get(parameter)
     if unused:
-        note(f"--{parameter} {unused[0]:g} is not used: it moves from --from to --to", shown)
+        note(f"--{parameter} {unused[0]:g} is not used: it moves from --from to --to", output)
     report = found.report()
     if output.out is not None:
         _save(found, output.out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.compilation import keep_compiled_programs
-from commands.declaration import OUTPUT, RUN, command, option
+from commands.declaration import FILLS, OUTPUT, RUN, command, option
 from commands.output import ReportOptions, number_text, print_json, print_markdown, print_table, progress
 from commands.terminal import CHECK_FAILED
 
@@ -31,7 +31,7 @@ def confirm(
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
     folder: Annotated[
-        Path | None, option("--folder", panel=OUTPUT, help="Folder for a figure of each experiment.")
+        Path | None, option("--folder", panel=OUTPUT, help="Folder for a figure of each experiment."), FILLS
     ] = None,
     picture_format: Annotated[
         str, option("--format", panel=OUTPUT, help="Format of figures: png, svg or pdf (png).")

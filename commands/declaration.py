@@ -74,31 +74,38 @@ def in_terms_of_options(message: str) -> str:
     return " ".join(re.sub(r"`(\w+)`|\b([a-z]+_[a-z]+)\b", replace, message).split())
 
 
-def _blamed(message: str, options: Mapping[str, Any]) -> str:
+def _blamed(message: str, options: Mapping[str, Any], annotations: Mapping[str, Any]) -> str:
     """Say which option named the file that an error is about, where the error does not."""
     if "--" not in message and "`" not in message:
         for name, value in options.items():
             if isinstance(value, Path) and re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", message):
-                return f"--{name.replace('_', '-')}: {message}"
+                return f"{_typed(name, annotations)}: {message}"
     return message
 
 
 class Role:
-    """What a command does with the file that an option names; stands in the option's annotation."""
+    """What a command does with the file that an option names; every option that names one has it in its annotation."""
 
 
-READS, WRITES = Role(), Role()
+READS, WRITES, FILLS = Role(), Role(), Role()
+"""An input; an output, replaced when it is complete; a folder, whose other files are kept."""
 
 
 def _files(options: Mapping[str, Any], annotations: Mapping[str, Any], role: Role) -> dict[str, Path]:
-    """Files of a role, by option; a path without a role is read."""
-    found = {}
-    for name, value in options.items():
-        marks = [mark for mark in getattr(annotations[name], "__metadata__", ()) if isinstance(mark, Role)]
-        default = READS if isinstance(value, Path) else None
-        if value is not None and (marks[0] if marks else default) is role:
-            found[f"--{name.replace('_', '-')}"] = Path(value)
-    return found
+    """Files of a role, by option."""
+    return {
+        _typed(name, annotations): Path(value)
+        for name, value in options.items()
+        if value is not None and role in getattr(annotations[name], "__metadata__", ())
+    }
+
+
+def _typed(name: str, annotations: Mapping[str, Any]) -> str:
+    """What a parameter is called on the command line: an option by its dashes, an argument as the help shows it."""
+    for mark in getattr(annotations[name], "__metadata__", ()):
+        if isinstance(mark, typer.models.ArgumentInfo):
+            return str(mark.metavar)
+    return f"--{name.replace('_', '-')}"
 
 
 def _claim(files: Mapping[str, Path], claims: ExitStack) -> None:
@@ -178,6 +185,10 @@ def _describe(command_name: str, parameter: str, annotation: Any) -> None:
     inside = [each for each in (get_args(kind) or (kind,)) if each is not type(None)]
     inside = [each for outer in inside for each in (get_args(outer) or (outer,))]
     choice = next((mark for mark in marks if isinstance(mark, OneOf)), None)
+    if inside[0] is Path and not any(isinstance(mark, Role) for mark in marks):
+        raise TypeError(
+            f"`{parameter}` of dyn {command_name} must say in its annotation what is done with its file"
+        )
     for info in marks:
         if not hasattr(info, "metavar") or inside == [bool]:
             continue
@@ -257,10 +268,11 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
         @wraps(function)
         def run(**options: Any) -> int | None:
             with ExitStack() as claims:
-                if written := _files(options, run.__annotations__, WRITES):
+                written, filled = (_files(options, run.__annotations__, role) for role in (WRITES, FILLS))
+                if written or filled:
                     from dynamics.claims import check_distinct
 
-                    check_distinct(_files(options, run.__annotations__, READS), written)
+                    check_distinct(_files(options, run.__annotations__, READS), written | filled)
                     _claim(written, claims)
                 before = {path: _fingerprint(path) for path in written.values()}
                 given = dict(options)
@@ -271,7 +283,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
                 except BrokenPipeError:
                     raise
                 except (ValueError, OSError) as error:
-                    raise ValueError(_blamed(str(error), given)) from error
+                    raise ValueError(_blamed(str(error), given, run.__annotations__)) from error
                 for path, fingerprint in before.items():
                     if not given.get("quiet") and _fingerprint(path) != fingerprint:
                         sys.stderr.write(f"wrote {path}\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from commands.declaration import OUTPUT, WRITES, command, name_options, number, option
+from commands.declaration import FILLS, OUTPUT, WRITES, command, name_options, number, option
 from commands.output import ReportOptions, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def figure(
         Path | None, option("--plot", panel=OUTPUT, help="Picture to write: .png, .svg or .pdf."), WRITES
     ] = None,
     folder: Annotated[
-        Path, option("--folder", panel=OUTPUT, help="Folder for pictures without --plot (out/figures).")
+        Path,
+        option("--folder", panel=OUTPUT, help="Folder for pictures without --plot (out/figures)."),
+        FILLS,
     ] = Path("out/figures"),
     picture_format: Annotated[
         str, option("--format", panel=OUTPUT, help="Format without --plot: png, svg or pdf (png).")

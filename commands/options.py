@@ -6,12 +6,11 @@ import math
 import re
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
-from commands.output import ReportOptions, duration_text, note, progress
+from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ def variant_names() -> list[str]:
     from dynamics.variants import VARIANTS
 
     return list(VARIANTS)
-
-
-Objective = StrEnum("Objective", {name.upper().replace("-", "_"): name for name in linear_objectives()})  # type: ignore[misc]
-"""Objectives whose flow is that of BYOL with moments of their own (R24, R26), as options."""
-BYOL = Objective("byol")
 
 
 AugmentOption = Annotated[
@@ -53,8 +47,25 @@ class EigenvalueOptions:
 
 
 @dataclass(frozen=True)
-class FlowOptions:
-    """Rates, variant and objective."""
+class ObjectiveOptions:
+    """The objective, one whose flow is that of BYOL with moments of its own (R24, R26), and its weights."""
+
+    objective: Annotated[
+        str,
+        option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol)."),
+        OneOf(linear_objectives),
+    ] = "byol"
+    alpha: Annotated[
+        float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
+    ] = None
+    beta: Annotated[
+        float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
+    ] = None
+
+
+@dataclass(frozen=True)
+class _RateOptions:
+    """Rates and variant."""
 
     tau_online: Annotated[float, numeric("--tau-online", panel=SYSTEM, help="τo > 0 (1).")] = 1.0
     tau_predictor: Annotated[float, numeric("--tau-predictor", panel=SYSTEM, help="τp > 0 (1).")] = 1.0
@@ -63,15 +74,11 @@ class FlowOptions:
     variant: Annotated[
         str, option("--variant", panel=SYSTEM, help="Variant of the flow (full)."), OneOf(variant_names)
     ] = "full"
-    objective: Annotated[
-        Objective, option("--objective", panel=SYSTEM, help="Objective, linear with squared error (byol).")
-    ] = BYOL
-    alpha: Annotated[
-        float | None, numeric("--alpha", panel=SYSTEM, help="Weight of alignment in byol-prime and raft (1).")
-    ] = None
-    beta: Annotated[
-        float | None, numeric("--beta", panel=SYSTEM, help="Weight of the target in byol-prime and raft (1).")
-    ] = None
+
+
+@dataclass(frozen=True)
+class FlowOptions(ObjectiveOptions, _RateOptions):
+    """Rates, variant and objective."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class _MomentOptions(EigenvalueOptions):
     """Moments of the data, in one of three ways."""
 
     moments: Annotated[
-        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d.")
+        Path | None, option("--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d."), READS
     ] = None
     data: Annotated[
         str | None,
@@ -129,6 +136,7 @@ class StartOptions:
     state: Annotated[
         Path | None,
         option("--state", panel=START, help="FILE.npz with online, predictor and target, as --out writes."),
+        READS,
     ] = None
 
 
@@ -149,7 +157,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions(ReportOptions):
+class SaveOptions(ShowOptions):
     """How results are shown, and where they are saved."""
 
     out: Annotated[
@@ -158,6 +166,11 @@ class OutputOptions(ReportOptions):
     plot: Annotated[
         Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf."), WRITES
     ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions(SaveOptions, ReportOptions):
+    """How results are shown and where they are saved, where something is drawn at random."""
 
 
 def _given(options: _MomentOptions) -> str:
@@ -218,7 +231,7 @@ _MATRICES = 10  # of n by n float64 that moments and their eigenvalues hold at o
 _DECOMPOSITIONS = 2.6  # time of all that is done with n by n matrices, in eigen-decompositions, measured
 
 
-def _announce(n: int, output: ReportOptions) -> None:
+def _announce(n: int, output: ShowOptions) -> None:
     """Say how long moments of many dimensions take, and refuse those for which memory is too small."""
     if n < _LONG:
         return
@@ -317,7 +330,7 @@ def check_no_mode_start(start: StartOptions) -> None:
             )
 
 
-def checked_outputs(output: OutputOptions, more: tuple[str, ...] = ()) -> None:
+def checked_outputs(output: SaveOptions, more: tuple[str, ...] = ()) -> None:
     """Refuse places and formats, SUFFIXES and `more`, that cannot be written before anything is computed."""
     from dynamics.files import SUFFIXES, checked_suffix, checked_target
 

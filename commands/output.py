@@ -30,16 +30,22 @@ QuietOption = Annotated[bool, option("--quiet", panel=OUTPUT, help="No notes and
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ShowOptions:
     """How results are shown."""
 
-    seed: Annotated[int, option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
     json: JsonOption = False
     quiet: QuietOption = False
 
 
+@dataclass(frozen=True)
+class ReportOptions(ShowOptions):
+    """How results are shown, where something is drawn at random."""
+
+    seed: Annotated[int, option("--seed", panel=OUTPUT, help="Seed of every random draw (0).", min=0)] = 0
+
+
 @contextmanager
-def _words(text: Callable[[], str], output: ReportOptions) -> Iterator[None]:
+def _words(text: Callable[[], str], output: ShowOptions) -> Iterator[None]:
     """Without a terminal, write a line about long work every few seconds, also while it calls nobody."""
     done = threading.Event()
 
@@ -58,7 +64,7 @@ def _words(text: Callable[[], str], output: ReportOptions) -> Iterator[None]:
 
 @contextmanager
 def progress(
-    label: str, output: ReportOptions, unit: str = ""
+    label: str, output: ShowOptions, unit: str = ""
 ) -> Iterator[Callable[[float, float], None] | None]:
     """Show how much of a known amount of work is done, on standard error; with a unit, its rate.
 
@@ -102,7 +108,7 @@ def progress(
 
 
 @contextmanager
-def ticker(label: str, output: ReportOptions) -> Iterator[Callable[[float, float], None] | None]:
+def ticker(label: str, output: ShowOptions) -> Iterator[Callable[[float, float], None] | None]:
     """Show how far a run has come in its own time, where it ends if that is known, and the seconds spent."""
     if output.quiet:
         yield None
@@ -148,7 +154,7 @@ def duration_text(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"
 
 
-def note(text: str, output: ReportOptions) -> None:
+def note(text: str, output: ShowOptions) -> None:
     """Say something beside the result, on standard error."""
     if not output.quiet:
         sys.stderr.write(text + "\n")

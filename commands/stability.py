@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from commands.declaration import OUTPUT, RUN, START, SYSTEM, OneOf, command, numeric, option
+from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, OneOf, command, numeric, option
 from commands.options import (
     StartOptions,
     SystemOptions,
@@ -42,7 +42,7 @@ def stability(
     system: MatrixOptions,
     output: ReportOptions,
     state: Annotated[
-        Path, option("--state", panel=START, help="FILE.npz with online, predictor and target.")
+        Path, option("--state", panel=START, help="FILE.npz with online, predictor and target."), READS
     ],
     method: Annotated[
         str, option("--method", panel=RUN, help="auto, blocks, dense or iterative (auto).")

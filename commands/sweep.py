@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.declaration import OUTPUT, RUN, command, option
+from commands.declaration import FILLS, OUTPUT, READS, RUN, command, option
 from commands.output import (
     JsonOption,
     QuietOption,
@@ -28,8 +28,11 @@ def sweep(
     spec: Annotated[
         Path,
         typer.Argument(metavar="SPEC.toml", help="What to run; `dyn info sweep` prints an example."),
+        READS,
     ],
-    out: Annotated[Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued.")],
+    out: Annotated[
+        Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued."), FILLS
+    ],
     workers: Annotated[
         int | None, option("--workers", panel=RUN, help="Processes of this machine; left out, this one.")
     ] = None,

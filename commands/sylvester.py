@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from commands.declaration import RUN, SYSTEM, command, numeric, option
+from commands.declaration import READS, RUN, SYSTEM, command, numeric, option
 from commands.options import SystemOptions, matrix_system, read_moments
 from commands.output import ReportOptions, eigenvalue_text, print_json, print_table
 
@@ -22,7 +22,9 @@ def sylvester(
     system: SystemOptions,
     output: ReportOptions,
     state: Annotated[
-        Path, option("--state", panel=SYSTEM, help="FILE.npz with predictor, as --out writes, or FILE.npy.")
+        Path,
+        option("--state", panel=SYSTEM, help="FILE.npz with predictor, as --out writes, or FILE.npy."),
+        READS,
     ],
     tolerance: Annotated[
         float | None,

@@ -35,6 +35,7 @@ class TrainingOptions:
     config: Annotated[
         Path | None,
         option("--config", panel=SYSTEM, help="Settings, FILE.toml or FILE.json, over the preset's."),
+        READS,
     ] = None
     assign: Annotated[
         list[str] | None,
@@ -69,6 +70,7 @@ class TrainingOptions:
         option(
             "--moments", panel=SYSTEM, help="FILE.npz with sigma_s and sigma_d, for gaussian or exact data."
         ),
+        READS,
     ] = None
     encoder: Annotated[str | None, option("--encoder", panel=NETWORK, help="linear, mlp or conv.")] = None
     widths: Annotated[

@@ -125,7 +125,7 @@ def basins(
     Raises
     ------
     ValueError
-        Nonsense in an argument, or several modes.
+        An argument is out of range, or there are several modes; the message names which.
 
     Examples
     --------

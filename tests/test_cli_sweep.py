@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import xarray
@@ -107,7 +108,7 @@ def test_bad_specs_end_with_2_and_one_sentence_and_nothing_written(dyn, tmp_path
 
 
 BAD_CALLS = {
-    "must be a folder": ("s.toml", "--out", "s.toml"),
+    "--out must be another file than SPEC.toml": ("s.toml", "--out", "s.toml"),
     "the folder no does not exist": ("s.toml", "--out", "no/s.zarr"),
     "missing.toml does not exist": ("missing.toml", "--out", "s.zarr"),
     "--workers must be an integer >= 1": ("s.toml", "--out", "s.zarr", "--workers", 0),
@@ -122,6 +123,14 @@ def test_bad_calls_end_with_2(dyn, tmp_path, message):
     assert code == 2
     assert message in err
     assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
+
+
+def test_a_file_is_no_store(dyn, spec):
+    Path("other.txt").write_text("kept", encoding="utf-8")
+    code, _, err = dyn("sweep", spec, "--out", "other.txt")
+    assert code == 2
+    assert "--out: other.txt must be a folder" in err
+    assert Path("other.txt").read_text(encoding="utf-8") == "kept"
 
 
 def test_another_sweep_ends_with_2(dyn, spec):

@@ -12,8 +12,9 @@ import termios
 import time
 from collections import Counter
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import COMMANDS
+from commands import declaration
 from commands import output as printing
 from commands.info import version_of
 from commands.options import _announce
@@ -369,3 +371,52 @@ def test_what_is_refused_is_named_as_it_was_typed(dyn, name):
 )
 def test_durations_in_words(seconds: float, text: str) -> None:
     assert printing.duration_text(seconds) == text
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def annotations_of(command: str) -> dict[str, Any]:
+    import_module(f"commands.{command.replace('-', '_')}")
+    return {str(each.name): each for each in declaration.declared.registered_commands}[
+        command
+    ].callback.__annotations__
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_that_names_a_file_says_what_is_done_with_it(command: str) -> None:
+    outputs = {"out", "plot", "checkpoint", "folder"}
+    for name, annotation in annotations_of(command).items():
+        roles = [
+            mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, declaration.Role)
+        ]
+        if "Path" in str(getattr(annotation, "__origin__", annotation)) or roles:
+            assert len(roles) == 1, name
+            assert (roles[0] is not declaration.READS) == (name in outputs), name
+
+
+def test_a_file_without_a_role_is_an_error_of_the_program() -> None:
+    with pytest.raises(
+        TypeError, match="`table` of dyn toy must say in its annotation what is done with its file"
+    ):
+
+        @declaration.command("toy")
+        def toy(
+            table: Annotated[Path, declaration.option("--table", panel="System", help="A table.")],
+        ) -> None:
+            pass
+
+
+def test_no_command_writes_over_what_it_reads(dyn: Any) -> None:
+    np.savez("one.npz", sigma_s=np.eye(1), sigma_d=np.eye(1) / 2)
+    before = Path("one.npz").read_bytes()
+    moves = ("--parameter", "weight-decay", "--from", "0", "--to", "0.1")
+    for option in ("--out", "--plot"):
+        code, _, err = dyn("bifurcation", "--moments", "one.npz", *moves, option, "./one.npz")
+        assert code == 2
+        assert f"{option} must be another file than --moments" in err
+    Path("spec.toml").write_text('kind = "modes"\n')
+    code, _, err = dyn("sweep", "spec.toml", "--out", "spec.toml")
+    assert code == 2
+    assert err == "dyn: --out must be another file than SPEC.toml, got spec.toml for both\n"
+    assert Path("one.npz").read_bytes() == before

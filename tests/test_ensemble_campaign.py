@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import campaign_fates as campaigns
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -22,9 +23,6 @@ from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import campaign_fates as campaigns  # noqa: E402 - from the folder named above
 
 SILENT = ("full", "no-ema", "tied", "symmetric-predictor", "directpred", "directset")
 """Variants of which theory does not predict every fate under weight decay."""

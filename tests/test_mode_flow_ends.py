@@ -203,3 +203,17 @@ def test_an_encoder_and_a_target_that_underflow_are_given_up_where_they_would_co
         flow.FULL, (0.2, 0.3, 0.2), (1.0, 0.5, 1.0, 1.0, 1.0, 0.0), math.inf, (0.0, 0.0)
     )
     assert flow.failed(flow.FULL, flow.FULL, (0.0, 0.2, 5e-324), 1.0, start, p) == flow.MAX_STEPS
+
+
+@pytest.mark.parametrize("kind", [flow.FULL, flow.TIED, flow.NO_EMA])
+def test_a_saddle_with_decay_is_the_end_of_a_start_there_and_of_no_run_that_passes(kind: int) -> None:
+    """At λs = 1, λd = ½, η = 0.04 the saddle is 0.1."""
+    rates = (1.0, 0.5, 1.0, 1.0, 1.0, 0.04)
+    saddle = (0.1, 0.1, 0.1)
+    for start, expected in (
+        (saddle, True),
+        ((0.11, 0.1, 0.1) if kind != flow.TIED else (0.11, 0.11, 0.1), False),
+    ):
+        first, p, _, units, _ = flow.scaled(kind, start, rates, math.inf, (0.0, 0.0))
+        outcome, end = flow.arrived(kind, flow.balanced(saddle, units), first, p)
+        assert ((outcome, end) == (flow.STEADY, flow.balanced(saddle, units))) == expected

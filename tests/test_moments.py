@@ -16,7 +16,7 @@ from dynamics.data.augmentations import Crop, Erase, Flip, Noise, Shift
 from dynamics.data.datasets import load
 from dynamics.data.moment_checks import SLACK
 from dynamics.data.moments import Moments, load_moments, save_moments
-from dynamics.data.objective_moments import byol_prime_moments, raft_moments
+from dynamics.data.objective_moments import byol_prime_moments, objective_moments, raft_moments
 
 
 def orthogonal(n: int, seed: int) -> np.ndarray:
@@ -626,3 +626,13 @@ def test_the_standard_error_is_that_of_the_less_certain_matrix(dominant: int) ->
 def test_eigenvalues_that_do_not_pair_up_are_refused(lambda_s: Any, lambda_d: Any) -> None:
     with pytest.raises(ValueError, match="must pair up"):
         Moments.from_eigenvalues(lambda_s, lambda_d)
+
+
+@pytest.mark.parametrize(
+    ("size", "alpha", "beta"),
+    [(1.0, 1e308, 1.0), (1e300, 1e10, 1.0), (1e-300, 1.0, 1e-10), (1.0, 1.0, 1e-308)],
+)
+def test_weights_whose_moments_are_no_floats_are_refused(size: float, alpha: float, beta: float) -> None:
+    found = Moments.from_eigenvalues(size, size / 2)
+    with pytest.raises(ValueError, match=r"`alpha` and `beta` must leave .* within 1e-307 and 1e307"):
+        objective_moments("raft", found, alpha, beta)

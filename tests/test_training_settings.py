@@ -142,3 +142,17 @@ def test_text_that_is_no_json_object_is_refused() -> None:
         TrainingSettings.from_json("{")
     with pytest.raises(ValueError, match="`settings` must be TrainingSettings or a dictionary"):
         TrainingSettings.from_json("[1]")
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "predictor_rate", "weight_decay"])
+@pytest.mark.parametrize("value", [0.9e-30, 1.1e30])
+def test_numbers_that_runs_cannot_hold_are_refused(name: str, value: float) -> None:
+    with pytest.raises(
+        ValueError, match=rf"`optimizer.{name}` must be 0 or between 1e-30 and 1e\+30 in size"
+    ):
+        OptimizerSettings(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1e-30, 1e30])
+def test_numbers_at_the_ends_are_held(value: float) -> None:
+    assert OptimizerSettings(learning_rate=value).learning_rate == value

@@ -184,7 +184,7 @@ def basins(
     Raises
     ------
     ValueError
-        Nonsense in an argument, or a plane with a coordinate that the variant sets itself.
+        An argument is out of range (the message names it), or a plane with a coordinate that the variant sets itself.
 
     Notes
     -----
@@ -282,7 +282,7 @@ def leaving_times(
     Raises
     ------
     ValueError
-        Nonsense in an argument.
+        An argument is out of range; the message names it.
 
     Notes
     -----

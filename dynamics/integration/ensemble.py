@@ -132,7 +132,8 @@ def integrate_ensemble(
     Raises
     ------
     ValueError
-        Nonsense in an argument, a start for which the variant is not defined, a variant that is not compiled.
+        An argument is out of range (the message names it), the variant is not defined for a start, or it is not
+        compiled.
     ValueError
         CUDA was asked for and is not there.
 

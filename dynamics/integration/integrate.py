@@ -320,7 +320,7 @@ def integrate(
     Raises
     ------
     ValueError
-        Nonsense in an argument, or a start for which the variant is not defined.
+        An argument is out of range (the message names it), or a start for which the variant is not defined.
 
     Examples
     --------
