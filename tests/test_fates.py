@@ -16,11 +16,14 @@ from scipy.sparse import bmat, diags
 from analysis.fates.fate import Fate, Prediction
 from analysis.fates.predictions import SIGN_ACCURACY, predict_fates
 from analysis.phase_planes.separatrices import leaf_separatrix
+from analysis.runs.simulation import simulate_modes
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.fields.modes import MODE_FIELDS
+from dynamics.integration.trajectory import Status
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import VARIANTS
 
 N = 120
 DIRECT = ("directpred", "directset")
@@ -538,3 +541,25 @@ def test_a_direct_mode_without_an_encoder_ends_in_the_origin(variant: str, weigh
     system = ModeSystem(1.0, 0.5, weight_decay=weight_decay)
     end = predict_fates(system.state(0.0, 0.0, 0.7), system, variant=variant)
     assert [float(np.squeeze(part)) for part in (end.online, end.predictor, end.target)] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("variant", ["full", "tied", "no-ema", "symmetric-predictor"])
+@pytest.mark.parametrize(
+    ("lambda_s", "lambda_d", "eta", "saddle"),
+    [(3.0, 0.7, 0.04, 0.1), (1.0, 0.5, 0.04, 0.1), (5.0, 2.1, 0.2, 0.1459)],
+)
+@pytest.mark.parametrize("roundings", [-3, 0, 3])
+def test_no_side_of_the_saddle_is_claimed_that_rounding_hides(
+    variant: str, lambda_s: float, lambda_d: float, eta: float, saddle: float, roundings: int
+) -> None:
+    system = ModeSystem(lambda_s, lambda_d, weight_decay=eta)
+    lower = (lambda_d - np.sqrt(lambda_d**2 - 4 * lambda_s * eta)) / (2 * lambda_s)
+    assert_allclose(lower, saddle, rtol=1e-3)
+    start = lower * (1 + roundings * np.finfo(np.float64).eps)
+    simulation = simulate_modes(ModeState(start, start, start), system, VARIANTS[variant].mode_field)
+    (mode,) = simulation.report()["modes"]
+    assert (simulation.trajectory.status, simulation.trajectory.ts[-1]) == (Status.STEADY, 0.0)
+    assert mode["agrees"] is not False
+    for beside, fate in ((0.999, "collapsed"), (1.001, "learned")):
+        predicted = predict_fates(ModeState(*3 * [beside * start]), system, variant)
+        assert predicted.fate.item() == fate

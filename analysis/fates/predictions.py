@@ -47,8 +47,14 @@ def _assemble(cases: list[Case], shape: tuple[int, ...]) -> Prediction:
     return ends
 
 
-def _at_rest(variant: str, state: ModeState, system: ModeSystem) -> Any:
-    """Whether the start is a fixed point of its variant, whatever the size of rates and weights.
+_ROUNDINGS = 64 * float(np.finfo(np.float64).eps)
+"""Share of the terms of a fixed point of decay within which a start is not told from the saddle."""
+
+_HAS_SADDLE = ("full", "tied", "no-ema", "symmetric-predictor")
+
+
+def _at_rest(variant: str, state: ModeState, system: ModeSystem) -> tuple[Any, Any]:
+    """Whether the start is a fixed point of its variant, and whether rounding hides on which side of p− it is.
 
     With the encoder scaled to one, e over the larger of its terms neither over- nor underflows.
     """
@@ -57,10 +63,10 @@ def _at_rest(variant: str, state: ModeState, system: ModeSystem) -> Any:
     still, zero = np.equal(eta, 0.0), np.equal(w1, 0.0)
     gone = zero & (still | (w2 == 0))
     if variant == "no-stop-gradient":
-        return gone | (still & (np.abs(system.lambda_d) == system.lambda_s) & (w2 == system.ratio))
+        return gone | (still & (np.abs(system.lambda_d) == system.lambda_s) & (w2 == system.ratio)), False
     follows = (th == w1) | (variant == "fixed-target")
     if variant == "fast-predictor":
-        return follows & (still | zero)
+        return follows & (still | zero), False
     m = exponent_of(w1, th)
     x, z = np.ldexp(w1, -m), np.ldexp(th, -m)
     n = exponent_of(w2)
@@ -71,17 +77,26 @@ def _at_rest(variant: str, state: ModeState, system: ModeSystem) -> Any:
         own = np.equal(y * e, 0.0)
     else:
         own = np.equal(y * e, 0.0) & np.equal(x * e, 0.0)
-    # with weight decay: e w2/τo = η w1 and e w1/τp = η w2
-    unit, safe = np.ldexp(1.0, np.clip(n + k, -1000, 1000)), np.where(x == 0, 1.0, x)
+    # with weight decay: e w2/τo = η w1 and e w1/τp = η w2, exactly or up to roundings of their terms
+    terms = np.abs(z * np.ldexp(system.lambda_d, -k)) + np.abs(x * y * np.ldexp(system.lambda_s, n - k))
     decay = np.where(still, 1.0, eta)
-    pulled = product(y, e, unit, over=(decay, to, safe)) == 1
+    pulled, near = np.True_, np.True_
+    own_weights = [(y, x, to, n + k)]
     if variant != "no-predictor" and VARIANTS[variant].direct == (0.0, 0.0):
-        over = np.where(y == 0, 1.0, y)
-        unit = np.ldexp(1.0, np.clip(2 * m + k - n, -1000, 1000))
-        pulled &= product(x, e, unit, over=(decay, tp, over)) == 1
+        own_weights.append((x, y, tp, 2 * m + k - n))
+    for factor, weight, tau, power in own_weights:
+        over = (decay, tau, np.where(weight == 0, 1.0, weight))
+        unit = np.ldexp(1.0, np.clip(power, -1000, 1000))
+        share = product(factor, e, unit, over=over)
+        pulled = pulled & (share == 1)
+        size = 1 + np.abs(product(factor, terms, unit, over=over))
+        near = near & np.isfinite(share) & (np.abs(share - 1) <= _ROUNDINGS * size)
     slaved = variant == "no-predictor" or VARIANTS[variant].direct != (0.0, 0.0)
     nothing = zero & (slaved | (w2 == 0)) & ((variant != "fixed-target") | (w2 == 0))
-    return follows & np.where(still, own, nothing | pulled)
+    rests = follows & np.where(still, own, nothing | pulled)
+    below = 2 * y * np.ldexp(system.lambda_s, n - k) < np.ldexp(system.lambda_d, -k)  # p < r/2
+    saddle = (variant in _HAS_SADDLE) & ~still & below
+    return rests, follows & saddle & near & ~rests
 
 
 def predict_fates(
@@ -159,9 +174,11 @@ def predict_fates(
     ):  # a slaved predictor may be infinite at the start: its end does not depend on it
         state = field.constrain(0.0, state, proper)
     shape = np.broadcast_shapes(np.shape(state.online), np.shape(system.lambda_s))
+    rests, beside = _at_rest(variant, state, proper)
     cases = [
         Case(~positive, "λs <= 0, no result applies"),
-        Case(_at_rest(variant, state, proper), "the start is a fixed point", *state),
+        Case(rests, "the start is a fixed point", *state),
+        Case(beside, "R15: the start is the saddle p- up to rounding, which decides"),
         *CASES[variant](state, proper),
     ]
     prediction = _assemble(cases, shape)

@@ -690,11 +690,11 @@ def _balanced(kind: Any, y: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, eta = p[0], p[1], p[3]
-    if kind not in (FULL, FIXED, TIED, NO_EMA) or (kind in (FULL, TIED) and a != g):
+    if kind not in (FULL, TIED, NO_EMA) or (kind != NO_EMA and a != g):
         return False
     target = a if kind == NO_EMA else g
     pull, push = coupling * target, damping * a * b
-    terms, rounding = abs(pull) + abs(push), 4 * _ROUNDING
+    terms, rounding = abs(pull) + abs(push), 16 * _ROUNDING
     if eta * min(abs(a), abs(b), abs(a * terms), abs(b * terms)) < _TINY:
         return False
     e = pull - push
