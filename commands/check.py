@@ -31,25 +31,18 @@ def check(
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
 ) -> int:
     """Check results of the registry; exit code 1 if one is violated."""
-    from analysis.results import PARTS, RESULTS, Verdict
+    from analysis.results import RESULTS, Verdict, select
     from analysis.results import check as measure
 
     if seeds < 1:
         raise ValueError(f"--seeds must be an integer >= 1, got {seeds}")
-    unknown = [name for name in results or () if name not in RESULTS and name not in PARTS]
-    if unknown:
-        first, *_, last = RESULTS
-        raise ValueError(
-            f"a result must be one of {first} to {last}, or a part: {', '.join(PARTS)}; got {', '.join(unknown)}"
-        )
-    asked = [found for name in results or PARTS for found in PARTS.get(name, (name,))]
-    names = list(dict.fromkeys(asked))
+    chosen = select(results or ())
     checks = []
     with progress("checking", output) as report_progress:
-        for done, name in enumerate(names):
-            checks.append(measure(RESULTS[name], n_trials=seeds, seed=output.seed, symbolic=symbolic))
+        for done, result in enumerate(chosen):
+            checks.append(measure(result, n_trials=seeds, seed=output.seed, symbolic=symbolic))
             if report_progress is not None:
-                report_progress(done + 1, len(names))
+                report_progress(done + 1, len(chosen))
     n_violated = sum(item.verdict is Verdict.VIOLATED for item in checks)
     if output.json:
         print_json({"results": [item.report() for item in checks], "n_violated": n_violated})

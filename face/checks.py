@@ -8,7 +8,7 @@ from face.result import Result
 from face.systems import objectives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dynamics.training import TrainingSettings
 
@@ -68,7 +68,7 @@ def check(*names: str, seeds: int = 5, seed: int = 0, symbolic: bool = False) ->
     Parameters
     ----------
     *names
-        "R1" to "R30"; left out, all (a minute).
+        Results such as "R6", or parts such as "linear"; left out, all.
     seeds, seed
         Random systems per result, and the seed of their draws.
     symbolic
@@ -90,10 +90,10 @@ def check(*names: str, seeds: int = 5, seed: int = 0, symbolic: bool = False) ->
     >>> [str(item.verdict) for item in dyn.check("R3", seeds=2).found]
     ['holds']
     """
-    from analysis.results import RESULTS
     from analysis.results import check as measure
+    from analysis.results import select
 
-    chosen = _chosen(RESULTS, names, "a result")
+    chosen = select(names)
     if seeds < 1:
         raise ValueError(f"`seeds` must be an integer >= 1, got {seeds}")
     return Result(tuple(measure(item, n_trials=seeds, seed=seed, symbolic=symbolic) for item in chosen))
@@ -105,7 +105,7 @@ def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
     Parameters
     ----------
     name
-        "C1" to "C12".
+        One of `dyn.experiments`.
     quick, seed
         A small version, in seconds; the seed of everything random.
 
@@ -122,22 +122,16 @@ def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
     Examples
     --------
     >>> import dyn
-    >>> dyn.confirm("C99")
+    >>> dyn.confirm("C99")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: an experiment must be one of C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, got C99
+    ValueError: an experiment must be one of C1, C2, ..., got C99
     """
     from analysis.experiments import EXPERIMENTS, Effort
     from analysis.experiments import confirm as make
 
-    (experiment,) = _chosen(EXPERIMENTS, (name,), "an experiment")
-    return Result(make(experiment, Effort(quick=quick, seed=seed)))
-
-
-def _chosen(table: Mapping[str, Any], names: Sequence[str], what: str) -> list[Any]:
-    unknown = [name for name in names if name not in table]
-    if unknown:
-        raise ValueError(f"{what} must be one of {', '.join(table)}, got {', '.join(map(str, unknown))}")
-    return [table[name] for name in names or table]
+    if name not in EXPERIMENTS:
+        raise ValueError(f"an experiment must be one of {', '.join(EXPERIMENTS)}, got {name}")
+    return Result(make(EXPERIMENTS[name], Effort(quick=quick, seed=seed)))
 
 
 def figure(name: str, **parameters: Any) -> Result:
