@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -47,12 +47,15 @@ def test_they_are_the_block_without_its_forced_zero(
 
 
 @given(POSITIVE, st.floats(0.05, 0.95), st.floats(-1.5, 1.5), RATE, RATE, RATE)
+@example(1.0, 0.5168866880620204, 1.1125369292536007e-308, 0.5, 1.0, 1.0)  # a root beneath the normal floats
 def test_lines_of_one_mode_are_special_cases(
     ls: float, r: float, p: float, to: float, tp: float, tt: float
 ) -> None:
     system = ModeSystem(ls, r * ls, tau_online=to, tau_predictor=tp, tau_target=tt)
     collapsed = collapsed_line_eigenvalues(p, system)[:, 1:]
-    assert_allclose(pair_eigenvalues(p, 0.0, system), collapsed, rtol=0, atol=0)
+    # one formula twice, its products in another order: a few roundings, of the smallest float where that is larger
+    apart, smallest = 4 * np.finfo(np.float64).eps, np.finfo(np.float64).smallest_subnormal
+    assert_allclose(pair_eigenvalues(p, 0.0, system), collapsed, rtol=apart, atol=4 * smallest)
     learned = learned_line_eigenvalues(p, system)[:, 1:]
     # γ is λs w²/τp + r (r λs − λd)/τo, whose second term is rounding
     assert_allclose(pair_eigenvalues(system.ratio, p, system), learned, rtol=0, atol=1e-6)
