@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from commands.declaration import command
@@ -45,7 +45,7 @@ def simulate(
 ) -> int | None:
     """Run the flow from one start, for modes or for matrices."""
     checked_outputs(output)
-    began = time.perf_counter()
+    began = perf_counter()
     moments = read_moments(system, output)
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
@@ -57,7 +57,7 @@ def simulate(
             simulation = _simulate_modes(system, start, moments, options)
         else:
             simulation = _simulate_matrices(system, start, moments, output.seed, options)
-    report = {**simulation.report(), "seconds": time.perf_counter() - began}
+    report = {**simulation.report(), "seconds": perf_counter() - began}
     if not as_modes:
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:
@@ -134,8 +134,9 @@ def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) 
 
 
 def _cost_text(report: dict[str, Any]) -> str:
+    time = "∞, beyond floats" if report["t"] is None else f"{report['t']:.6g}"
     return (
-        f"{report['status']} at t = {report['t']:.6g} · {report['n_field_evaluations']} field evaluations"
+        f"{report['status']} at t = {time} · {report['n_field_evaluations']} field evaluations"
         f" · {report['seconds']:.2f} s · {report['method']}"
     )
 

@@ -326,3 +326,51 @@ def test_a_start_on_a_saddle_with_decay_rests_there_and_one_beside_it_does_not(v
         trajectory, _ = integrate_modes(ModeState(beside, beside, beside), system, field)
         assert trajectory.status is Status.STEADY
         assert_allclose(trajectory.states.predictor[-1], end, rtol=1e-6, atol=1e-6)
+
+
+def test_an_encoder_that_sinks_below_all_numbers_has_not_collapsed_where_it_would_return() -> None:
+    """From w1 = 0 a short-lived θ leaves w1 = 1e-310, which grows: λs and λd as small as their weights allow."""
+    system = ModeSystem(1.4852861381296842e-80, 1.4996787009804052e-86, tau_target=8.318564550776754e-100)
+    trajectory, fates = integrate_modes(
+        ModeState(0.0, 8e-27, 5.475009881538417e-100), system, full_mode_field
+    )
+    assert predict_fates(ModeState(0.0, 8e-27, 5.475009881538417e-100), system).fate.item() == "learned"
+    assert trajectory.status is Status.MAX_STEPS
+    assert [str(fate) for fate in fates] == ["undecided"]
+
+
+def test_rest_is_reached_by_the_predictor_at_its_own_size() -> None:
+    system = ModeSystem(1e-5, 6.2e-6, tau_online=293.7, tau_target=7e4)
+    simulation = simulate_modes(ModeState(-232.4, -3e-5, 15.0), system, VARIANTS["no-ema"].mode_field)
+    assert simulation.trajectory.status is Status.STEADY
+    assert_allclose(simulation.trajectory.states.predictor[-1], 0.62, rtol=1e-6)
+
+
+def test_a_run_whose_balance_is_lost_to_rounding_does_not_prove_learning() -> None:
+    """θ = −2.6e97 turns the weights by a hyperbolic angle of millions: c of the start is rounding of what they
+    become."""
+    system = ModeSystem(
+        1.6695532677565045e-37,
+        4.0186486392804366e-42,
+        tau_predictor=9.008715963219893e-40,
+        tau_target=1.877066101622912e-69,
+    )
+    start = ModeState(1.9866109605963413e-67, 34331.698406291616, -2.606431448795489e97)
+    assert predict_fates(start, system).fate.item() == "collapsed"
+    _, fates = integrate_modes(start, system, full_mode_field)
+    assert [str(fate) for fate in fates] != ["learned"]
+
+
+def test_weights_come_back_from_their_units_whatever_the_clocks() -> None:
+    units = (2.0**-800, 1.0, 2.0**-500, 2.0**-700)
+    assert flow.unscaled(flow.FULL, (1.5, 2.0**600, 2.0**100), units) == (
+        1.5 * 2.0**-300,
+        2.0**500,
+        2.0**-200,
+    )
+
+
+def test_a_rate_that_underflows_is_refused() -> None:
+    system = ModeSystem(3.4e-19, 9e-20, tau_online=1.7e308, tau_target=1.7e308)
+    with pytest.raises(ValueError, match="must lie within 290 decades"):
+        integrate_modes(ModeState(0.03, 1.0, 8e33), system, VARIANTS["no-predictor"].mode_field)

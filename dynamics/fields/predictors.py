@@ -84,7 +84,7 @@ def directpred_spectrum(
     xp = s.__array_namespace__()
     s = xp.maximum(s, 0.0)
     largest = xp.max(s, axis=-1, keepdims=True)
-    shift = epsilon if normalise else epsilon * largest
+    shift = epsilon if normalise or epsilon == 0 else epsilon * largest  # the largest may be beyond floats
     if normalise:
         s = s / xp.where(largest == 0, 1.0, largest)
     return (s + shift) ** exponent if shifted else s**exponent + shift

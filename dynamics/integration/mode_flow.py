@@ -52,6 +52,7 @@ _APART = (
 )
 _TINY = 1e-290
 _ROUNDING = 2.0**-52
+_KEPT = 1e-2  # by how much of the squares of the weights, at the start and now, c may be off: the loosest tolerance
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
 _SAFETY = 0.9
 _LEAST, _MOST = 0.2, 6.0  # factors by which a step may change
@@ -164,7 +165,7 @@ def scaled(kind: Any, start: Any, rates: Any, t_end: Any, direct: Any) -> Any:
         _shifted(c2, m),
     )
     if kind == IDENTITY:
-        proper = _held(loss, p[4]) and _held(gain, p[5])
+        proper = _held(ls - ld, p[4]) and _held(ld, p[5])
     else:
         proper = _held(ld, coupling) and _held(ls, damping) and _held(coupling, p[0]) and _held(damping, p[1])
     if kind not in (FIXED, NO_EMA, NO_STOP):
@@ -217,8 +218,16 @@ def unscaled(kind: Any, y: Any, units: Any) -> Any:
     """(w1, w2, θ) of a balanced, scaled state."""
     weight, _, root_o, root_p = units
     if kind == IDENTITY:
-        return y[0] / root_o * weight, 1.0, y[2] / root_o * weight
-    return y[0] / root_o * weight, y[1] / root_p * weight, y[2] / root_o * weight
+        return _over(y[0], root_o, weight), 1.0, _over(y[2], root_o, weight)
+    return _over(y[0], root_o, weight), _over(y[1], root_p, weight), _over(y[2], root_o, weight)
+
+
+def _over(number: Any, root: Any, weight: Any) -> Any:
+    """Number weight/root, which leaves the range of floats only where the result does."""
+    top, n = math.frexp(number)
+    below, k = math.frexp(root)
+    unit, m = math.frexp(weight)
+    return _shifted(top / below * unit, n - k + m)
 
 
 def constrained(kind: Any, y: Any, p: Any) -> Any:
@@ -556,7 +565,14 @@ def arrived(kind: Any, y: Any, start: Any, p: Any) -> Any:
     """
     a, b, g = y
     coupling, damping, zeta, eta, loss, gain, c1, c2 = p
-    if _at_rest(kind, y, p) or (_same(y, start) and _balanced(kind, y, p)):
+    if eta == 0 and kind in (FULL, FIXED, NO_EMA):
+        # the balance law (R2): weights that were so large in between that rounding took c prove nothing
+        first, last = (start[0] - start[1]) * (start[0] + start[1]), (a - b) * (a + b)
+        if abs(last - first) > _KEPT * (start[0] * start[0] + start[1] * start[1] + a * a + b * b):
+            return RUNNING, y
+    # an encoder that has become zero has sunk below the smallest number: where it would return, that is not rest
+    sunk = kind in (FULL, DIRECT) and a == 0 and g == 0 and (start[0] != 0 or start[2] != 0)
+    if (_at_rest(kind, y, p) and not sunk) or (_same(y, start) and _balanced(kind, y, p)):
         return STEADY, y
     if kind == IDENTITY:
         if loss + eta > 0:
@@ -844,7 +860,7 @@ def failed(kind: Any, mode: Any, y: Any, h: Any, start: Any, p: Any) -> Any:
         pull = p[0] * g
     elif kind == DIRECT:
         pull = math.copysign(p[6], a) * p[0] * g
-    if mode == kind and start[0] != 0 and abs(a) < _TINY and (eta == 0 or pull > eta):
+    if mode == kind and (start[0] != 0 or start[2] != 0) and abs(a) < _TINY and (eta == 0 or pull > eta):
         if kind == FULL:
             lost = abs(g) < _TINY or abs(b) < _TINY
         elif kind == TIED:

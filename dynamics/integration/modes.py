@@ -89,7 +89,8 @@ class _Run:
             return False
         encoder, predictor = flow.distance(self.state, end)
         size = abs(end[0]) if end[0] != 0 else max(abs(self.start[0]), abs(self.start[2]))
-        return encoder <= REST * size and predictor <= REST * max(size, abs(end[1]), abs(self.start[1]))
+        own = abs(end[1]) if end[1] != 0 else max(size, abs(self.start[1]))
+        return encoder <= REST * size and predictor <= REST * own
 
     def advance(self, end: float, budget: int, *, open_ended: bool) -> int:
         """Integrate to the time `end`, or open-ended until the run is at rest or known to be slow."""
