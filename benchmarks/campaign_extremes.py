@@ -391,7 +391,7 @@ class Truth:
             s1, s2 = (a - d + root) / 2, (a - d - root) / 2
             one, two = ((a - s) * w1 + b * th for s in (s2, s1))
             return (mp.exp(s1 * t) * one - mp.exp(s2 * t) * two) / root, mp.mpf(1)
-        if self.variant != "fixed-target" or self.eta:
+        if self.variant != "fixed-target" or self.eta or self.ls <= 0:
             return None
         # with x ± y = (x0 ± y0) E^{±1}, s = E² obeys s' = −a s² + b s + d
         root_o, root_p = mp.sqrt(self.to), mp.sqrt(self.tp)

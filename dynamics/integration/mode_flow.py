@@ -762,8 +762,8 @@ def _arrived_no_stop(y: Any, start: Any, p: Any, level: Any) -> Any:
 def _arrived_fixed(y: Any, start: Any, p: Any) -> Any:
     a, b, g = y
     coupling, damping, eta = p[0], p[1], p[3]
-    pull = g * coupling
-    side = -1.0 if pull < 0 else 1.0
+    pull, pulled = g * coupling, g != 0 and coupling != 0
+    side = math.copysign(1.0, g) * math.copysign(1.0, coupling)
     if eta > 0:
         excess = abs(pull) - eta
         lead = a + side * b
@@ -772,12 +772,19 @@ def _arrived_fixed(y: Any, start: Any, p: Any) -> Any:
         end = math.copysign(math.sqrt(excess / damping), lead)
         return _shown(STEADY, FIXED, y, (end, side * end, g), start)
     c, goal = (start[0] - start[1]) * (start[0] + start[1]), pull / damping
-    if c == 0 and a * b * goal <= 0:
-        return _shown(SLOW if goal == 0 else STEADY, FIXED, y, (0.0, 0.0, g), start)
+    if c == 0 and abs(start[0]) != abs(start[1]):  # their squares are no floats
+        return RUNNING, y
+    together = a != 0 and b != 0 and math.copysign(1.0, a) * math.copysign(1.0, b) == side
+    if c == 0 and not (pulled and together):
+        return _shown(STEADY if pulled else SLOW, FIXED, y, (0.0, 0.0, g), start)
     # the roots of x² − y² = c, x y = |goal|, each from the sum without cancellation
     larger = (abs(c) + math.hypot(c, 2 * goal)) / 2
+    if larger == 0:
+        return RUNNING, y
     first, second = math.sqrt(larger), abs(goal) / math.sqrt(larger)
-    turn = 0.0 if goal == 0 else side
+    turn = side if pulled else 0.0
+    if pulled and c <= 0 and second == 0:  # an end w1 that is not zero, and no float
+        return RUNNING, y
     if c > 0 or (c == 0 and a != 0):
         end_a = math.copysign(first, a)
         return _shown(STEADY, FIXED, y, (end_a, turn * math.copysign(second, a), g), start)
