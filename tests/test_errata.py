@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
-from analysis.results.errata import amplitude_stability, ema_paths, origin_fates, scrambled_ratios
+from analysis.results.linear.errata import amplitude_stability, ema_paths, origin_fates, scrambled_ratios
 from analysis.stability.jacobian import dense_jacobian
 from dynamics.data.augmentations import Scramble
 from dynamics.system import MatrixSystem, ModeSystem

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.fates.predictions import predict_fates
-from analysis.results import fates, flow, pair_blocks, points, solutions
+from analysis.results.linear import fates, flow, pair_blocks, points, solutions
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.stability.pair_conditions import pair_conditions
 from dynamics.exact import fixed_target, no_ema, no_predictor
@@ -38,7 +38,7 @@ from dynamics.fields.modes import (
 from dynamics.invariants import balance_drift, eigenvalue_floor, mode_invariant, rank_floor
 from dynamics.modes import reduce_to_modes
 
-RESULTS = collect([*flow.RESULTS, *points.RESULTS, *pair_blocks.RESULTS, *fates.RESULTS, *solutions.RESULTS])
+RESULTS = collect((flow, points, pair_blocks, fates, solutions))
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))

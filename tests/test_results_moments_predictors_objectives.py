@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from analysis.contrastive.spectra import compare_with_contrastive
-from analysis.results import growth, losses, moments, objectives, predictors
-from analysis.results.errata import ema_paths
+from analysis.results.linear import growth, losses, moments, objectives, predictors
+from analysis.results.linear.errata import ema_paths
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.runs.alignment import align, alignment_rate
 from analysis.sylvester.solutions import sylvester_solutions
@@ -28,7 +28,7 @@ from dynamics.system import MatrixSystem
 
 decoupled, ema_step = predictors._decoupled, growth._ema_step
 RNG = np.random.default_rng(0)
-RESULTS = collect([*moments.RESULTS, *predictors.RESULTS, *objectives.RESULTS, *growth.RESULTS])
+RESULTS = collect((moments, predictors, objectives, growth))
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))

@@ -24,8 +24,8 @@ TRIALS = range(2)
 MEASURED = ("R4", "R18")
 """Whose tolerances hold the error of an integration, or a singular value that is zero but for rounding."""
 MODULES = [
-    importlib.import_module(f"analysis.results.{module.name}")
-    for module in pkgutil.iter_modules(analysis.results.__path__)
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(analysis.results.__path__, "analysis.results.")
 ]
 
 

@@ -2,34 +2,17 @@
 
 from collections.abc import Iterable
 
-from analysis.results import (
-    fates,
-    flow,
-    growth,
-    moments,
-    objectives,
-    pair_blocks,
-    points,
-    predictors,
-    solutions,
-)
-from analysis.results.registry import Check, Measurement, Result, Verdict, check, collect
+from analysis.results import contrastive, linear
+from analysis.results.registry import Check, Measurement, Result, Verdict, check
 
 __all__ = ["PARTS", "RESULTS", "Check", "Measurement", "Result", "Verdict", "check", "select"]
 
-_PARTS = {
-    "linear": (flow, points, pair_blocks, fates, solutions, moments, predictors, objectives, growth),
-}
+_PARTS = {"linear": linear.RESULTS, "contrastive": contrastive.RESULTS}
 
-RESULTS: dict[str, Result] = collect(
-    result for modules in _PARTS.values() for module in modules for result in module.RESULTS
-)
+RESULTS: dict[str, Result] = {key: result for part in _PARTS.values() for key, result in part.items()}
 """All results by id, in order."""
 
-PARTS: dict[str, tuple[str, ...]] = {
-    part: tuple(collect(result for module in modules for result in module.RESULTS))
-    for part, modules in _PARTS.items()
-}
+PARTS: dict[str, tuple[str, ...]] = {name: tuple(part) for name, part in _PARTS.items() if part}
 """Ids of the results of each part of the theory."""
 
 

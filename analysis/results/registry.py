@@ -169,10 +169,10 @@ def _excess(measured: Measurement) -> float:
     return np.inf if np.isnan(quotient) else quotient
 
 
-def collect(results: Iterable[Result]) -> dict[str, Result]:
-    """Index results by id, in numerical order, refusing duplicates."""
-    ordered = sorted(results, key=lambda result: int(result.id[1:]))
-    registry = {result.id: result for result in ordered}
-    if len(registry) != len(ordered):
+def collect(modules: Iterable[Any]) -> dict[str, Result]:
+    """Index the `RESULTS` of some modules by id, in numerical order, refusing duplicates."""
+    results = [result for module in modules for result in module.RESULTS]
+    registry = {result.id: result for result in sorted(results, key=lambda result: int(result.id[1:]))}
+    if len(registry) != len(results):
         raise ValueError("two results of the registry have one id")
     return registry

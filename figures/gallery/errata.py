@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.results.errata import (
+from analysis.results.linear.errata import (
     AmplitudeStability,
     EmaPaths,
     OriginFates,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.fixed_points.network import polish
-from analysis.results.moments import sylvester_operator
+from analysis.results.linear.moments import sylvester_operator
 from analysis.sylvester.intertwiners import LARGEST_KRONECKER
 from analysis.sylvester.solutions import SylvesterSolutions, ratio_matrix, sylvester_solutions
 from dynamics.fields.matrices import full_field

@@ -13,7 +13,7 @@ from figures.style import DASHED, theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from analysis.results.errata import AmplitudeStability, EmaPaths, OriginFates, ScrambledRatios
+    from analysis.results.linear.errata import AmplitudeStability, EmaPaths, OriginFates, ScrambledRatios
 
 
 _MEASURED, _CLAIMED = "measured on views", r"claimed $(1 + \kappa)^t$"

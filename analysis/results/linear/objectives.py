@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.results.losses import (
+from analysis.results.linear.losses import (
     BYOL,
     BYOL_PRIME,
     BYOL_PRIME_NORMALISED,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analysis.fixed_points.network import polish
+from analysis.results.linear.solutions import characteristic_gap, mode_symbols, symbolic_jacobian
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.solutions import characteristic_gap, mode_symbols, symbolic_jacobian
 from analysis.results.trials import (
     EPS,
     followed,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.results.linear.solutions import mode_symbols
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.solutions import mode_symbols
 from analysis.results.trials import (
     EPS,
     orthogonal,

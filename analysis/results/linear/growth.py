@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.contrastive.spectra import SubspaceComparison, compare_with_contrastive
-from analysis.results.errata import EmaPaths, ema_paths
-from analysis.results.losses import (
+from analysis.results.linear.errata import EmaPaths, ema_paths
+from analysis.results.linear.losses import (
     SIMPLE,
     Loss,
     compiled_loss,

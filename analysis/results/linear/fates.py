@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.fates.fate import Prediction
 from analysis.fates.predictions import predict_fates
+from analysis.results.linear.solutions import mode_symbols
 from analysis.results.registry import AsPrinted, Measurement, Result
-from analysis.results.solutions import mode_symbols
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
 from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
 from dynamics.fields.matrices import VectorField

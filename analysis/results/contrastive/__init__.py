@@ -1,0 +1,5 @@
+"""Contrastive learning: R101–R129."""
+
+from analysis.results.registry import collect
+
+RESULTS = collect(())
