@@ -50,6 +50,8 @@ ROOMS = {
     "figures": ("gallery", "layout", "panels", "results"),
     "commands": (),
 }  # fmt: skip
+# Rooms within rooms: results by the part of the theory that they belong to.
+DEEPER = {"analysis/results/linear", "analysis/results/contrastive"}
 MOST_ENTRIES = 12
 
 
@@ -253,7 +255,9 @@ def test_the_rooms_are_those_of_the_plan(layer: str) -> None:
     rooms = sorted(path.parent.name for path in (ROOT / layer).glob("*/__init__.py"))
     sys.stdout.write("\n".join([f"{layer}/", *(f"    {room}/" for room in rooms)]) + "\n")
     assert tuple(rooms) == ROOMS[layer]
-    assert not list((ROOT / layer).glob("*/*/*.py"))
+    deeper = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / layer).glob("*/*/*.py")}
+    assert deeper == {name for name in DEEPER if name.startswith(f"{layer}/")}
+    assert not list((ROOT / layer).glob("*/*/*/*.py"))
 
 
 def test_the_analysis_has_few_doors() -> None:
