@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dynamics.fields import matrices as matrix
 from dynamics.fields import modes as mode
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration import mode_flow as flow
 
 

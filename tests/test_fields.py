@@ -27,8 +27,9 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.fields.matrices import FIELDS, VectorField, direct_field, error_matrix, fast_predictor_field
+from dynamics.fields.matrices import FIELDS, direct_field, error_matrix, fast_predictor_field
 from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, tied_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq
 
-from dynamics.fields.matrices import FIELDS, VectorField
+from dynamics.fields.matrices import FIELDS
 from dynamics.fields.modes import MODE_FIELDS
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import integrate
 from dynamics.modes import (
     _WEIGHTS,

@@ -14,8 +14,9 @@ from analysis.fates.predictions import predict_fates
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.runs.simulation import simulate_matrices, simulate_modes
 from analysis.sweeps.modes import _COMPILED
-from dynamics.fields.matrices import FIELDS, VectorField
+from dynamics.fields.matrices import FIELDS
 from dynamics.fields.modes import MODE_FIELDS
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration import mode_flow as flow
 from dynamics.integration.ensemble import integrate_ensemble
 from dynamics.integration.integrate import integrate

@@ -24,8 +24,8 @@ from analysis.fixed_points.kinds import (
 )
 from analysis.fixed_points.numbers import context, eigenvalues, simplest_fraction
 from analysis.fixed_points.variants import rest_of
-from dynamics.fields.matrices import VectorField
 from dynamics.fields.modes import MODE_FIELDS
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.fates.fate import Fate, Prediction
 from analysis.fates.predictions import predict_fates
 from analysis.runs.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.modes import integrate_modes
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.invariants import balance_drift, mode_invariant, rank_floor

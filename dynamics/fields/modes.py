@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields.matrices import VectorField
 from dynamics.fields.predictors import directpred_spectrum, optimal_mode_predictor
+from dynamics.fields.vector_field import VectorField
 from dynamics.quadratic import are_floats, product
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem

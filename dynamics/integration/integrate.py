@@ -14,14 +14,12 @@ from typing import Any, Generic
 import numpy as np
 from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.exponential import ExponentialRosenbrock, Krylov, directional_derivative
 from dynamics.integration.trajectory import Status as Status
 from dynamics.integration.trajectory import Trajectory as Trajectory
 from dynamics.integration.trajectory import check_tolerances, checked_times
-from dynamics.integration.trajectory import natural_time as natural_time
-from dynamics.states import MatrixState, ModeState, State, pack, unpack
-from dynamics.system import System
+from dynamics.states import State, pack, unpack
 
 METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
@@ -34,6 +32,7 @@ _SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within
 _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
 _DIVERGED = 1e8  # growth over the start that no bounded flow shows
+_FAR = 1e250  # growth over the start of a linear flow, which is as exact far out as anywhere
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
 _KRYLOV_BYTES = 256 * 2**20
@@ -74,9 +73,8 @@ class _Samples:
 class _Flow:
     """The field as a function of packed vectors, counting its evaluations."""
 
-    def __init__(self, state: State, system: System, vector_field: VectorField):
-        self._system, self._field = system, vector_field
-        self._state_type: type[ModeState | MatrixState] = type(state)
+    def __init__(self, state: State, system: Any, vector_field: VectorField):
+        self._system, self._field, self._like = system, vector_field, state
         bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
         self._views = [
             (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
@@ -106,7 +104,19 @@ class _Flow:
         return found
 
     def _state(self, y: np.ndarray) -> Any:
-        return self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
+        return self._like._make(y[part].reshape(shape) for part, shape in self._views)
+
+    def sizes(self, y: np.ndarray) -> np.ndarray:
+        """Size that each component is measured by, shape (n,)."""
+        found = np.empty_like(y)
+        for (part, shape), size in zip(self._views, self._field.sizes(self._state(y)), strict=True):
+            found[part].reshape(shape)[...] = size
+        return found
+
+    def turning(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Velocity of the direction u = y/‖y‖ of a linear flow, f(u) − u ⟨u, f(u)⟩, at a unit vector y."""
+        velocity = self(t, y)
+        return velocity - y * (y @ velocity)
 
 
 def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
@@ -157,22 +167,11 @@ def travel(
     return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
 
 
-def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
-    """Largest entry of the encoder, W and Θ together, for its components; of all for those of the predictor.
-
-    The encoder moves by multiplication with the predictor, but the predictor is pushed by the encoder alone.
-    Modes are sized one by one: each has a fate of its own.
-    """
-    W, P, Th = (np.abs(part) for part in unpack(y, like))
-    if isinstance(like, ModeState):
-        encoder = np.maximum(W, Th)
-        return np.concatenate([encoder, np.maximum(encoder, P), encoder])
-    encoder = max(np.max(W), np.max(Th))
-    return np.repeat([encoder, max(encoder, np.max(P)), encoder], [W.size, P.size, Th.size])
-
-
 class _Rest(Generic[State]):
-    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel."""
+    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel.
+
+    A linear flow that grows is over when its direction is at rest.
+    """
 
     def __init__(
         self,
@@ -183,29 +182,47 @@ class _Rest(Generic[State]):
         t_bound: float,
         rtol: float,
         atol: np.ndarray,
+        *,
+        linear: bool,
     ):
-        self.like: State = like
         self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
+        self.linear = linear
         self.moving = fun.moving(t0, pack(like))
         end = None if end_point is None else pack(end_point)[self.moving]
         self.end = end if end is not None and np.all(np.isfinite(end)) else None
         self.distance = np.nan
         self._look_again: float | None = None
 
-    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> bool:
-        tolerance = 10 * (self.atol + self.rtol * _part_sizes(y, self.like))
-        if self.end is not None:
-            way, tolerance = self.end - y[self.moving], tolerance[self.moving]
-        else:
-            # travel() costs many evaluations: look again only when the speed has fallen far enough to matter
-            speed = float(np.max(np.abs(self.fun(t, y))))
-            if self._look_again is None:
-                self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(self.fun, t, y)
-            if speed > self._look_again and not last:
-                return False
-            way = travel(self.fun, t, y, self.t_bound, tolerance)
-            excess = float(np.max(np.abs(way / np.max(tolerance))))
-            self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
+    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> Status | None:
+        """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere."""
+        norm = float(np.linalg.norm(y)) if self.linear else 0.0
+        if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
+            tolerance = np.full_like(y, 10 * self.rtol)
+            return Status.UNBOUNDED if self._still(self.fun.turning, t, y / norm, tolerance, last) else None
+        tolerance = 10 * (self.atol + self.rtol * self.fun.sizes(y))
+        if self.end is None:
+            return Status.STEADY if self._still(self.fun, t, y, tolerance, last) else None
+        way = self.end - y[self.moving]
+        self.distance = float(np.max(np.abs(way)))
+        return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
+
+    def _still(
+        self,
+        fun: Callable[[float, np.ndarray], np.ndarray],
+        t: float,
+        y: np.ndarray,
+        tolerance: np.ndarray,
+        last: bool,
+    ) -> bool:
+        """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
+        speed = float(np.max(np.abs(fun(t, y))))
+        if self._look_again is None:
+            self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
+        if speed > self._look_again and not last:
+            return False
+        way = travel(fun, t, y, self.t_bound, tolerance)
+        excess = float(np.max(np.abs(way / np.max(tolerance))))
+        self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
         self.distance = float(np.max(np.abs(way)))
         return bool(np.all(np.abs(way) <= tolerance))
 
@@ -268,7 +285,7 @@ def _steps(
 
 def integrate(
     state: State,
-    system: System,
+    system: Any,
     vector_field: VectorField,
     t_end: float | None = None,
     *,
@@ -286,11 +303,11 @@ def integrate(
     Parameters
     ----------
     state
-        Start, a `ModeState` or a `MatrixState` that fits the system.
+        Start: a NamedTuple of arrays that fits the system, such as a `ModeState` or a `MatrixState`.
     system
-        `ModeSystem` or `MatrixSystem`.
+        What the field depends on, such as a `ModeSystem` or a `MatrixSystem`.
     vector_field
-        One of `dynamics.fields.modes` or `dynamics.fields.matrices`.
+        The flow: one of `dynamics.fields`, or any other `VectorField`.
     t_end
         End time > 0. Left out, the run goes on until it is steady or known to be slow.
     ts
@@ -313,9 +330,10 @@ def integrate(
     Returns
     -------
     Trajectory
-        With status steady, end-time, slow (open-ended run that still crawls after `HORIZON` natural time units),
-        diverged or max-steps. Without `ts`, states are kept at the integrator's own steps, thinned evenly to at
-        most 1024 states or 256 MiB.
+        With status steady, end-time, slow (an open-ended run that still crawls after `HORIZON` natural time units, or
+        whose direction still turns after the norm of a linear flow grew 1e250-fold), unbounded (the direction of a
+        linear flow came to rest, and its norm grows), diverged or max-steps. Without `ts`, states are kept at the
+        integrator's own steps, thinned evenly to at most 1024 states or 256 MiB.
 
     Raises
     ------
@@ -335,7 +353,7 @@ def integrate(
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
     t0, t_end, asked = checked_times(t_end, ts)
-    start = system.state(*state)
+    start = vector_field.start(state, system)
     vector_field.require(start, system)
     start = vector_field.constrain(t0, start, system)
     y0 = pack(start)
@@ -347,13 +365,14 @@ def integrate(
     fun = _Flow(start, system, vector_field)
     open_ended = t_end is None
     # followed for as long as the fastest mode's clock allows, but at rest only if the slowest mode will not move either
-    t_bound = t0 + HORIZON * natural_time(system, fastest=True) if t_end is None else t_end
-    stays = HORIZON * natural_time(system) if t_end is None else t_end
+    fastest, slowest = vector_field.clock(system)
+    t_bound = t0 + HORIZON * fastest if t_end is None else t_end
+    stays = HORIZON * slowest if t_end is None else t_end
     # The encoder leaves the origin by multiplication: an error of the size of the start could change its sign,
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
-    sizes = _part_sizes(y0, start)
+    sizes = fun.sizes(y0)
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols)
+    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols, linear=vector_field.linear)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
@@ -365,9 +384,11 @@ def integrate(
         # overflow is no error here: a trajectory that runs away is told by its size and gets a status
         with np.errstate(over="ignore", invalid="ignore"):
             name, solver, rejected = next(steps)
-        runaway = not np.all(np.isfinite(solver.y)) or np.max(np.abs(solver.y)) > _DIVERGED * (
-            1 + np.max(np.abs(y0))
-        )
+        largest = np.max(np.abs(solver.y))  # NaN where anything is
+        runaway = not largest <= (_FAR if vector_field.linear else _DIVERGED) * (1 + np.max(np.abs(y0)))
+        if vector_field.linear and runaway and open_ended and np.isfinite(largest):
+            status = Status.SLOW
+            break
         if solver.status == "failed" or runaway:
             status = Status.DIVERGED
             break
@@ -382,11 +403,11 @@ def integrate(
             knots.append(t)
         if progress is not None and n_steps % 20 == 0:
             progress(t, t_bound)
-        if open_ended and rest.reached(t, y):
-            status = Status.STEADY
+        if open_ended and (found := rest.reached(t, y)) is not None:
+            status = found
         elif solver.status == "finished":
-            at_rest = rest.reached(t, y, last=True)
-            status = Status.STEADY if at_rest else Status.SLOW if open_ended else Status.END_TIME
+            found = rest.reached(t, y, last=True)
+            status = found or (Status.SLOW if open_ended else Status.END_TIME)
         elif n_steps >= max_steps:
             status = Status.MAX_STEPS
     samples.finish(t, y)
@@ -395,7 +416,7 @@ def integrate(
         parts = [
             vector_field.constrain(s, unpack(v, start), system) for s, v in zip(times, vectors, strict=True)
         ]
-        return type(start)(*(np.stack(part) for part in zip(*parts, strict=True)))
+        return start._make(np.stack(part) for part in zip(*parts, strict=True))
 
     evaluate = None
     if dense and interpolants:
@@ -404,7 +425,7 @@ def integrate(
         def evaluate(times: np.ndarray) -> State:
             flat = np.atleast_1d(times)
             found = states(flat, solution(flat).T)
-            return found if times.ndim else type(start)(*(part[0] for part in found))
+            return found if times.ndim else found._make(part[0] for part in found)
 
     times = np.array(samples.times)
     return Trajectory(

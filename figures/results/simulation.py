@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from analysis.fates.fate import Fate
 from analysis.runs.simulation import MatrixSimulation, ModeSimulation
 from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.integration.integrate import Trajectory, natural_time
+from dynamics.integration.integrate import Trajectory
 from dynamics.invariants import eigenvalue_floor, mode_invariant
+from dynamics.system import natural_time
 from figures.panels import simulation as panels
 from figures.panels.scales import scale_log, scale_time
 from figures.style import DASHED, WEIGHTS, style, theme

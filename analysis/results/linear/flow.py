@@ -21,14 +21,9 @@ from analysis.results.trials import (
     vanishes,
     worst,
 )
-from dynamics.fields.matrices import (
-    FIELDS,
-    VectorField,
-    full_field,
-    no_stop_gradient_field,
-    proportional_ema_field,
-)
+from dynamics.fields.matrices import FIELDS, full_field, no_stop_gradient_field, proportional_ema_field
 from dynamics.fields.modes import MODE_FIELDS, full_mode_field, proportional_ema_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.invariants import (
     BALANCED_MODE_VARIANTS,
     BALANCED_VARIANTS,

@@ -19,7 +19,8 @@ from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, orthogonal, refuted, worst
 from dynamics.data.moments import Moments
 from dynamics.exact.ema_recurrence import EmaGrowth, ema_growth
-from dynamics.fields.matrices import VectorField, full_field
+from dynamics.fields.matrices import full_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.system import MatrixSystem
 
 # --- R28 ----------------------------------------------------------------------------------------------------
