@@ -20,12 +20,11 @@ from dynamics.integration.integrate import (
     Status,
     Trajectory,
     integrate,
-    natural_time,
     spectral_radius,
     travel,
 )
 from dynamics.states import MatrixState, ModeState, pack, random_state
-from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.system import MatrixSystem, ModeSystem, natural_time
 
 seeds = st.integers(0, 2**32 - 1)
 ONE = ModeSystem(1.0, 0.5)

@@ -83,7 +83,7 @@ class ModeSimulation:
                     "invariant": {"initial": self.invariant[k], "drift": self.drift[k]},
                 }
             )
-        return plain({"modes": modes, "variant": self.vector_field.name, **_cost(self.trajectory)})
+        return plain({"modes": modes, "variant": self.vector_field.name, **cost_of(self.trajectory)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ class MatrixSimulation:
                 },
                 "invariant": {"drift": self.drift},
                 "variant": self.vector_field.name,
-                **_cost(self.trajectory),
+                **cost_of(self.trajectory),
             }
         )
 
@@ -171,7 +171,8 @@ def _entry(state: Any, k: int) -> dict[str, float]:
     return {"online": state.online[k], "predictor": state.predictor[k], "target": state.target[k]}
 
 
-def _cost(trajectory: Trajectory) -> dict[str, Any]:
+def cost_of(trajectory: Trajectory) -> dict[str, Any]:
+    """How a run ended and what it cost, as reports hold it."""
     return {
         "status": trajectory.status.value,
         "t": trajectory.t,
