@@ -15,7 +15,7 @@ from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
-    from dynamics.states import MatrixState
+    from dynamics.states import State
     from dynamics.system import MatrixSystem, ModeSystem
 
 
@@ -296,8 +296,8 @@ def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     return of_matrices(moments, **_described(options))
 
 
-def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
-    """Start of a matrix run in the coordinates of the support: from a file, or drawn."""
+def matrix_start(start: StartOptions, moments: Moments, seed: int, kind: type[State]) -> State:
+    """Start of a matrix run in the coordinates of the support, a state of the given kind: from a file, or drawn."""
     from dynamics.data.starts import draw_start, on_support
 
     n1 = moments.n_inputs
@@ -309,15 +309,14 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
                 )
         from dynamics.files import load_state
 
-        state = load_state(start.state)
-        if state.online.shape[1] != n1:
-            raise ValueError(
-                f"--state: online must have {n1} columns like the data, got {state.online.shape[1]}"
-            )
+        state = load_state(start.state, kind)
+        if (columns := state[0].shape[1]) != n1:
+            raise ValueError(f"--state: online must have {n1} columns like the data, got {columns}")
         return on_support(state, moments)
     given = {name: getattr(start, name) for name in ("init_online", "init_predictor")}
     sizes = {name: value for name, value in given.items() if value is not None}
-    return draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
+    drawn = draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
+    return kind._make(getattr(drawn, name) for name in kind._fields)
 
 
 def check_no_mode_start(start: StartOptions) -> None:

@@ -98,6 +98,17 @@ def _fixed_points(found: Any) -> list[str]:
     return [f"fixed points of one mode, {found.variant} flow", *(listed(lines, "fixed points") or ["none"])]
 
 
+def _encoder_simulation(simulation: Any) -> list[str]:
+    report = simulation.report()
+    lines = [
+        f"mode {k}: λd = {number(mode['lambda_d'])}, {mode['fate']}"
+        f"{ {True: ' as predicted', False: ', not as predicted', None: ''}[mode['agrees']] }"
+        + ("" if mode["share"] is None else f", {mode['share']:.4g} of ‖W‖²")
+        for k, mode in enumerate(report["modes"], start=1)
+    ]
+    return [_ended(report), *listed(lines, "modes")]
+
+
 def _basins(found: Any) -> list[str]:
     report = found.report()
     shares = ", ".join(f"{share:.2%} {fate}" for fate, share in report["fractions"].items() if share)
@@ -183,6 +194,7 @@ def _moments(moments: Any) -> list[str]:
 _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.runs.simulation:ModeSimulation": _mode_simulation,
     "analysis.runs.simulation:MatrixSimulation": _matrix_simulation,
+    "analysis.runs.encoders:EncoderSimulation": _encoder_simulation,
     "analysis.fixed_points.one_mode:FixedPoints": _fixed_points,
     "analysis.fates.basins:BasinMap": _basins,
     "analysis.stability.spectrum:Stability": _stability,

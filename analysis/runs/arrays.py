@@ -140,6 +140,8 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     kind = type(found).__name__
     if kind in ("ModeSimulation", "MatrixSimulation"):
         return simulation_arrays(found, support)
+    if kind == "EncoderSimulation":
+        return _encoder_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
@@ -153,6 +155,15 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     if kind not in makers:
         raise ValueError(f"a result must hold arrays, got {kind}, which holds none")
     return makers[kind](found)
+
+
+def _encoder_arrays(found: Any, support: np.ndarray | None) -> Variables:
+    trajectory = found.trajectory.resampled(SAMPLES)
+    W = trajectory.states.online
+    return {
+        "t": Variable(("t",), trajectory.ts),
+        "online": Variable(("t", "feature", "input"), W if support is None else W @ support.T),
+    }
 
 
 def _fixed_point_arrays(found: Any) -> Variables:

@@ -32,7 +32,9 @@ _SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within
 _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
 _DIVERGED = 1e8  # growth over the start that no bounded flow shows
-_FAR = 1e250  # growth over the start of a linear flow, which is as exact far out as anywhere
+_FAR = (
+    1e140  # growth over the start of a linear flow, which is as exact far out as anywhere; squares are floats
+)
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
 _KRYLOV_BYTES = 256 * 2**20
@@ -191,7 +193,8 @@ class _Rest(Generic[State]):
         end = None if end_point is None else pack(end_point)[self.moving]
         self.end = end if end is not None and np.all(np.isfinite(end)) else None
         self.distance = np.nan
-        self._look_again: float | None = None
+        self._slow: float | None = None
+        self._look_again = np.inf
 
     def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> Status | None:
         """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere."""
@@ -216,8 +219,10 @@ class _Rest(Generic[State]):
     ) -> bool:
         """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
         speed = float(np.max(np.abs(fun(t, y))))
-        if self._look_again is None:
-            self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
+        if self._slow is None:
+            self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
+        if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
+            self._look_again = self._slow
         if speed > self._look_again and not last:
             return False
         way = travel(fun, t, y, self.t_bound, tolerance)
@@ -331,7 +336,7 @@ def integrate(
     -------
     Trajectory
         With status steady, end-time, slow (an open-ended run that still crawls after `HORIZON` natural time units, or
-        whose direction still turns after the norm of a linear flow grew 1e250-fold), unbounded (the direction of a
+        whose direction still turns after the norm of a linear flow grew 1e140-fold), unbounded (the direction of a
         linear flow came to rest, and its norm grows), diverged or max-steps. Without `ts`, states are kept at the
         integrator's own steps, thinned evenly to at most 1024 states or 256 MiB.
 

@@ -42,6 +42,9 @@ DRAWERS = {
     "analysis.runs.simulation:MatrixSimulation": _drawer(
         "simulation", "figure_matrix_simulation", f"{_HERE}:draw_matrix_simulation"
     ),
+    "analysis.runs.encoders:EncoderSimulation": _drawer(
+        "encoders", "figure_encoder_simulation", "figures.panels.encoders:draw_shares"
+    ),
     "analysis.fixed_points.one_mode:FixedPoints": _drawer(
         "objects", "figure_fixed_points", "figures.panels.rest:draw_rest"
     ),
