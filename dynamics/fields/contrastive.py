@@ -53,7 +53,10 @@ def _field(name: str, branches: int) -> VectorField:
         speeds = speeds[speeds > speeds.size * np.finfo(float).eps * np.max(speeds)]
         return (1 / float(np.max(speeds)), 1 / float(np.min(speeds))) if speeds.size else (1.0, 1.0)
 
-    return VectorField(name, simple, start=encoder_start, sizes=encoder_sizes, clock=clock, linear=True)
+    def growth(system: MatrixSystem) -> float:
+        return float(simple_rates(system, branches)[-1])
+
+    return VectorField(name, simple, start=encoder_start, sizes=encoder_sizes, clock=clock, growth=growth)
 
 
 simple_field = _field("simple", 2)

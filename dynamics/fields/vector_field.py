@@ -62,9 +62,10 @@ class VectorField:
         are measured by. Left out, those of (W, P, Θ).
     clock
         system -> times in which the fastest and the slowest direction move by their own size. Left out, `natural_time`.
-    linear
-        Whether d state/dt is linear in the state. Then a trajectory may grow for ever, and is over when its direction
-        is at rest.
+    growth
+        Of a field that is linear in the state, system -> the largest real part of its eigenvalues; None for all
+        others. A trajectory of a linear flow may grow for ever, and is over when its direction is at rest. Steps are
+        short beside 1/growth, so that what is far below the tolerance now, but grows, is followed.
     """
 
     name: str
@@ -74,7 +75,7 @@ class VectorField:
     start: Callable[[Any, Any], Any] = _of_system
     sizes: Callable[[Any], tuple[Any, ...]] = _encoder_sizes
     clock: Callable[[Any], tuple[float, float]] = _clock
-    linear: bool = False
+    growth: Callable[[Any], float] | None = None
 
     def __call__(self, t: Any, state: State, system: Any) -> State:
         """Evaluate d state/dt at time t."""

@@ -33,8 +33,9 @@ _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse s
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
 _DIVERGED = 1e8  # growth over the start that no bounded flow shows
 _FAR = (
-    1e140  # growth over the start of a linear flow, which is as exact far out as anywhere; squares are floats
+    1e140  # growth over the start of a linear flow, which is as exact far out as anywhere: squares are floats
 )
+_GROWTH = 0.25  # of what grows in a linear flow, a step, in units of e: DOP853 follows that to 1e-11
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
 _KRYLOV_BYTES = 256 * 2**20
@@ -263,23 +264,29 @@ def _exponential_stint(
 
 
 def _steps(
-    fun: _Flow, t0: float, y0: np.ndarray, t_bound: float, method: str, rtol: float, atol: np.ndarray
+    fun: _Flow,
+    t0: float,
+    y0: np.ndarray,
+    t_bound: float,
+    method: str,
+    rtol: float,
+    atol: np.ndarray,
+    max_step: float,
 ) -> Generator[tuple[str, OdeSolver, int], None, None]:
     """Yield (method, solver, rejected tries) after every step, with the method that is cheaper at the time."""
     t, y, patience = t0, y0, 25
     first_step: float | None = None
     while True:
         if method != "exponential":
-            solver = DOP853(fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step)
+            solver = DOP853(fun, t, y, t_bound, max_step, rtol=rtol, atol=atol, first_step=first_step)
             for n_rejected in _explicit_stint(fun, solver, patience if method == "auto" else None):
                 yield "explicit", solver, n_rejected
             if solver.status != "running":
                 return
             t, y, first_step = solver.t, solver.y, 2 * solver.step_size
         size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, 120))
-        solver = ExponentialRosenbrock(
-            fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step, max_dimension=size
-        )
+        options: dict[str, Any] = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step}
+        solver = ExponentialRosenbrock(fun, t, y, t_bound, max_dimension=size, **options)
         for n_rejected in _exponential_stint(fun, solver, 4 if method == "auto" else None):
             yield "exponential", solver, n_rejected
         if solver.status != "running":
@@ -375,23 +382,25 @@ def integrate(
     stays = HORIZON * slowest if t_end is None else t_end
     # The encoder leaves the origin by multiplication: an error of the size of the start could change its sign,
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
-    sizes = fun.sizes(y0)
+    sizes, linear = fun.sizes(y0), vector_field.growth is not None
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols, linear=vector_field.linear)
+    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols, linear=linear)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
     n_steps = n_rejected = 0
     status = None
     t, y = t0, y0
-    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol)
+    growth = vector_field.growth(system) if vector_field.growth is not None else 0.0
+    max_step = _GROWTH / growth if growth > 0 else np.inf
+    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol, max_step)
     while status is None:
         # overflow is no error here: a trajectory that runs away is told by its size and gets a status
         with np.errstate(over="ignore", invalid="ignore"):
             name, solver, rejected = next(steps)
         largest = np.max(np.abs(solver.y))  # NaN where anything is
-        runaway = not largest <= (_FAR if vector_field.linear else _DIVERGED) * (1 + np.max(np.abs(y0)))
-        if vector_field.linear and runaway and open_ended and np.isfinite(largest):
+        runaway = not largest <= (_FAR if linear else _DIVERGED) * (1 + np.max(np.abs(y0)))
+        if linear and runaway and open_ended and np.isfinite(largest):
             status = Status.SLOW
             break
         if solver.status == "failed" or runaway:
