@@ -56,10 +56,11 @@ def align(
     from analysis.runs.alignment import align as theory
     from analysis.runs.alignment import direct_distance
     from analysis.runs.simulation import plain
-    from dynamics.fields.matrices import FIELDS, aligned_field
+    from dynamics.fields.matrices import aligned_field
     from dynamics.fields.predictors import DIRECT_OPTIONS
     from dynamics.integration.integrate import integrate
     from dynamics.states import MatrixState
+    from dynamics.variants import FIELDS
 
     checked_outputs(output)
     began = time.perf_counter()

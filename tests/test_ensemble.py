@@ -17,7 +17,6 @@ from scipy.linalg import expm
 
 from analysis.fates.predictions import predict_fates
 from dynamics.fields.modes import (
-    MODE_FIELDS,
     fixed_target_mode_field,
     full_mode_field,
     no_predictor_mode_field,
@@ -26,10 +25,9 @@ from dynamics.fields.modes import (
 from dynamics.integration import ensemble_kernels as kernels
 from dynamics.integration.ensemble import Ensemble, integrate_ensemble
 from dynamics.integration.integrate import Status, integrate
-from dynamics.invariants import BALANCED_MODE_VARIANTS
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.variants import VARIANTS
+from dynamics.variants import BALANCED_MODE_VARIANTS, MODE_FIELDS, VARIANTS
 
 RTOL, ATOL = 1e-6, 1e-9
 FORMS = {name: (row.kind, *row.direct) for name, row in VARIANTS.items()}
@@ -292,7 +290,7 @@ CUDA = """
 import json, sys
 import numpy as np
 from dynamics.integration.ensemble import integrate_ensemble
-from dynamics.fields.modes import MODE_FIELDS
+from dynamics.variants import MODE_FIELDS
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 system = ModeSystem([1.0, 1.0, 2.0, -1.0], [0.5, 0.5, 1.0, -0.5], tau_target=2.0)

@@ -18,12 +18,11 @@ from analysis.fates.predictions import SIGN_ACCURACY, predict_fates
 from analysis.phase_planes.separatrices import leaf_separatrix
 from analysis.runs.simulation import simulate_modes
 from dynamics.exact.fixed_points import saddle_node
-from dynamics.fields.modes import MODE_FIELDS
 from dynamics.integration.trajectory import Status
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.variants import VARIANTS
+from dynamics.variants import MODE_FIELDS, VARIANTS
 
 N = 120
 DIRECT = ("directpred", "directset")

@@ -27,11 +27,12 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.fields.matrices import FIELDS, direct_field, error_matrix, fast_predictor_field
-from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, tied_mode_field
+from dynamics.fields.matrices import direct_field, error_matrix, fast_predictor_field
+from dynamics.fields.modes import direct_mode_field, tied_mode_field
 from dynamics.fields.vector_field import VectorField
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
 each_matrix_variant = pytest.mark.parametrize("name", MATRIX_VARIANTS)
 each_mode_variant = pytest.mark.parametrize("name", MODE_VARIANTS)

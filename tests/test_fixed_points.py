@@ -28,10 +28,11 @@ from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,
     learned_line_eigenvalues,
 )
-from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, full_mode_field
+from dynamics.fields.modes import direct_mode_field, full_mode_field
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 EPS = np.finfo(float).eps
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,11 +10,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from analysis.runs.simulation import ModeSimulation, plain, simulate_matrices, simulate_modes
-from dynamics.fields.matrices import FIELDS, directpred_field, full_field
-from dynamics.fields.modes import MODE_FIELDS, fixed_target_mode_field, full_mode_field, tied_mode_field
+from dynamics.fields.matrices import directpred_field, full_field
+from dynamics.fields.modes import fixed_target_mode_field, full_mode_field, tied_mode_field
 from dynamics.integration.integrate import Status, integrate
 from dynamics.states import ModeState, random_state
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
 ONE = ModeSystem(1.0, 0.5)
 

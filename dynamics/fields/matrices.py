@@ -194,20 +194,3 @@ def aligned_field(ratio: Callable[[Any], Any]) -> VectorField:
         return proportional.constrain(t, symmetric_predictor_field.constrain(t, state, system), system)
 
     return replace(symmetric_predictor_field, name="aligned", constrain=constrain)
-
-
-FIELDS: dict[str, VectorField] = {
-    field.name: field
-    for field in (
-        full_field,
-        fixed_target_field,
-        no_predictor_field,
-        no_ema_field,
-        no_stop_gradient_field,
-        symmetric_predictor_field,
-        fast_predictor_field,
-        directpred_field,
-        directset_field,
-    )
-}
-"""The matrix variants by name."""
