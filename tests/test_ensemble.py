@@ -30,7 +30,8 @@ from dynamics.system import ModeSystem
 from dynamics.variants import BALANCED_MODE_VARIANTS, MODE_FIELDS, VARIANTS
 
 RTOL, ATOL = 1e-6, 1e-9
-FORMS = {name: (row.kind, *row.direct) for name, row in VARIANTS.items()}
+FORMS = {name: (row.kind, *row.direct) for name, row in VARIANTS.items() if row.kind is not None}
+COMPILED = tuple(FORMS)
 
 
 def draw_system(n: int, seed: int, *, decay: bool, tied: bool = False) -> ModeSystem:
@@ -65,7 +66,7 @@ def kernel_arguments(system: ModeSystem, k: int) -> tuple[float, ...]:
 # --- the flow and the step ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", MODE_FIELDS)
+@pytest.mark.parametrize("variant", COMPILED)
 def test_the_compiled_flow_is_the_vector_field(variant: str) -> None:
     system = draw_system(50, 1, decay=True)
     state, field, kind = draw_start(system, 2), MODE_FIELDS[variant], FORMS[variant]
@@ -107,7 +108,7 @@ def test_the_tableau_is_consistent() -> None:
 
 
 @pytest.mark.parametrize("decay", [False, True])
-@pytest.mark.parametrize("variant", MODE_FIELDS)
+@pytest.mark.parametrize("variant", COMPILED)
 def test_ends_are_those_of_the_reference_integrator(variant: str, decay: bool) -> None:
     tied = variant == "tied"
     system = draw_system(24, 3, decay=decay, tied=tied)
@@ -214,7 +215,7 @@ def test_a_start_at_rest_stays() -> None:
     assert np.all(ensemble.ended(Status.STEADY))
 
 
-@pytest.mark.parametrize("variant", MODE_FIELDS)
+@pytest.mark.parametrize("variant", COMPILED)
 def test_drift_is_the_departure_from_the_balance_law(variant: str) -> None:
     system = draw_system(50, 11, decay=True, tied=variant == "tied")
     start = draw_start(system, 12, tied=variant == "tied")

@@ -20,9 +20,8 @@ from dynamics.integration.integrate import (
     Status,
     Trajectory,
     integrate,
-    spectral_radius,
-    travel,
 )
+from dynamics.integration.rest import spectral_radius, travel
 from dynamics.states import MatrixState, ModeState, pack, random_state
 from dynamics.system import MatrixSystem, ModeSystem, natural_time
 

@@ -8,14 +8,14 @@ is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from itertools import pairwise
-from typing import Any, Generic
+from typing import Any
 
 import numpy as np
 from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
 from dynamics.fields.vector_field import VectorField
-from dynamics.integration.exponential import ExponentialRosenbrock, Krylov, directional_derivative
+from dynamics.integration.exponential import ExponentialRosenbrock
+from dynamics.integration.rest import KRYLOV_BYTES, Flow, Rest, spectral_radius
 from dynamics.integration.trajectory import Status as Status
 from dynamics.integration.trajectory import Trajectory as Trajectory
 from dynamics.integration.trajectory import check_tolerances, checked_times
@@ -38,8 +38,6 @@ _FAR = (
 _GROWTH = 0.25  # of what grows in a linear flow, a step, in units of e: DOP853 follows that to 1e-11
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
-_KRYLOV_BYTES = 256 * 2**20
-_DISTANCE_DIMENSION = 160
 
 
 class _Samples:
@@ -73,167 +71,7 @@ class _Samples:
             self.vectors.append(y)
 
 
-class _Flow:
-    """The field as a function of packed vectors, counting its evaluations."""
-
-    def __init__(self, state: State, system: Any, vector_field: VectorField):
-        self._system, self._field, self._like = system, vector_field, state
-        bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
-        self._views = [
-            (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
-        ]
-        self.n_evaluations = 0
-
-    def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
-        self.n_evaluations += 1
-        derivative = np.empty_like(y)
-        for (part, shape), value in zip(
-            self._views, self._field(t, self._state(y), self._system), strict=True
-        ):
-            derivative[part].reshape(shape)[...] = value
-        return derivative
-
-    def moving(self, t: float, y: np.ndarray) -> np.ndarray:
-        """Which components move by themselves, shape (n,): not those that the variant sets from the others."""
-
-        def constrained(y: np.ndarray) -> np.ndarray:
-            return pack(self._field.constrain(t, self._state(y), self._system))
-
-        found, here = np.empty(y.shape, dtype=bool), constrained(y)
-        for part, _ in self._views:
-            nudged = y.copy()
-            nudged[part] += 1.0
-            found[part] = not np.array_equal(constrained(nudged)[part], here[part])
-        return found
-
-    def _state(self, y: np.ndarray) -> Any:
-        return self._like._make(y[part].reshape(shape) for part, shape in self._views)
-
-    def sizes(self, y: np.ndarray) -> np.ndarray:
-        """Size that each component is measured by, shape (n,)."""
-        found = np.empty_like(y)
-        for (part, shape), size in zip(self._views, self._field.sizes(self._state(y)), strict=True):
-            found[part].reshape(shape)[...] = size
-        return found
-
-    def turning(self, t: float, y: np.ndarray) -> np.ndarray:
-        """Velocity of the direction u = y/‖y‖ of a linear flow, f(u) − u ⟨u, f(u)⟩, at a unit vector y."""
-        velocity = self(t, y)
-        return velocity - y * (y @ velocity)
-
-
-def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
-    """Largest modulus of the Jacobian's eigenvalues, from below, by a Krylov space of dimension eight."""
-    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), 8)
-    while krylov.grow():
-        pass
-    return float(np.max(np.abs(np.linalg.eigvals(krylov.hessenberg)), initial=0.0))
-
-
-def travel(
-    fun: Callable[[float, np.ndarray], np.ndarray],
-    t: float,
-    y: np.ndarray,
-    time: float,
-    tolerance: np.ndarray,
-) -> np.ndarray:
-    """Way that the flow, linearised at y, would still go in the given time: time·φ1(time·J) f.
-
-    A decaying state goes −J⁺ f; an unstable direction, however faint, goes far; a crawl that has nearly stopped
-    but would go on for long goes far too. So this is small only at rest.
-
-    Parameters
-    ----------
-    fun
-        Vector field of packed states.
-    t, y
-        Where to linearise.
-    time
-        How long the linearised flow runs.
-    tolerance
-        Shape (n,), > 0: what is small; ways below it need not be known better.
-
-    Returns
-    -------
-    array (n,)
-        Displacement; infinite when the Krylov space could not resolve it.
-    """
-    size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, _DISTANCE_DIMENSION))
-    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), size)
-    if krylov.norm == 0.0:
-        return np.zeros_like(y)
-    # a root mean square error of a tenth of the tolerance, even if all of it were in one component
-    accepted = 0.1 / np.sqrt(y.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        phi, error = krylov.phi(time, 1, tolerance, accepted)
-        way = time * krylov.lift(phi)
-    return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
-
-
-class _Rest(Generic[State]):
-    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel.
-
-    A linear flow that grows is over when its direction is at rest.
-    """
-
-    def __init__(
-        self,
-        fun: _Flow,
-        like: State,
-        end_point: State | None,
-        t0: float,
-        t_bound: float,
-        rtol: float,
-        atol: np.ndarray,
-        *,
-        linear: bool,
-    ):
-        self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
-        self.linear = linear
-        self.moving = fun.moving(t0, pack(like))
-        end = None if end_point is None else pack(end_point)[self.moving]
-        self.end = end if end is not None and np.all(np.isfinite(end)) else None
-        self.distance = np.nan
-        self._slow: float | None = None
-        self._look_again = np.inf
-
-    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> Status | None:
-        """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere."""
-        norm = float(np.linalg.norm(y)) if self.linear else 0.0
-        if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
-            tolerance = np.full_like(y, 10 * self.rtol)
-            return Status.UNBOUNDED if self._still(self.fun.turning, t, y / norm, tolerance, last) else None
-        tolerance = 10 * (self.atol + self.rtol * self.fun.sizes(y))
-        if self.end is None:
-            return Status.STEADY if self._still(self.fun, t, y, tolerance, last) else None
-        way = self.end - y[self.moving]
-        self.distance = float(np.max(np.abs(way)))
-        return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
-
-    def _still(
-        self,
-        fun: Callable[[float, np.ndarray], np.ndarray],
-        t: float,
-        y: np.ndarray,
-        tolerance: np.ndarray,
-        last: bool,
-    ) -> bool:
-        """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
-        speed = float(np.max(np.abs(fun(t, y))))
-        if self._slow is None:
-            self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
-        if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
-            self._look_again = self._slow
-        if speed > self._look_again and not last:
-            return False
-        way = travel(fun, t, y, self.t_bound, tolerance)
-        excess = float(np.max(np.abs(way / np.max(tolerance))))
-        self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
-        self.distance = float(np.max(np.abs(way)))
-        return bool(np.all(np.abs(way) <= tolerance))
-
-
-def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
+def _explicit_stint(fun: Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
     """Yield the rejected tries of every step of DOP853; return when stability has held the steps back for long."""
     began, steps = solver.t, 0
     while solver.status == "running":
@@ -248,7 +86,7 @@ def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Gene
 
 
 def _exponential_stint(
-    fun: _Flow, solver: ExponentialRosenbrock, patience: int | None
+    fun: Flow, solver: ExponentialRosenbrock, patience: int | None
 ) -> Generator[int, None, None]:
     """Yield the rejected tries of every exponential step; return after `patience` dearer than explicit ones."""
     strikes = 0
@@ -264,7 +102,7 @@ def _exponential_stint(
 
 
 def _steps(
-    fun: _Flow,
+    fun: Flow,
     t0: float,
     y0: np.ndarray,
     t_bound: float,
@@ -284,7 +122,7 @@ def _steps(
             if solver.status != "running":
                 return
             t, y, first_step = solver.t, solver.y, 2 * solver.step_size
-        size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, 120))
+        size = int(np.clip(KRYLOV_BYTES // y.nbytes, 8, 120))
         options: dict[str, Any] = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step}
         solver = ExponentialRosenbrock(fun, t, y, t_bound, max_dimension=size, **options)
         for n_rejected in _exponential_stint(fun, solver, 4 if method == "auto" else None):
@@ -374,7 +212,7 @@ def integrate(
             f"the start must have weights of at most {LARGEST:g} in size, beyond which the rounding of their squares"
             f" hides weights of size 1, got {np.max(np.abs(y0)):g}"
         )
-    fun = _Flow(start, system, vector_field)
+    fun = Flow(start, system, vector_field)
     open_ended = t_end is None
     # followed for as long as the fastest mode's clock allows, but at rest only if the slowest mode will not move either
     fastest, slowest = vector_field.clock(system)
@@ -384,7 +222,7 @@ def integrate(
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
     sizes, linear = fun.sizes(y0), vector_field.growth is not None
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols, linear=linear)
+    rest = Rest(fun, start, end_point, t0, stays, rtol, atols, linear=linear)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
