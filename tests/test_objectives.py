@@ -15,7 +15,7 @@ from analysis.fixed_points.bifurcations import bifurcation
 from analysis.sweeps.matrices import MATRICES
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import objective_moments
-from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
+from dynamics.objectives import OBJECTIVES, linear_objectives
 from dynamics.system import ModeSystem
 from dynamics.training.parts import ObjectiveSettings
 
@@ -49,7 +49,7 @@ def test_an_objective_without_moments_is_refused_by_name(name: str) -> None:
         lambda: settings.check("objective", name),
     ):
         with pytest.raises(
-            ValueError, match=f"objective.* must be one of byol, byol-prime, raft, got '{name}'"
+            ValueError, match=f"objective.* must be one of {', '.join(linear_objectives())}, got '{name}'"
         ):
             refused()
 
