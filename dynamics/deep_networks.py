@@ -269,6 +269,81 @@ def connection(net: DeepReLU, x: Any, layer: int) -> Any:
     return xp.reshape(K, (*f.shape[:-1], f.shape[-1] * J.shape[-1], J.shape[-2]))
 
 
+def push_forward(net: DeepReLU, found: Activations, layer: int, directions: Any) -> Any:
+    """Changes of the output, K_l(x)ᵀ v for each of m changes v of vec W_l, without forming K_l.
+
+    Parameters
+    ----------
+    net, found
+        The network, and its activations on N inputs: `forward` of x (N, n_0).
+    layer
+        l, from 1 to L.
+    directions
+        Columns v, shape (n_l n_{l−1}, m).
+
+    Returns
+    -------
+    Array
+        Shape (N, m, n_L).
+
+    Notes
+    -----
+    Source: R101.
+
+    Examples
+    --------
+    >>> net = DeepReLU(([[1.0], [-1.0]], [[2.0, 3.0]]))
+    >>> push_forward(net, forward(net, [[2.0]]), 1, vec(net.weights[0])[:, None])
+    array([[[4.]]])
+    """
+    f = found.post[net.place(layer)]
+    n, m = f.shape[0], directions.shape[-1]
+    u = (f @ directions.reshape(f.shape[1], -1)).reshape(n, -1, m).swapaxes(1, 2)
+    for above in range(layer, net.depth + 1):
+        if above > layer:
+            u = (u.reshape(n * m, -1) @ net.weights[above - 1].T).reshape(n, m, -1)
+        if net.activated(above):
+            u = u * _slopes(net, found.pre[above - 1])[:, None, :]
+    return u
+
+
+def pull_back(net: DeepReLU, found: Activations, layer: int, outputs: Any) -> Any:
+    """Sums Σ_x K_l(x) y(x) over inputs, for each of m sets of outputs y, without forming K_l.
+
+    The transpose of `push_forward`.
+
+    Parameters
+    ----------
+    net, found, layer
+        As there.
+    outputs
+        y, shape (N, m, n_L).
+
+    Returns
+    -------
+    Array
+        Shape (n_l n_{l−1}, m).
+
+    Notes
+    -----
+    Source: R101.
+
+    Examples
+    --------
+    >>> net = DeepReLU(([[1.0], [-1.0]], [[2.0, 3.0]]))
+    >>> pull_back(net, forward(net, [[2.0]]), 1, np.ones((1, 1, 1))).ravel()
+    array([4., 0.])
+    """
+    f, u = found.post[net.place(layer)], outputs
+    n, m, _ = u.shape
+    for above in range(net.depth, layer - 1, -1):
+        if net.activated(above):
+            u = u * _slopes(net, found.pre[above - 1])[:, None, :]
+        if above > layer:
+            u = (u.reshape(n * m, -1) @ net.weights[above - 1]).reshape(n, m, -1)
+    return (f.T @ u.swapaxes(1, 2).reshape(n, -1)).reshape(-1, m)
+
+
 def vec(W: Any) -> Any:
     """Stack the columns of a matrix: vec(W)[i + n j] = W[i, j].
 
