@@ -169,14 +169,15 @@ def forward(net: DeepReLU, x: Any) -> Activations:
     pre, post = [], [x]
     for layer, W in enumerate(net.weights, start=1):
         pre.append(post[-1] @ W.T)
-        post.append(pre[-1] * _slopes(net, pre[-1]) if net.activated(layer) else pre[-1])
+        post.append(_through(net, pre[-1], pre[-1]) if net.activated(layer) else pre[-1])
     return Activations(tuple(pre), tuple(post))
 
 
-def _slopes(net: DeepReLU, pre: Any) -> Any:
-    """ψ′: 1 above 0, leak at and below 0."""
-    xp = pre.__array_namespace__()
-    return xp.where(pre > 0, xp.ones_like(pre), net.leak * xp.ones_like(pre))
+def _through(net: DeepReLU, pre: Any, u: Any) -> Any:
+    """u·ψ′(pre): what ψ does to a pre-activation, and to changes of it; ψ′ = leak at 0."""
+    if isinstance(net.leak, (int, float)) and net.leak in (0, 1):
+        return u if net.leak == 1 else u * (pre > 0)
+    return pre.__array_namespace__().where(pre > 0, u, net.leak * u)
 
 
 def output_jacobian(net: DeepReLU, x: Any, layer: int) -> Any:
@@ -224,7 +225,7 @@ def _jacobian(net: DeepReLU, found: Activations, layer: int) -> Any:
         if above < net.depth:
             J = J @ net.weights[above]
         if net.activated(above):
-            J = J * _slopes(net, found.pre[above - 1])[..., None, :]
+            J = _through(net, found.pre[above - 1][..., None, :], J)
     return J
 
 
@@ -303,7 +304,7 @@ def push_forward(net: DeepReLU, found: Activations, layer: int, directions: Any)
         if above > layer:
             u = (u.reshape(n * m, -1) @ net.weights[above - 1].T).reshape(n, m, -1)
         if net.activated(above):
-            u = u * _slopes(net, found.pre[above - 1])[:, None, :]
+            u = _through(net, found.pre[above - 1][:, None, :], u)
     return u
 
 
@@ -338,7 +339,7 @@ def pull_back(net: DeepReLU, found: Activations, layer: int, outputs: Any) -> An
     n, m, _ = u.shape
     for above in range(net.depth, layer - 1, -1):
         if net.activated(above):
-            u = u * _slopes(net, found.pre[above - 1])[:, None, :]
+            u = _through(net, found.pre[above - 1][:, None, :], u)
         if above > layer:
             u = (u.reshape(n * m, -1) @ net.weights[above - 1]).reshape(n, m, -1)
     return (f.T @ u.swapaxes(1, 2).reshape(n, -1)).reshape(-1, m)

@@ -11,11 +11,15 @@ import numpy as np
 from analysis.contrastive.pair_graphs import Branches, PairGraph, enumerated_pairs, sampled_pairs
 from dynamics.contrastive_losses import ContrastiveLoss, SimpleLoss
 from dynamics.data.view_tables import ViewSource, ViewTable
-from dynamics.deep_networks import DeepReLU, connection, forward, pull_back, push_forward
+from dynamics.deep_networks import DeepReLU, connection, forward, output_jacobian, pull_back, push_forward
 
 EPS = float(np.finfo(np.float64).eps)
 CHUNK = 512
 """Views whose activations are in memory at a time."""
+BASIS = 40
+"""Vectors that Lanczos's method keeps: more of them take fewer passes over the views."""
+LANCZOS_TOLERANCE = 1e-6
+"""Relative residual at which an eigenvalue is accepted; its error is of the order of the square."""
 DENSE_EIGENVALUES = 256
 """Unknowns up to which eigenvalues come from the matrix."""
 
@@ -113,12 +117,15 @@ class CovarianceOperator:
     def rounding(self) -> float:
         """What rounding may move eigenvalues by: 4 eps Σ_ij |𝓛_ij| ‖K_i‖ ‖K_j‖."""
         sizes = np.concatenate(
-            [
-                np.linalg.norm(connection(self.net, self.inputs[rows], self.layer), axis=(-2, -1))
-                for rows in _chunks(len(self.inputs), 8)
-            ]
+            [self._connection_sizes(self.inputs[rows]) for rows in _chunks(len(self.inputs))]
         )
         return 4 * EPS * float(sizes @ (abs(self.laplacian) @ sizes))
+
+    def _connection_sizes(self, x: np.ndarray) -> np.ndarray:
+        """Frobenius norms ‖f_{l−1} ⊗ J_lᵀ‖ = ‖f_{l−1}‖ ‖J_l‖, shape (N,)."""
+        J = output_jacobian(self.net, x, self.layer)
+        f = forward(self.net, x).post[self.layer - 1]
+        return np.linalg.norm(J, axis=(-2, -1)) * np.linalg.norm(f, axis=-1)
 
     @cached_property
     def symmetric_defect(self) -> float:
@@ -181,7 +188,7 @@ class CovarianceOperator:
 
         start = np.random.default_rng(0).standard_normal(self.size)
         try:
-            values, vectors = eigsh(operator, 1, which=which, v0=start, tol=1e-10)
+            values, vectors = eigsh(operator, 1, which=which, v0=start, ncv=BASIS, tol=LANCZOS_TOLERANCE)
         except ArpackNoConvergence:
             return np.nan, np.nan
         return float(values[0]), float(np.linalg.norm(operator @ vectors[:, 0] - values[0] * vectors[:, 0]))
