@@ -129,17 +129,20 @@ def test_products_without_connections_are_products_with_them(
         )
 
 
-def test_the_network_is_a_tree_of_arrays_to_jax() -> None:
+def test_weights_may_be_traced_by_jax() -> None:
     net = network(1, (3, 4, 2))
     x = np.array([0.3, -1.0, 0.7])
+
+    def energy(weights: Any) -> Any:
+        return jnp.sum(forward(DeepReLU(weights), jnp.asarray(x)).output ** 2) / 2
+
     with jax.enable_x64(True):
-        traced = DeepReLU(tuple(map(jnp.asarray, net.weights)))
-        gradient = jax.grad(lambda n: jnp.sum(forward(n, jnp.asarray(x)).output ** 2) / 2)(traced)
-        K = jax.jit(lambda n: connection(n, jnp.asarray(x), 1))(traced)
-    assert isinstance(gradient, DeepReLU)
+        traced = tuple(map(jnp.asarray, net.weights))
+        gradient = jax.grad(energy)(traced)
+        K = jax.jit(lambda weights: connection(DeepReLU(weights), jnp.asarray(x), 1))(traced)
     assert_allclose(K, connection(net, x, 1), rtol=1e-12, atol=1e-15)
     wanted = connection(net, x, 1) @ forward(net, x).output
-    assert_allclose(vec(np.asarray(gradient.weights[0])), wanted, rtol=1e-12, atol=1e-15)
+    assert_allclose(vec(np.asarray(gradient[0])), wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_columns_are_stacked() -> None:
