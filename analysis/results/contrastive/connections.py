@@ -186,9 +186,11 @@ def what_breaks_it(
     x = rng.uniform(0.5, 1.0, 2)
     f = output_of(smooth, x, power=p)
     w = vec(smooth.weights[level - 1])
-    K_w = np.array(
-        [complex_step(smooth, level, lambda n, i=i: output_of(n, x, power=p)[i]) @ w for i in (0, 1)]
-    )
+
+    def entry(i: int) -> Callable[[DeepReLU], Any]:
+        return lambda n: output_of(n, x, power=p)[i]
+
+    K_w = np.array([complex_step(smooth, level, entry(i)) @ w for i in (0, 1)])
     off = np.max(np.abs(K_w * degree(p, depth - level + 1) - f) / f)
     return worst(
         (missed, rounding),
@@ -270,7 +272,7 @@ Weighing = Callable[[ContrastiveLoss, Any, Any], tuple[Any, Any]]
 
 
 @lru_cache(maxsize=64)
-def _compiled(kind: type, with_positive: bool) -> Callable[..., Any]:
+def _compiled(kind: Any, with_positive: bool) -> Callable[..., Any]:
     """(parameters, r₊, r) -> value and gradient by autodiff of the library's losses."""
     import jax
 
@@ -307,7 +309,8 @@ def zero_sums(
     shift = rng.exponential()
     parts: list[tuple[Any, Any]] = []
     for loss, parameters, excess in losses:
-        compiled = _compiled(type(loss), getattr(loss, "positive_in_denominator", True))
+        kind: Any = type(loss)
+        compiled = _compiled(kind, getattr(loss, "positive_in_denominator", True))
         with jax.enable_x64(True):
             value, (slope, minus_xi) = compiled(parameters, r_pos, r_neg)
             moved, _ = compiled(parameters, r_pos + shift, r_neg + shift)
