@@ -181,8 +181,8 @@ def _numerical_root(ratio: float, negatives: int, margin: float, pull: float) ->
         return np.inf
     if negatives > 1 and ratio > LARGEST_RATIO:
         raise ValueError(
-            f"`ratio` must be at most {LARGEST_RATIO} for a finite number of negatives other than 1, got {ratio:.6g}: the"
-            " quadrature grows too long; the norm lies between those of 1 and of infinitely many negatives"
+            f"`negatives` must be 1 or inf for a ratio above {LARGEST_RATIO}, where the quadrature for a number in between"
+            f" grows too long, got {negatives} and r = {ratio:.6g}; the norm lies between those of 1 and of inf"
         )
 
     def excess(log_y: float) -> float:
