@@ -97,7 +97,9 @@ def encoder_modes(system: MatrixSystem, temperature: float = 1.0) -> EncoderMode
     check_temperature(temperature)
     s, d = system.sigma_s, system.sigma_d
     pull = system.weight_decay * temperature / 2
-    if s.ndim == 2 and not (np.count_nonzero(s - np.diag(s.diagonal())) or np.count_nonzero(d - np.diag(d.diagonal()))):
+    if s.ndim == 2 and not (
+        np.count_nonzero(s - np.diag(s.diagonal())) or np.count_nonzero(d - np.diag(d.diagonal()))
+    ):
         s, d = s.diagonal(), d.diagonal()
     if s.ndim == 1:
         _check_definite(s)
@@ -150,7 +152,7 @@ def covered(system: MatrixSystem, n2: int, negatives: float, margin: float) -> N
 def saturation_norms(
     modes: EncoderModes, temperature: float, negatives: float = np.inf, margin: float = 0.0
 ) -> np.ndarray:
-    """Norm at which each mode saturates, shape (n1,): infinite without augmentation noise, 0 where it is not learned."""
+    """Norm at which each mode saturates, shape (n1,): infinite without augmentation noise, 0 if it is not learned."""
     ratios = modes.effective if negatives == np.inf else modes.ratios
     of = partial(saturation_norm, temperature=temperature, negatives=negatives, margin=margin)
     return np.array([of(float(r)) if r > 0 else 0.0 for r in ratios])
@@ -232,7 +234,7 @@ def critical_points(
 def minimum(
     system: MatrixSystem, n2: int, temperature: float, negatives: float = np.inf, margin: float = 0.0
 ) -> EncoderPoint | None:
-    """The critical point that is stable; None where a learned mode has no augmentation noise, r = 1, and grows for ever.
+    """The critical point that is stable; None where a learned mode grows for ever, without augmentation noise.
 
     Parameters
     ----------
@@ -281,7 +283,9 @@ def _point(
     elif negatives == 1:
         loss = one_negative_of(W, system, temperature, margin).loss
     elif learned:
-        loss = one_row(float(amplitudes[0]) / temperature, float(modes.ratios[learned[0]]), int(negatives)).loss
+        loss = one_row(
+            float(amplitudes[0]) / temperature, float(modes.ratios[learned[0]]), int(negatives)
+        ).loss
     else:
         loss = float(np.log1p(negatives))
     return EncoderPoint(learned, amplitudes, W, stability_of(modes, learned, n2), loss)
@@ -311,7 +315,7 @@ def decoupled_spectrum(point: EncoderPoint, system: MatrixSystem, temperature: f
     With i the rows, r_i = 0 for empty ones, u = 1/(1 + s/τ) and δ = [κ(s_i) − κ(s_k)]/(s_i − s_k):
 
         unselected mode j in row i: (2/τ) λs_j (ρ_j − ρ_i),   own amplitude: −(2/τ²) λs s u² (1 + 2u),
-        a pair i, k: 0 and −(2/τ)[λs_i(ρ_k − ρ_i + δ s_i) + λs_k(ρ_i − ρ_k + δ s_k)];  a learned mode in an empty row: 0.
+        rows i, k: 0 and (2/τ)[λs_k (ρ_k − ρ_i − δ s_k) + λs_i (ρ_i − ρ_k − δ s_i)],  a learned mode in an empty row: 0.
 
     Parameters
     ----------
@@ -344,7 +348,9 @@ def decoupled_spectrum(point: EncoderPoint, system: MatrixSystem, temperature: f
     """
     s, d = (np.asarray(part) for part in (system.sigma_s, system.sigma_d))
     if any(part.ndim == 2 and np.count_nonzero(part - np.diag(part.diagonal())) for part in (s, d)):
-        raise ValueError("`system` must have diagonal Σs and Σd for a decoupled spectrum; see `mean_field_jacobian`")
+        raise ValueError(
+            "`system` must have diagonal Σs and Σd for a decoupled spectrum; see `mean_field_jacobian`"
+        )
     modes = encoder_modes(system, temperature)
     lambda_s = 1 / np.einsum("ij,ij->j", modes.directions, modes.directions)
     rho, y = modes.effective, point.amplitudes / temperature
@@ -359,7 +365,9 @@ def decoupled_spectrum(point: EncoderPoint, system: MatrixSystem, temperature: f
         i, k = learned[a], learned[b]
         # κ(y) = 1 − (u + u²)/2: its slope between two points, without their difference
         delta = u[a] * u[b] * (1 + u[a] + u[b]) / 2
-        turned = lambda_s[k] * (rho[k] - rho[i] - delta * y[b]) + lambda_s[i] * (rho[i] - rho[k] - delta * y[a])
+        turned = lambda_s[k] * (rho[k] - rho[i] - delta * y[b]) + lambda_s[i] * (
+            rho[i] - rho[k] - delta * y[a]
+        )
         found.append(np.array([0.0, 2 / temperature * turned]))
     return np.sort(np.concatenate(found))
 

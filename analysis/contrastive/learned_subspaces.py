@@ -21,7 +21,7 @@ class LearnedSubspace(NamedTuple):
     Parameters
     ----------
     directions
-        Unit columns, shape (n1, k), k <= n2; orthogonal only where Σs and Σd commute, or for eigenvectors of one matrix.
+        Unit columns, shape (n1, k), k <= n2; those of M are orthogonal only where Σs and Σd commute.
     values
         Eigenvalues that select them, descending, shape (k,): ratios r of M, or eigenvalues of Σd or Σs.
     decided
@@ -41,8 +41,8 @@ class SubspaceAngles(NamedTuple):
     subspaces
         By name, as asked for.
     angles
-        By pairs of names, in the order asked for: principal angles, ascending, in radians, as many as the smaller of the
-        two has dimensions; NaN where one of the two is not decided.
+        By pairs of names, in the order asked for: principal angles, ascending, in radians, as many as the smaller of
+        the two has dimensions; NaN where one of the two is not decided.
     """
 
     subspaces: dict[str, LearnedSubspace]
@@ -137,8 +137,8 @@ def compare(system: MatrixSystem, n2: int, objectives: Iterable[str] = tuple(LEA
         raise ValueError(f"`n2` must be from 1 to {system.n1}, got {n2}")
     if system.weight_decay:
         raise ValueError(
-            f"`weight_decay` must be 0 to compare what is learned, got {system.weight_decay:g}: each objective has its own"
-            " threshold"
+            f"`weight_decay` must be 0 to compare what is learned, got {system.weight_decay:g}: each objective has a"
+            " threshold of its own"
         )
     subspaces = {name: LEARNERS[name](system, n2) for name in names}
     angles = {}

@@ -81,9 +81,7 @@ def one_negative(S: Any, D: Any, temperature: float, margin: float = 0.0) -> One
     values, vectors = np.linalg.eigh(np.block([[S, D], [D, S]]))
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     alone, turned = np.linalg.eigh(S)
-    R = np.block(
-        [[root, np.zeros((2 * n2, n2))], [zero, zero, turned * np.sqrt(np.maximum(alone, 0.0))]]
-    )
+    R = np.block([[root, np.zeros((2 * n2, n2))], [zero, zero, turned * np.sqrt(np.maximum(alone, 0.0))]])
     QR = np.kron(_FORM, np.eye(n2)) @ R
     mu, V = np.linalg.eigh(R.T @ QR)
     p, weight = _line(min(1 / max(1.0, float(mu[-1])), 2 / max(margin, 2.0)) / 2, margin)

@@ -36,7 +36,8 @@ def one_row(y: float, ratio: float, negatives: int) -> OneRow:
     """Loss and slope of one row with s = y τ, d = r s and H negatives, Gaussian views.
 
         slope = H ∫ dt E_f[φ^{H−1} (A₁ B − A B₁)],  loss = y(1 − r) + ∫ (e^{−t} − E_f[A φ^H]) dt/t,
-        A, A₁ = E₊[(1, r₊) e^{−t e^{−r₊}} | f],  φ = E[e^{−t e^{−r_k}} | f],  B, B₁ = E[(1, r_k) e^{−r_k} e^{−t e^{−r_k}} | f].
+        A, A₁ = E[(1, r₊) e^{−t e^{−r₊}} | f],  B, B₁ = E[(1, r_k) e^{−r_k} e^{−t e^{−r_k}} | f],
+        φ = E[e^{−t e^{−r_k}} | f].
 
     Parameters
     ----------
