@@ -1,4 +1,4 @@
-"""How fast contrastive losses make an encoder grow: bounds (R108), and laws without augmentation noise (R114)."""
+"""How fast contrastive losses make an encoder grow: the simple loss (R113), bounds (R108), no noise (R114)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,142 @@ from dynamics.exact.one_negative import check_temperature
 
 ETA = 0.7651470246254080
 """η(3/2) = (1 − 2^{−1/2}) ζ(3/2)."""
+
+
+_SPEEDS = {"all": 2.0, "one": 1.0}
+"""Speed c of the flow of the simple loss: through all branches, or through the first alone (R105)."""
+
+
+def _speed(branches: str) -> float:
+    if branches not in _SPEEDS:
+        raise ValueError(f"`branches` must be one of {', '.join(_SPEEDS)}, got {branches!r}")
+    return _SPEEDS[branches]
+
+
+def simple_encoder(ts: Any, W: Any, sigma_d: Any, *, branches: str = "all") -> Any:
+    """Exact flow of a linear encoder under the simple loss, W(t) = W(0) e^{cΣd t}.
+
+    Every row turns to the top eigenvector of Σd: the second singular value over the first falls as e^{−c(λ1−λ2)t}.
+
+    Parameters
+    ----------
+    ts
+        Times t >= 0, any shape.
+    W
+        Encoder at the start, shape (n2, n1).
+    sigma_d
+        Covariance V = Σd of the augmentation-averaged view, shape (n1, n1).
+    branches
+        "all", c = 2, the gradient; or "one", c = 1, the gradient through the first view alone.
+
+    Returns
+    -------
+    array
+        Shape ts.shape + (n2, n1); infinite where it overflows.
+
+    Raises
+    ------
+    ValueError
+        A time is negative or not finite, or `branches` is neither.
+
+    Notes
+    -----
+    Source: R113.
+
+    Examples
+    --------
+    >>> simple_encoder(0.5, [[1.0, 1.0]], [[1.0, 0.0], [0.0, 0.0]]).round(6)
+    array([[2.718282, 1.      ]])
+    """
+    c, t = _speed(branches), solution_times(ts)[..., None, None]
+    values, vectors = np.linalg.eigh(np.asarray(sigma_d, dtype=np.float64))
+    with np.errstate(over="ignore"):
+        return (np.asarray(W, dtype=np.float64) @ vectors * np.exp(c * values * t)) @ vectors.T
+
+
+def turning_factor(step: float, first: float, second: float, *, branches: str = "all") -> float:
+    """Largest factor of tan θ, θ the angle of a row to the top eigenvector of Σd, in a step of gradient descent.
+
+        (1 + cελ2)/(1 + cελ1), met where no other mode than the second is excited; e^{−c(λ1 − λ2)t} in the flow.
+
+    Parameters
+    ----------
+    step
+        ε >= 0.
+    first, second
+        λ1 >= λ2 >= 0, the two largest eigenvalues of Σd.
+    branches
+        As for `simple_encoder`.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Notes
+    -----
+    Source: R113.
+
+    Examples
+    --------
+    >>> round(turning_factor(0.5, 2.0, 1.0), 6)  # (1 + 1)/(1 + 2)
+    0.666667
+    """
+    if not 0 <= step < np.inf:
+        raise ValueError(f"`step` must be finite and >= 0, got {step}")
+    if not 0 <= second <= first < np.inf:
+        raise ValueError(
+            f"`first` and `second` must be finite with first >= second >= 0, got {first} and {second}"
+        )
+    c = _speed(branches)
+    return (1 + c * step * second) / (1 + c * step * first)
+
+
+def turning_time(start: float, end: float, first: float, second: float, *, branches: str = "all") -> float:
+    """Time by which a row has turned from an angle to a smaller one, ln(tan θ0/tan φ)/(c(λ1 − λ2)) at most.
+
+    Parameters
+    ----------
+    start, end
+        Angles to the top eigenvector, 0 < φ <= θ0 < π/2.
+    first, second
+        λ1 > λ2 >= 0, the two largest eigenvalues of Σd.
+    branches
+        As for `simple_encoder`.
+
+    Returns
+    -------
+    float
+        Met where no other mode than the second is excited.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Notes
+    -----
+    Source: R113.
+
+    Examples
+    --------
+    >>> turning_time(0.5, 0.5, 2.0, 1.0)
+    0.0
+    """
+    if not 0 < end <= start < np.pi / 2:
+        raise ValueError(
+            f"`start` and `end` must be angles with 0 < end <= start < π/2, got {start} and {end}"
+        )
+    if not 0 <= second < first < np.inf:
+        raise ValueError(
+            f"`first` and `second` must be finite with first > second >= 0, got {first} and {second}"
+        )
+    return float(np.log(np.tan(start) / np.tan(end)) / (_speed(branches) * (first - second)))
 
 
 def noiseless_growth(ts: Any, lambda_s: float, temperature: float) -> Any:

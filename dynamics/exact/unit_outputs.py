@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-_STEP = 0.5  # of log s: the integrand is analytic for |Im log s| < π, so that the error is e^{−2π²/0.5} = 7e-18
+_STEP = (
+    0.5  # of log s: the integrand is analytic for |Im log s| < π, so that the error is e^{−2π²/0.5} = 7e-18
+)
 _REACH = 75.0  # e^{−75/2} = 5e-17 of the integrand is left, on either side of where it bends
 
 
