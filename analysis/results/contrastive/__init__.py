@@ -1,5 +1,6 @@
 """Contrastive learning: R101–R129."""
 
+from analysis.results.contrastive import linear, mean_field, spectrum
 from analysis.results.registry import collect
 
-RESULTS = collect(())
+RESULTS = collect((linear, mean_field, spectrum))

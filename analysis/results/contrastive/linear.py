@@ -147,7 +147,7 @@ def one_negative_at_rest(
     noiseless: Callable[[Any, float, float], Any] = noiseless_growth,
     separated: Callable[[Any, float, float, float], Any] = separated_growth,
 ) -> Measurement:
-    """R114: rest by the density of r₊ − r₋ and by its transform, of several rows, and growth where nothing saturates."""
+    """R114: rest by the density of r₊ − r₋ and by its transform, of several rows, and growth at r = 1."""
     from scipy.integrate import quad
     from scipy.special import expit
 
@@ -241,8 +241,8 @@ RESULTS: tuple[Result, ...] = (
         id="R113",
         title="the simple loss learns one direction",
         statement=(
-            "Under L = r₊ − r₋, W(t) = W(0) e^{cVt}, V = Σd, c = 2 through all branches, 1 through one. Every row turns "
-            "to the top eigenvector of V: tan θ(t) <= e^{−c(λ1 − λ2)t} tan θ(0), equal iff only mode 2 is excited; a step "
+            "L = r₊ − r₋ gives W(t) = W(0) e^{cVt}, V = Σd, c = 2 through all branches, 1 through one. Every row turns "
+            "to the top eigenvector of V: tan θ(t) <= e^{−c(λ1 − λ2)t} tan θ(0), equal iff only mode 2 is excited; step "
             "ε gives (1 + cελ2)/(1 + cελ1) at most. The ratio of singular values falls like e^{−c(λ1 − λ2)t}: rank one."
         ),
         source="DD theorem 3 and 4.1",

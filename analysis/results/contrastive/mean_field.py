@@ -61,7 +61,7 @@ def _deep_loss(weights: list[np.ndarray], x: np.ndarray, tau: float) -> float:
         x = x @ W.T
         x = np.maximum(x, 0) if k < len(weights) - 1 else x
     r = np.sum((x[:, :1] - x[:, 1:]) ** 2, axis=-1) / 2 / tau
-    return float(np.mean(r[:, 0] + np.log(np.sum(np.exp(-r), axis=1))))
+    return float(np.mean(r[:, 0] + np.logaddexp.reduce(-r, axis=1)))
 
 
 def mean_field(
@@ -284,7 +284,7 @@ RESULTS: tuple[Result, ...] = (
         id="R117",
         title="spectrum at a critical point of InfoNCE",
         statement=(
-            "Where Σs and Σd commute the Jacobian has (2/τ)λs_j(r_j − r_i) for an unselected mode j in row i, r_i = 0 if "
+            "For commuting Σs and Σd the Jacobian has (2/τ)λs_j(r_j − r_i) for an unselected mode j in row i, r_i = 0 if "
             "it is empty; −(2/τ²)λs s u²(1 + 2u) for an amplitude; 0 and (2/τ)[λs_k(r_k − r_i − δs_k) + "
             "λs_i(r_i − r_k − δs_i)] for two rows, δ = [κ(s_i) − κ(s_k)]/(s_i − s_k). No amplitude decides stability."
         ),
