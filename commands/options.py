@@ -87,7 +87,7 @@ class ModeOptions(FlowOptions, EigenvalueOptions):
 
 
 @dataclass(frozen=True)
-class _MomentOptions(EigenvalueOptions):
+class MomentOptions(EigenvalueOptions):
     """Moments of the data, in one of three ways."""
 
     moments: Annotated[
@@ -107,7 +107,7 @@ class _MomentOptions(EigenvalueOptions):
 
 
 @dataclass(frozen=True)
-class SystemOptions(FlowOptions, _MomentOptions):
+class SystemOptions(FlowOptions, MomentOptions):
     """The system in one of three ways, its rates, variant and objective."""
 
 
@@ -173,7 +173,7 @@ class OutputOptions(SaveOptions, ReportOptions):
     """How results are shown and where they are saved, where something is drawn at random."""
 
 
-def _given(options: _MomentOptions) -> str:
+def _given(options: MomentOptions) -> str:
     """Which of the three ways of giving a system was used."""
     ways = {
         "--lambda-s/--lambda-d": options.lambda_s is not None or options.lambda_d is not None,
@@ -190,7 +190,7 @@ def _given(options: _MomentOptions) -> str:
     return used[0]
 
 
-def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
+def read_moments(options: MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
     from dynamics.data.moments import Moments, load_moments
 

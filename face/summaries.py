@@ -152,6 +152,17 @@ def _alignment(found: Any) -> list[str]:
     ]
 
 
+def _contrast(found: Any) -> list[str]:
+    learned = found.learned
+    sizes = zip(learned.modes, learned.ratios.tolist(), learned.amplitudes.tolist(), strict=True)
+    noun = "mode" if learned.basis == "M" else "eigenvector of Σd"
+    lines = [f"{noun} {k + 1}: r = {number(r)}, w Σs wᵀ = {number(s)}" for k, r, s in sizes]
+    return [
+        f"{found.objective} learns rank {learned.rank}, {found.n_points} critical points",
+        *listed(lines, "modes"),
+    ]
+
+
 def _training(run: Any) -> list[str]:
     from dynamics.training import diagnose
 
@@ -200,6 +211,7 @@ _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.stability.spectrum:Stability": _stability,
     "analysis.sylvester.solutions:SylvesterSolutions": _sylvester,
     "analysis.runs.alignment:Alignment": _alignment,
+    "analysis.contrastive.contrast:Contrast": _contrast,
     "analysis.results.registry:Check": _check,
     "analysis.experiments:Confirmation": _confirmation,
     "dynamics.training.run:TrainingRun": _training,
