@@ -219,8 +219,9 @@ def test_a_spent_budget_is_reported_with_what_was_computed(method: str) -> None:
 
 
 def test_every_status_has_a_sentence_and_two_are_failures() -> None:
-    assert {status.value for status in Status} == {"steady", "end-time", "slow", "diverged", "max-steps"}
-    assert len({status.message for status in Status}) == 5
+    values = {"steady", "end-time", "slow", "diverged", "max-steps", "blow-up"}
+    assert {status.value for status in Status} == values
+    assert len({status.message for status in Status}) == 6
     assert [status for status in Status if status.failed] == [Status.DIVERGED, Status.MAX_STEPS]
 
 

@@ -24,6 +24,7 @@ class Status(StrEnum):
     SLOW = "slow"
     DIVERGED = "diverged"
     MAX_STEPS = "max-steps"
+    BLOW_UP = "blow-up"
 
     @property
     def failed(self) -> bool:
@@ -39,6 +40,7 @@ class Status(StrEnum):
             Status.SLOW: "the trajectory still crawls: it approaches its end like a power of t, or takes too long",
             Status.DIVERGED: "the trajectory grew without bound",
             Status.MAX_STEPS: "the step budget was spent, or weights sank so low that numbers no longer hold them",
+            Status.BLOW_UP: "the trajectory became infinite in finite time",
         }[self]
 
 
