@@ -59,10 +59,15 @@ class GaussianMixture:
         if covariance.ndim == 0:
             covariance = covariance * np.eye(d)
         if covariance.shape != (d, d) or not np.all(np.isfinite(covariance)):
-            raise ValueError(f"`covariance` must be a finite number or of shape ({d}, {d}), got {self.covariance}")
+            raise ValueError(
+                f"`covariance` must be a finite number or of shape ({d}, {d}), got {self.covariance}"
+            )
         # rounding of a computed covariance: d products per entry
         rounding = d * np.finfo(float).eps * np.max(np.abs(covariance))
-        if np.max(np.abs(covariance - covariance.T)) > rounding or np.linalg.eigvalsh(covariance)[0] < -rounding:
+        if (
+            np.max(np.abs(covariance - covariance.T)) > rounding
+            or np.linalg.eigvalsh(covariance)[0] < -rounding
+        ):
             raise ValueError(
                 f"`covariance` must be symmetric and positive semidefinite, got {self.covariance}"
             )
@@ -72,7 +77,13 @@ class GaussianMixture:
 
     @classmethod
     def drawn(
-        cls, n_clusters: int, dimension: int, deviation: float, *, seed: int = 0, first_at_origin: bool = False
+        cls,
+        n_clusters: int,
+        dimension: int,
+        deviation: float,
+        *,
+        seed: int = 0,
+        first_at_origin: bool = False,
     ) -> GaussianMixture:
         """Draw equally likely clusters with centres μ_k ~ N(0, I) and Σ = σ² I.
 
@@ -92,7 +103,11 @@ class GaussianMixture:
         >>> GaussianMixture.drawn(3, 2, 0.3).centres.shape
         (3, 2)
         """
-        for name, value, least in (("n_clusters", n_clusters, 1), ("dimension", dimension, 1), ("seed", seed, 0)):
+        for name, value, least in (
+            ("n_clusters", n_clusters, 1),
+            ("dimension", dimension, 1),
+            ("seed", seed, 0),
+        ):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"`{name}` must be an integer >= {least}, got {value}")
         if not (np.isfinite(deviation) and deviation >= 0):

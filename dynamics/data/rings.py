@@ -76,7 +76,9 @@ class RingObjects:
         if isinstance(d, bool) or not isinstance(d, (int, np.integer)) or not 1 <= d <= LONGEST:
             raise ValueError(f"`length` must be an integer from 1 to {LONGEST}, got {d}")
         if isinstance(self.objects, str) or len(self.objects) == 0:
-            raise ValueError(f"`objects` must be at least one object, such as ['11', '101'], got {self.objects!r}")
+            raise ValueError(
+                f"`objects` must be at least one object, such as ['11', '101'], got {self.objects!r}"
+            )
         profiles = np.stack([_profile(one, int(d)) for one in self.objects])
         prior = _probabilities(self.prior, len(profiles))
         for array in (profiles, prior):
@@ -119,7 +121,9 @@ class RingObjects:
         """
         d = self.length
         pixels = np.arange(d) if offsets is None else _offsets(d, offsets)
-        turned = np.stack([np.roll(self.profiles, b, axis=1) for b in range(d)], axis=1)  # object, position, pixel
+        turned = np.stack(
+            [np.roll(self.profiles, b, axis=1) for b in range(d)], axis=1
+        )  # object, position, pixel
         if shifts is None:
             return RingViews(self.prior, turned[..., pixels], np.full(d, 1 / d))
         law = _shift_law(shifts, d)
@@ -193,7 +197,9 @@ def pattern_frequencies(ring: RingObjects, offsets: Any) -> dict[str, np.ndarray
     {'11': [1.0, 0.0], '10': [1.0, 2.0], '01': [1.0, 2.0], '00': [5.0, 4.0]}
     """
     if not np.all(np.isin(ring.profiles, (0.0, 1.0))):
-        raise ValueError("`objects` must be of zeros and ones to be counted by pattern, got other brightnesses")
+        raise ValueError(
+            "`objects` must be of zeros and ones to be counted by pattern, got other brightnesses"
+        )
     seen = ring.views(offsets).views.astype(int)
     words = [["".join(map(str, view)) for view in views] for views in seen]
     return {
@@ -229,7 +235,9 @@ def load_ring(spec: str) -> Dataset:
     """
     length, colon, words = spec.partition(":")
     if not (length.isascii() and length.isdigit() and colon and words):
-        raise ValueError(f"a ring must be written ring:LENGTH:OBJECTS, such as ring:8:11,101, got 'ring:{spec}'")
+        raise ValueError(
+            f"a ring must be written ring:LENGTH:OBJECTS, such as ring:8:11,101, got 'ring:{spec}'"
+        )
     try:
         ring = RingObjects(int(length), words.split(","))
     except ValueError as error:
@@ -246,7 +254,9 @@ def _profile(one: Any, d: int) -> np.ndarray:
         one = [float(letter) for letter in one]
     pixels = np.asarray(one, dtype=np.float64)
     if pixels.ndim != 1 or not 1 <= pixels.size <= d or not np.all(np.isfinite(pixels)):
-        raise ValueError(f"`objects` must have 1 to {d} finite pixels, as many as the ring at most, got {one}")
+        raise ValueError(
+            f"`objects` must have 1 to {d} finite pixels, as many as the ring at most, got {one}"
+        )
     return np.concatenate([pixels, np.zeros(d - pixels.size)])
 
 
@@ -268,6 +278,13 @@ def _shift_law(shifts: Any, d: int) -> np.ndarray:
 
 def _offsets(d: int, offsets: Any) -> np.ndarray:
     given = np.asarray(offsets)
-    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu" or np.unique(given % d).size < given.size:
-        raise ValueError(f"`offsets` must be whole numbers that name different pixels modulo {d}, got {offsets}")
+    if (
+        given.ndim != 1
+        or given.size == 0
+        or given.dtype.kind not in "iu"
+        or np.unique(given % d).size < given.size
+    ):
+        raise ValueError(
+            f"`offsets` must be whole numbers that name different pixels modulo {d}, got {offsets}"
+        )
     return given % d

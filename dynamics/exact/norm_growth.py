@@ -64,7 +64,9 @@ def norm_growth_bound(
     for name, value in given.items():
         if name not in owned:
             if value is not None:
-                raise ValueError(f"`{name}` must be left out, as the bound of {loss} does not depend on it, got {value}")
+                raise ValueError(
+                    f"`{name}` must be left out, as the bound of {loss} does not depend on it, got {value}"
+                )
             continue
         within = value is not None and math.isfinite(value)
         if not (within and {">= 1": value >= 1, "> 0": value > 0, ">= 0": value >= 0}[least[name]]):  # type: ignore[operator]
@@ -126,7 +128,7 @@ def blow_up_bound(norms_squared: Any, variance: float) -> float:
         raise ValueError(f"`variance` must be finite and >= 0, got {variance}")
     if N.size == 1 or variance == 0:
         return math.inf
-    if np.all(N == N[0]):
+    if np.all(N[0] == N):
         return float(N[0] / variance / (4 * (N.size - 1)))
     log_N = np.log(N)
 

@@ -137,9 +137,7 @@ def two_layer_state(
     return TwoLayerState(shrunk[..., None] * bottom, np.asarray(shrunk * top))
 
 
-def blow_up_time(
-    w1: Any, w2: float, A: Any, *, weight_decay: float = 0.0, branches: str = "one"
-) -> float:
+def blow_up_time(w1: Any, w2: float, A: Any, *, weight_decay: float = 0.0, branches: str = "one") -> float:
     """Time at which a two-layer node with constant A blows up under the simple contrastive loss.
 
         T* = (1/c) ∫_0^∞ ds / (w2² + Σ_i a_i² (e^{2λ_i s} − 1)),    a_i = v_iᵀw1

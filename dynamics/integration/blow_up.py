@@ -121,7 +121,12 @@ def integrate_to_blow_up(
 
 
 def _follow(
-    field: Callable[[float, Any], Any], start: Any, t_end: float | None, rtol: float, atol: float, max_steps: int
+    field: Callable[[float, Any], Any],
+    start: Any,
+    t_end: float | None,
+    rtol: float,
+    atol: float,
+    max_steps: int,
 ) -> BlowUpRun:
     from scipy.integrate import DOP853
 
@@ -132,7 +137,9 @@ def _follow(
 
     def unpacked(vectors: np.ndarray) -> Any:
         parts = np.split(vectors, cuts, axis=-1)
-        return kind(*(part.reshape(vectors.shape[:-1] + shape) for part, shape in zip(parts, shapes, strict=True)))
+        return kind(
+            *(part.reshape(vectors.shape[:-1] + shape) for part, shape in zip(parts, shapes, strict=True))
+        )
 
     def derivative(t: float, y: np.ndarray) -> np.ndarray:
         nonlocal evaluations

@@ -1,5 +1,6 @@
 """Contrastive learning: R101–R129."""
 
+from analysis.results.contrastive import growth
 from analysis.results.registry import collect
 
-RESULTS = collect(())
+RESULTS = collect((growth,))
