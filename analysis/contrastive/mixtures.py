@@ -44,7 +44,7 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     >>> gated_mean([1.0], GaussianMixture([1], [[0.0]], 1.0)).round(6)  # 1/√(2π)
     array([[0.398942]])
     """
-    w, scale = _direction(w, mixture)
+    w = _direction(w, mixture)
     Sw = mixture.covariance @ w
     deviation = math.sqrt(max(float(w @ Sw), 0.0))
     projections = mixture.centres @ w
@@ -166,7 +166,7 @@ def fixed_directions(mixture: GaussianMixture, starts: Any) -> FixedDirections:
     directions: list[np.ndarray] = []
     ends = []
     for start in np.asarray(starts, dtype=np.float64):
-        w0, _ = _direction(start, mixture)
+        w0 = _direction(start, mixture)
         w = minimize(descent, w0, jac=True, method="BFGS", options={"gtol": 1e-10}).x
         w = w / np.linalg.norm(w)
         near = [k for k, other in enumerate(directions) if np.linalg.norm(w - other) < SAME]
@@ -214,11 +214,11 @@ def isolated_centres(mixture: GaussianMixture) -> np.ndarray:
     return np.flatnonzero(np.all(products <= 0, axis=1) & mu.any(axis=1))
 
 
-def _direction(w: Any, mixture: GaussianMixture) -> tuple[np.ndarray, float]:
-    """A vector scaled to largest entry 1, so that no square over- or underflows, and its scale."""
+def _direction(w: Any, mixture: GaussianMixture) -> np.ndarray:
+    """A vector scaled to largest entry 1, so that no square over- or underflows."""
     w = np.asarray(w, dtype=np.float64)
     d = mixture.centres.shape[1]
     scale = float(np.max(np.abs(w))) if w.shape == (d,) else math.nan
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"`w` must be finite, not zero, of shape ({d},), got {w}")
-    return w / scale, scale
+    return np.asarray(w / scale)

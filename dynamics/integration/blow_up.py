@@ -57,7 +57,7 @@ def integrate_to_blow_up(
     *,
     t_end: float | None = None,
     rtol: float = 1e-11,
-    atol: float = 1e-30,
+    atol: float = 1e-15,
     max_steps: int = 20000,
 ) -> BlowUpRun:
     """Follow dy/dt = F(t, y) through the growth that precedes a blow-up in finite time.
@@ -79,7 +79,8 @@ def integrate_to_blow_up(
         or its norm passes `LARGEST`.
     rtol, atol
         Tolerances of SciPy's DOP853, > 0 and at most `dynamics.integration.trajectory.LOOSEST`; `atol` is relative
-        to the norm of the start, and small unless given: small weights that grow count as much as large ones.
+        to the norm of the start, and near rounding unless given: small weights
+        that grow count as much as large ones.
     max_steps
         Most steps, >= 1.
 

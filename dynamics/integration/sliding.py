@@ -35,7 +35,7 @@ class SlidingEnd(StrEnum):
         return {
             SlidingEnd.END_TIME: "the end time was reached",
             SlidingEnd.NO_WAY: "no combination of the fields around it says how the run goes on from a surface",
-            SlidingEnd.SPLIT: "several ways lead on from a switching surface: the field points away from it on both sides",
+            SlidingEnd.SPLIT: "several ways lead on from a switching surface, from which the field points away",
             SlidingEnd.MAX_SWITCHES: "the budget of switches was spent",
             SlidingEnd.FAILED: "the integrator's step became too small, or numbers overflowed",
         }[self]

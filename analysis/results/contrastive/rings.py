@@ -41,7 +41,9 @@ def frequency_table(
     for d in (k + 2, k + 2 + int(rng.integers(1, 8))):
         for first in (0, d - 1, int(rng.integers(d))):
             found = frequencies(RingObjects(d, ["11", "101"]), np.arange(first, first + k))
-            seen = np.array([sum((f for p, f in found.items() if p.count("1") == n), np.zeros(2)) for n in (2, 1, 0)])
+            seen = np.array(
+                [sum((f for p, f in found.items() if p.count("1") == n), np.zeros(2)) for n in (2, 1, 0)]
+            )
             # counts over d: rounded once each, and summed
             parts.append((np.abs(seen.T - counts(k, d) / d), 4 * EPS))
             if k == 2:
@@ -156,7 +158,9 @@ def rectified_neuron(
         parts.append((np.abs(alone - strength(biased, p) * np.outer(x, x)), 8 * EPS * c * d))
         parts.append((abs(strength(biased, p) - c), 8 * EPS * c * d))
     parts.append(refuted(unless=patterns(ring, [0, 1]) == (["10", "01"])))
-    parts.append(refuted(unless=len(patterns(ring, [0, 1], bias=True)) == len(pattern_frequencies(ring, [0, 1]))))
+    parts.append(
+        refuted(unless=len(patterns(ring, [0, 1], bias=True)) == len(pattern_frequencies(ring, [0, 1])))
+    )
 
     def run(table: NeuronTable, w: Any, t_end: float) -> Any:
         return integrate_sliding(lambda w, gates: field(w, table, gates) / c, table.inputs, w, t_end)
