@@ -24,6 +24,7 @@ class Status(StrEnum):
     UNBOUNDED = "unbounded"
     DIVERGED = "diverged"
     MAX_STEPS = "max-steps"
+    BLOW_UP = "blow-up"
 
     @property
     def failed(self) -> bool:
@@ -40,6 +41,7 @@ class Status(StrEnum):
             Status.UNBOUNDED: "the direction of the weights came to rest, and their norm grows for ever",
             Status.DIVERGED: "the trajectory grew without bound",
             Status.MAX_STEPS: "the step budget was spent, or weights sank so low that numbers no longer hold them",
+            Status.BLOW_UP: "the trajectory became infinite in finite time",
         }[self]
 
 
