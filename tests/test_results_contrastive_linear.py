@@ -74,7 +74,7 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("R119", {"norm": lambda r, tau, weight_decay, lambda_s: saturation_norm(
         r, tau, weight_decay=2 * weight_decay, lambda_s=lambda_s)}),
-    ("R120", {"many": lambda t, W, system, tau: 2 * W * system.sigma_d}),
+    ("R120", {"many": lambda t, W, system, tau: infonce_mean_field(t, W, system, tau) - 0.1 * W}),
     ("R120", {"compared": lambda system, n2: compare(replace(system, sigma_d=system.sigma_d[::-1] / 20), n2)}),
     ("R120", {"equal": lambda k, r: equal_mode_cosine(k + 1, r)}),
     ("R120", {"gain": lambda q, ratios: 2 * second_mode_gain(q, ratios)}),
