@@ -242,7 +242,7 @@ RESULTS: tuple[Result, ...] = (
         title="the simple loss learns one direction",
         statement=(
             "L = r₊ − r₋ gives W(t) = W(0) e^{cVt}, V = Σd, c = 2 through all branches, 1 through one. Every row turns "
-            "to the top eigenvector of V: tan θ(t) <= e^{−c(λ1 − λ2)t} tan θ(0), equal iff only mode 2 is excited; step "
+            "to the top eigenvector of V: tan θ(t) <= e^{−c(λ1 − λ2)t} tan θ(0), equal iff only mode 2 is there; step "
             "ε gives (1 + cελ2)/(1 + cελ1) at most. The ratio of singular values falls like e^{−c(λ1 − λ2)t}: rank one."
         ),
         source="DD theorem 3 and 4.1",

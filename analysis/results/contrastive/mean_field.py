@@ -284,8 +284,8 @@ RESULTS: tuple[Result, ...] = (
         id="R117",
         title="spectrum at a critical point of InfoNCE",
         statement=(
-            "For commuting Σs and Σd the Jacobian has (2/τ)λs_j(r_j − r_i) for an unselected mode j in row i, r_i = 0 if "
-            "it is empty; −(2/τ²)λs s u²(1 + 2u) for an amplitude; 0 and (2/τ)[λs_k(r_k − r_i − δs_k) + "
+            "For commuting Σs and Σd the Jacobian has (2/τ)λs_j(r_j − r_i) for unselected j in row i, r_i = 0 if it "
+            "is empty; −(2/τ²)λs s u²(1 + 2u) for an amplitude; 0 and (2/τ)[λs_k(r_k − r_i − δs_k) + "
             "λs_i(r_i − r_k − δs_i)] for two rows, δ = [κ(s_i) − κ(s_k)]/(s_i − s_k). No amplitude decides stability."
         ),
         source="new",
