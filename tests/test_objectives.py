@@ -15,7 +15,7 @@ from analysis.fixed_points.bifurcations import bifurcation
 from analysis.sweeps.matrices import MATRICES
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import objective_moments
-from dynamics.objectives import OBJECTIVES, linear_objectives
+from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
 from dynamics.system import ModeSystem
 from dynamics.training.parts import ObjectiveSettings
 
