@@ -112,7 +112,9 @@ class Contrast:
             return "unbounded"
         if self.negatives == np.inf:
             return "τ y*(r)"
-        return "2rτ/((1 − r)(3 + r))" if self.negatives == 1 or self.margin == 0 else "a numerical root"
+        return (
+            "2rτ/((1 − r)(3 + r))" if self.negatives in (None, 1) and not self.margin else "a numerical root"
+        )
 
     def report(self) -> dict[str, Any]:
         """Return the answer as a dictionary of plain values, as `dyn contrast --json` prints it."""
