@@ -275,7 +275,13 @@ class _Walk:
             dense, t0, t1 = stepper.dense_output(), stepper.t_old, stepper.t
             stop = float(t1)
 
-            def first(happened: Callable[[np.ndarray], bool], width: float, t0=t0, dense=dense) -> float:  # type: ignore[no-untyped-def]
+            def first(
+                happened: Callable[[np.ndarray], bool],
+                width: float,
+                t0: float = t0,
+                stop: float = stop,
+                dense: Any = dense,
+            ) -> float:
                 low, high = t0, stop
                 while high - low > width and low < (low + high) / 2 < high:
                     middle = (low + high) / 2
