@@ -11,7 +11,7 @@ from analysis.contrastive.mixtures import gated_covariance, gated_mean, isolated
 from analysis.contrastive.rings import linear_operator, selective_patterns, selectivity_time, shift_spectrum
 from analysis.results.contrastive import growth, mixtures, rings, two_layers
 from analysis.results.registry import Measurement, Result, check, collect
-from dynamics.data.rings import RingObjects, pattern_frequencies
+from dynamics.data.rings import RingObjects
 from dynamics.exact.norm_growth import norm_growth_bound
 from dynamics.exact.two_layers import blow_up_bounds, blow_up_time, decayed_time
 from dynamics.fields.normalised import normalised_gradient, normalised_outputs
@@ -41,8 +41,14 @@ def sum_for_product(norms: Any, variance: float) -> float:
 
 def off_the_ring(ring: RingObjects, offsets: Any) -> dict[str, np.ndarray]:
     """Loses what leaves the last pixel."""
-    found = pattern_frequencies(ring, offsets)
-    return {p: f * (1 if "0" in p else (ring.length - 1) / ring.length) for p, f in found.items()}
+    found: dict[str, np.ndarray] = {}
+    for i, profile in enumerate(ring.profiles):
+        line = np.concatenate([np.zeros(ring.length), profile])
+        for z in range(ring.length):
+            seen = np.roll(line, z)[ring.length :]
+            word = "".join(str(int(seen[pixel % ring.length])) for pixel in offsets)
+            found.setdefault(word, np.zeros(2))[i] += 1 / ring.length
+    return found
 
 
 def shifted_counts(k: int, d: int) -> np.ndarray:
@@ -68,10 +74,16 @@ def transposed(state: TwoLayerState, moved: TwoLayerState) -> np.ndarray:
 
 def unprojected(state: TwoLayerState, x: Any, slopes: Any) -> TwoLayerState:
     """Forgets that the norm moves too: its slopes are taken as those of f."""
-    z, norms = normalised_outputs(state, x)
+    norms = normalised_outputs(state, x).norms
     hidden = np.maximum(x @ state.bottom.T, 0.0)
     df = slopes / np.where(norms == 0, 1, norms)[:, None]
     return TwoLayerState((df * state.top * (hidden > 0)).T @ x, (df * hidden).sum(axis=0))
+
+
+def norms_lost(state: TwoLayerState, x: Any, slopes: Any) -> TwoLayerState:
+    """Lacks 1/‖f‖, on average."""
+    size = float(np.linalg.norm(state.top))
+    return TwoLayerState(*(size * part for part in normalised_gradient(state, x, slopes)))
 
 
 def no_density(w: Any, mixture: Any) -> np.ndarray:
@@ -117,7 +129,7 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R128", {"isolated": origin_decides}),
     ("R128", {"winner": lambda centres, w: int(np.argmin(centres @ w))}),
     ("R129", {"gradient": unprojected}),
-    ("R129", {"gradient": lambda s, x, d: TwoLayerState(*(g * np.linalg.norm(s.top) for g in normalised_gradient(s, x, d)))}),
+    ("R129", {"gradient": norms_lost}),
 ]  # fmt: skip
 
 

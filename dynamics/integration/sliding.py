@@ -277,12 +277,11 @@ class _Walk:
 
             def first(
                 happened: Callable[[np.ndarray], bool],
-                width: float,
-                t0: float = t0,
-                stop: float = stop,
+                low: float,
+                high: float,
+                width: float = 0.0,
                 dense: Any = dense,
             ) -> float:
-                low, high = t0, stop
                 while high - low > width and low < (low + high) / 2 < high:
                     middle = (low + high) / 2
                     low, high = (low, middle) if happened(dense(middle)) else (middle, high)
@@ -291,10 +290,10 @@ class _Walk:
             hit, left = None, False
             for n, sign in others:
                 if sign * (n @ dense(stop)) < 0 < sign * (n @ dense(t0)):
-                    stop, hit = first(lambda w, n=n, sign=sign: sign * (n @ w) < 0, 0.0), n
+                    stop, hit = first(lambda w, n=n, sign=sign: sign * (n @ w) < 0, t0, stop), n
             if held and self._moved(held, dense(stop), gates) is None:
                 # late by so little that the field points off the surface by more than rounding; the error is its square
-                stop = first(lambda w: self._moved(held, w, gates) is None, _LATE * (t1 - t0))
+                stop = first(lambda w: self._moved(held, w, gates) is None, t0, stop, _LATE * (t1 - t0))
                 hit, left = None, True
             y = stepper.y if stop == t1 and hit is None and not left else dense(stop)
             if hit is not None:
