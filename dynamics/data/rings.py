@@ -219,9 +219,9 @@ def load_ring(spec: str) -> Dataset:
     Returns
     -------
     Dataset
-        Images (n_objects · d, 1, d, 1); a label says which object. Two views of the theory, which are two uniform
-        positions of one object, are what the augmentation ``orbit`` makes of them; ``shift:k`` moves by up to k
-        pixels.
+        Images (n_objects · d, 1, d, 1); a label says which object. Two views in the sense of the
+        theory are two uniform positions of one object; no augmentation of the table makes them of these images yet,
+        and `RingObjects.views` lists them exactly.
 
     Raises
     ------

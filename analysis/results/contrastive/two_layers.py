@@ -43,7 +43,7 @@ def blow_up(
     field: Callable[..., TwoLayerState] = diagonal_two_layer_field,
 ) -> Measurement:
     """R124: T* against an integration, the bounds, one direction in closed form, both branches, a dead upper weight."""
-    w1, w2, A, Q = _draw_node(rng)
+    w1, w2, A, _ = _draw_node(rng)
     start = TwoLayerState(w1[None], np.array([w2]))
     branches = ("one", "all")[rng.integers(2)]
     found = time(w1, w2, A, branches=branches)
@@ -78,7 +78,7 @@ def blow_up(
 
 
 def prove_blow_up() -> bool:
-    """R124: w1 = e^{λs}a and w2² = c + Σ a²e^{2λs} solve the flow in the time s; one direction integrates to the logarithm."""
+    """R124: w1 = e^{λs}a and w2² = c + Σ a²e^{2λs} solve the flow in s; one direction gives the logarithm."""
     import sympy as sp
 
     s, a, b, lam, mu, top = sp.symbols("s a b lambda mu w2", positive=True)
@@ -353,8 +353,8 @@ RESULTS: tuple[Result, ...] = (
         title="a full top layer",
         statement=(
             "Linear: W2ᵀW2 − W1W1ᵀ is conserved; ReLU: its diagonal alone. Generic blow-up is of rank one on the top "
-            "eigenvector of V, with the profile (T − t)^(−1/2); a perturbation along v_j in the same node grows relative "
-            "to it like (T − t)^(−(λ_j/λ − 1)/2). Aligned nodes race, and the least T* of R124 wins."
+            "eigenvector of V, with the profile (T − t)^(−1/2); a perturbation along v_j in the same node grows "
+            "relative to it like (T − t)^(−(λ_j/λ − 1)/2). Aligned nodes race, and the least T* of R124 wins."
         ),
         source="DD (65)",
         hypotheses="Simple loss, one branch, no decay; linear but for the second conservation law.",
@@ -368,7 +368,7 @@ RESULTS: tuple[Result, ...] = (
         id="R129",
         title="two layers, normalised outputs",
         statement=(
-            "The flow conserves Σ_j w2_j², ‖W1‖² and every w2_j² − ‖w1_j‖², whatever the loss of the outputs: weight is "
+            "The flow conserves Σ_j w2_j², ‖W1‖² and every w2_j² − ‖w1_j‖², whatever the loss of outputs: weight is "
             "only redistributed among nodes. A step of size ε adds exactly ε²‖g‖² to each sum, which is large where "
             "some ‖f‖ → 0, as the gradient is proportional to 1/‖f‖."
         ),
