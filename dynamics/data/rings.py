@@ -90,7 +90,7 @@ class RingObjects:
     @property
     def profiles(self) -> np.ndarray:
         """Each object with its first pixel at position 0, shape (n_objects, d)."""
-        return self._profiles  # type: ignore[attr-defined, no-any-return]
+        return self._profiles  # type: ignore[attr-defined]
 
     @property
     def masses(self) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -290,7 +291,7 @@ class _Walk:
             hit, left = None, False
             for n, sign in others:
                 if sign * (n @ dense(stop)) < 0 < sign * (n @ dense(t0)):
-                    stop, hit = first(lambda w, n=n, sign=sign: sign * (n @ w) < 0, t0, stop), n
+                    stop, hit = first(partial(_beyond, n, sign), t0, stop), n
             if held and self._moved(held, dense(stop), gates) is None:
                 # late by so little that the field points off the surface by more than rounding; the error is its square
                 stop = first(lambda w: self._moved(held, w, gates) is None, t0, stop, _LATE * (t1 - t0))
@@ -303,3 +304,7 @@ class _Walk:
             if hit is not None or left:
                 return left, None
         return False, SlidingEnd.END_TIME
+
+
+def _beyond(n: np.ndarray, sign: float, w: np.ndarray) -> bool:
+    return bool(sign * (n @ w) < 0)

@@ -50,7 +50,7 @@ def frequency_table(
                 parts.append((np.abs(found["01"] - found["10"]), EPS))
     # at d = 3 the two objects are one, turned
     same = frequencies(RingObjects(3, ["11", "101"]), [0, 1])
-    parts.append((max(abs(float(f[0] - f[1])) for f in same.values()), 4 * EPS))
+    parts.append((np.array([np.abs(f[0] - f[1]) for f in same.values()]), 4 * EPS))
     return worst(*parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -154,13 +155,13 @@ def decay(
     parts.append((abs(float(clock(0.0, eta))), EPS))
 
     w1, top, A, _ = _draw_node(rng)
-    undecayed = time(w1, top, A)
+    alone = time(w1, top, A)
     for share in (rng.uniform(0.2, 0.9), 1.1):  # 2ηT*
-        eta = share / (2 * undecayed)
+        eta = share / (2 * alone)
         found = time(w1, top, A, weight_decay=eta)
-        t_end = 2 * found if math.isfinite(found) else 20 * undecayed
+        t_end = 2 * found if math.isfinite(found) else 20 * alone
         run = integrate_to_blow_up(
-            lambda t, state, eta=eta: diagonal(t, state, A, weight_decay=eta),
+            partial(_decaying, diagonal, A, eta),
             TwoLayerState(w1[None], np.array([top])),
             t_end=t_end,
         )
@@ -171,6 +172,12 @@ def decay(
         else:
             parts.append(refuted(unless=np.linalg.norm(run.final.bottom) < np.linalg.norm(w1) / 10))
     return worst(*parts)
+
+
+def _decaying(
+    field: Callable[..., TwoLayerState], A: np.ndarray, eta: float, t: float, state: TwoLayerState
+) -> TwoLayerState:
+    return field(t, state, A, weight_decay=eta)
 
 
 def _condition(state: TwoLayerState) -> float:
