@@ -9,6 +9,7 @@ import numpy as np
 
 from dynamics.data.clusters import GaussianMixture
 
+_RESTARTS, _STILL = 30, 1e-8
 SAME = 1e-6
 """Directions closer than this are one: optimisation leaves gradients of 1e-9, next to curvatures of order one."""
 
@@ -107,7 +108,7 @@ class FixedDirections(NamedTuple):
     residuals
         Part of A(w)w across w, relative to V: zero at a fixed direction, shape (n,).
     ends
-        Which of them each start came to, shape (n_starts,).
+        Which of them each start came to, shape (n_starts,); −1 for a start at which V = 0, where the neuron stays.
     """
 
     directions: np.ndarray
@@ -129,7 +130,7 @@ def fixed_directions(mixture: GaussianMixture, starts: Any) -> FixedDirections:
     Returns
     -------
     FixedDirections
-        Directions that agree to `SAME` are one.
+        Directions that agree to `SAME` are one. A `residual` that is not small says that an ascent got stuck.
 
     Raises
     ------
@@ -154,21 +155,32 @@ def fixed_directions(mixture: GaussianMixture, starts: Any) -> FixedDirections:
         raise ValueError(
             "`covariance` must be positive definite to look for fixed directions, got a singular one"
         )
-    size = float(np.max(np.abs(mixture.centres)) ** 2 + np.max(np.abs(mixture.covariance)))
 
     def descent(v: np.ndarray) -> tuple[float, np.ndarray]:
+        """−ln V and its slope: where few views are seen V is tiny, but climbs as well."""
         length = float(np.linalg.norm(v))
         w = v / length
         climb = gated_covariance(w, mixture) @ w
         value = float(w @ climb)
-        return -value / size, -2 * (climb - w * value) / length / size
+        if value <= 0:
+            return np.inf, np.zeros_like(v)
+        return -math.log(value), -2 * (climb / value - w) / length
 
     directions: list[np.ndarray] = []
     ends = []
     for start in np.asarray(starts, dtype=np.float64):
         w0 = _direction(start, mixture)
-        w = minimize(descent, w0, jac=True, method="BFGS", options={"gtol": 1e-10}).x
-        w = w / np.linalg.norm(w)
+        if selectivity_objective(w0, mixture) == 0:
+            ends.append(-1)
+            continue
+        w = w0 / np.linalg.norm(w0)
+        for _ in range(
+            _RESTARTS
+        ):  # a line search that overshoots leaves the sphere's neighbourhood, and is begun anew
+            w = minimize(descent, w, jac=True, method="BFGS", options={"gtol": 1e-10}).x
+            w = w / np.linalg.norm(w)
+            if np.linalg.norm(descent(w)[1]) < _STILL:
+                break
         near = [k for k, other in enumerate(directions) if np.linalg.norm(w - other) < SAME]
         if not near:
             directions.append(w)
