@@ -22,8 +22,8 @@ MANY, ONE = "many negatives, $y^*(r)$", "one negative, $2r/((1-r)(3+r))$"
 def draw_saturation(ax: Axes, found: Contrast) -> Axes:
     """Norms over the temperature against r: both closed forms, all modes, and those that are learned.
 
-    Modes that grow without bound are marked on the upper edge, those that are never learned on the lower one. Weight decay moves a mode below the curve, as r less
-    ητ/(2λs) decides.
+    Modes that grow without bound are marked on the upper edge, those that are never learned on the lower one. Weight
+    decay moves a mode below the curve, as r less ητ/(2λs) decides.
     """
     temperature = 1.0 if found.temperature is None else found.temperature
     r, sizes = found.modes.ratios, found.norms / temperature
