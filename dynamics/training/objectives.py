@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dynamics.contrastive_losses import NORM_FLOOR, infonce_loss, simple_loss, triplet_loss
 from dynamics.training.parts import ObjectiveSettings
 
 TANGENTIAL_FLOOR = 1e-3
 """λ = ⟨z, t⟩ of the tangential loss is clipped from below here: at 0 it is singular, below 0 it changes sign (R27)."""
-SQUARED_NORM_FLOOR = 1e-24
+SQUARED_NORM_FLOOR = NORM_FLOOR**2
 """Squared norms are not taken to be smaller than this when features are normalised."""
 
 
@@ -103,13 +104,13 @@ def _contrastive(settings: ObjectiveSettings, weights: Mapping[str, Any], z: Any
 
 
 def _contrast(settings: ObjectiveSettings, weights: Mapping[str, Any], r: Any) -> Any:
-    n = len(r)
-    positive, others = jnp.diag(r), 1 - jnp.eye(n, dtype=r.dtype)
+    """Mean loss of a batch whose positive pairs stand on the diagonal of r, all other pairs being negative."""
+    positive, others = jnp.diag(r), ~jnp.eye(len(r), dtype=bool)
     if settings.kind == "simple":
-        return jnp.mean(positive) - jnp.sum(others * r) / (n * (n - 1))
-    T = weights["temperature"]
+        return jnp.mean(simple_loss(positive, r, where=others))
     if settings.kind == "triplet":
-        excess = (positive[:, None] - r + weights["margin"]) / T
-        return T * jnp.sum(others * jax.nn.softplus(excess)) / (n * (n - 1))
-    # the positive pair stands on the diagonal, among the negative ones of its row
-    return jnp.mean(positive / T + jax.nn.logsumexp(-r / T, axis=1))
+        return jnp.mean(triplet_loss(positive, r, weights["temperature"], weights["margin"], where=others))
+    if settings.kind == "infonce":
+        # each row holds its positive pair already
+        return jnp.mean(infonce_loss(positive, r, weights["temperature"], positive_in_denominator=False))
+    raise ValueError(f"`objective.kind` must be simple, triplet or infonce, got {settings.kind!r}")
