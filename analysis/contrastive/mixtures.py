@@ -22,14 +22,14 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     Parameters
     ----------
     w
-        Weights, shape (d,), not zero.
+        Weights, shape (d,), or (..., d) for several neurons; none zero.
     mixture
         π_k, μ_k and Σ. Where wᵀΣw = 0, Φ is the step function, 0 at 0, and the second term vanishes.
 
     Returns
     -------
     array
-        Shape (K, d). wᵀu_k is the mean output f̄_k, and u_k its gradient by w.
+        Shape (..., K, d). wᵀu_k is the mean output f̄_k, and u_k its gradient by w.
 
     Raises
     ------
@@ -45,22 +45,25 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     >>> gated_mean([1.0], GaussianMixture([1], [[0.0]], 1.0)).round(6)  # 1/√(2π)
     array([[0.398942]])
     """
-    w = _direction(w, mixture)
-    Sw = mixture.covariance @ w
-    deviation = math.sqrt(max(float(w @ Sw), 0.0))
-    projections = mixture.centres @ w
-    if deviation == 0:
-        return mixture.centres * (projections > 0)[:, None]
     from scipy.special import ndtr
 
-    h = projections / deviation
+    w = _direction(w, mixture)
+    Sw = w @ mixture.covariance
+    deviation = np.sqrt(np.maximum((w * Sw).sum(axis=-1), 0.0))[..., None]
+    projections = w @ mixture.centres.T
+    noisy = deviation > 0
+    unit = np.where(noisy, deviation, 1.0)
+    h = projections / unit
     with np.errstate(under="ignore", over="ignore"):
-        density = np.exp(-(h**2) / 2) / math.sqrt(2 * math.pi)
-    return mixture.centres * ndtr(h)[:, None] + np.outer(density, Sw / deviation)
+        density = np.where(noisy, np.exp(-(h**2) / 2) / math.sqrt(2 * math.pi), 0.0)
+    share = np.where(noisy, ndtr(h), projections > 0)
+    return np.asarray(
+        mixture.centres * share[..., None] + density[..., None] * (Sw / unit)[..., None, :]
+    )
 
 
 def gated_covariance(w: Any, mixture: GaussianMixture) -> np.ndarray:
-    """Covariance over clusters of the gated mean, A(w) = V_k[u_k(w)], shape (d, d).
+    """Covariance over clusters of the gated mean, A(w) = V_k[u_k(w)], shape (d, d), or (..., d, d) for several w.
 
     It depends on the direction of w alone. The lower weights of node j of a diagonal two-layer network move along
     A(w_j) w_j under the simple loss.
@@ -69,8 +72,8 @@ def gated_covariance(w: Any, mixture: GaussianMixture) -> np.ndarray:
     array([[1.]])
     """
     U = gated_mean(w, mixture)
-    U = U - mixture.prior @ U
-    return np.asarray((mixture.prior[:, None] * U).T @ U)
+    U = U - (mixture.prior @ U)[..., None, :]
+    return np.asarray(np.swapaxes(mixture.prior[:, None] * U, -1, -2) @ U)
 
 
 def selectivity_objective(w: Any, mixture: GaussianMixture) -> float:
@@ -227,10 +230,12 @@ def isolated_centres(mixture: GaussianMixture) -> np.ndarray:
 
 
 def _direction(w: Any, mixture: GaussianMixture) -> np.ndarray:
-    """A vector scaled to largest entry 1, so that no square over- or underflows."""
+    """Vectors scaled to largest entry 1, so that no square over- or underflows."""
     w = np.asarray(w, dtype=np.float64)
     d = mixture.centres.shape[1]
-    scale = float(np.max(np.abs(w))) if w.shape == (d,) else math.nan
-    if not (math.isfinite(scale) and scale > 0):
+    if w.shape[-1:] != (d,):
+        raise ValueError(f"`w` must be finite, not zero, of shape ({d},), got {w}")
+    scale = np.max(np.abs(w), axis=-1, keepdims=True)
+    if not np.all(np.isfinite(scale) & (scale > 0)):
         raise ValueError(f"`w` must be finite, not zero, of shape ({d},), got {w}")
     return np.asarray(w / scale)
