@@ -40,6 +40,7 @@ COMMANDS = {
     "sweep": "The same run for millions of settings, resumable: run it again and it goes on where it stopped.",
     "sylvester": "Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
     "align": "Do predictor and features align as predicted: their commutator along a run, and its bound (R19).",
+    "contrast": "What does a contrastive loss learn from these moments: which modes, how large, how fast.",
     "train": "What does a real network do: train by gradient steps and compare with what theory predicts.",
     "check": "Do the results of the theory hold: each one measured on random systems.",
     "confirm": "Does training agree with theory: each prediction beside what gradient steps do.",

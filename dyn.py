@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from face.result import Result
     from face.runs import align, basins, simulate
     from face.systems import System, moments, objectives, system, variants
-    from face.theory import bifurcation, fixed_points, stability, sylvester
+    from face.theory import bifurcation, contrast, fixed_points, stability, sylvester
     from figures.gallery.registry import PAGES as figures
     from figures.style import look
 
@@ -34,6 +34,7 @@ __all__ = [
     "bifurcation",
     "check",
     "confirm",
+    "contrast",
     "experiments",
     "figure",
     "figures",
@@ -61,7 +62,7 @@ _HOMES = {
     "face.result": ("Result",),
     "face.runs": ("align", "basins", "simulate"),
     "face.systems": ("System", "moments", "objectives", "system", "variants"),
-    "face.theory": ("bifurcation", "fixed_points", "stability", "sylvester"),
+    "face.theory": ("bifurcation", "contrast", "fixed_points", "stability", "sylvester"),
 }
 _LAZY = _RENAMED | {name: (module, name) for module, names in _HOMES.items() for name in names}
 

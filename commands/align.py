@@ -56,9 +56,11 @@ def align(
     from analysis.runs.alignment import align as theory
     from analysis.runs.alignment import direct_distance
     from analysis.runs.simulation import plain
-    from dynamics.fields.matrices import FIELDS, aligned_field
+    from dynamics.fields.matrices import aligned_field
     from dynamics.fields.predictors import DIRECT_OPTIONS
     from dynamics.integration.integrate import integrate
+    from dynamics.states import MatrixState
+    from dynamics.variants import FIELDS
 
     checked_outputs(output)
     began = time.perf_counter()
@@ -76,7 +78,7 @@ def align(
         raise ValueError(f"--ema-ratio must be finite and >= 0, got {ema_ratio}")
     field = FIELDS[system.variant] if ema_ratio is None else aligned_field(lambda t: ema_ratio)
     full = matrix_system(system, moments)
-    state = matrix_start(start, moments, output.seed)
+    state = matrix_start(start, moments, output.seed, MatrixState)
     with ticker("simulating", output) as progress:
         trajectory = integrate(
             state,

@@ -15,7 +15,7 @@ from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
-    from dynamics.states import MatrixState
+    from dynamics.states import State
     from dynamics.system import MatrixSystem, ModeSystem
 
 
@@ -87,7 +87,7 @@ class ModeOptions(FlowOptions, EigenvalueOptions):
 
 
 @dataclass(frozen=True)
-class _MomentOptions(EigenvalueOptions):
+class MomentOptions(EigenvalueOptions):
     """Moments of the data, in one of three ways."""
 
     moments: Annotated[
@@ -107,7 +107,7 @@ class _MomentOptions(EigenvalueOptions):
 
 
 @dataclass(frozen=True)
-class SystemOptions(FlowOptions, _MomentOptions):
+class SystemOptions(FlowOptions, MomentOptions):
     """The system in one of three ways, its rates, variant and objective."""
 
 
@@ -173,7 +173,7 @@ class OutputOptions(SaveOptions, ReportOptions):
     """How results are shown and where they are saved, where something is drawn at random."""
 
 
-def _given(options: _MomentOptions) -> str:
+def _given(options: MomentOptions) -> str:
     """Which of the three ways of giving a system was used."""
     ways = {
         "--lambda-s/--lambda-d": options.lambda_s is not None or options.lambda_d is not None,
@@ -190,7 +190,7 @@ def _given(options: _MomentOptions) -> str:
     return used[0]
 
 
-def read_moments(options: _MomentOptions, output: ReportOptions) -> Moments:
+def read_moments(options: MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
     from dynamics.data.moments import Moments, load_moments
 
@@ -296,8 +296,8 @@ def matrix_system(options: FlowOptions, moments: Moments) -> MatrixSystem:
     return of_matrices(moments, **_described(options))
 
 
-def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixState:
-    """Start of a matrix run in the coordinates of the support: from a file, or drawn."""
+def matrix_start(start: StartOptions, moments: Moments, seed: int, kind: type[State]) -> State:
+    """Start of a matrix run in the coordinates of the support, a state of the given kind: from a file, or drawn."""
     from dynamics.data.starts import draw_start, on_support
 
     n1 = moments.n_inputs
@@ -309,15 +309,14 @@ def matrix_start(start: StartOptions, moments: Moments, seed: int) -> MatrixStat
                 )
         from dynamics.files import load_state
 
-        state = load_state(start.state)
-        if state.online.shape[1] != n1:
-            raise ValueError(
-                f"--state: online must have {n1} columns like the data, got {state.online.shape[1]}"
-            )
+        state = load_state(start.state, kind)
+        if (columns := state[0].shape[1]) != n1:
+            raise ValueError(f"--state: online must have {n1} columns like the data, got {columns}")
         return on_support(state, moments)
     given = {name: getattr(start, name) for name in ("init_online", "init_predictor")}
     sizes = {name: value for name, value in given.items() if value is not None}
-    return draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
+    drawn = draw_start(moments, min(8, n1) if start.dim is None else start.dim, **sizes, seed=seed)
+    return kind._make(getattr(drawn, name) for name in kind._fields)
 
 
 def check_no_mode_start(start: StartOptions) -> None:

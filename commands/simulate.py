@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from commands.declaration import command
+from commands.declaration import SYSTEM, OneOf, command, option
 from commands.options import (
     OutputOptions,
     RunOptions,
@@ -30,10 +32,28 @@ from commands.output import (
     ticker,
     triple_text,
 )
+from dynamics.objectives import OBJECTIVES, flow_objectives
 
 if TYPE_CHECKING:
+    from analysis.runs.encoders import EncoderSimulation
     from analysis.runs.simulation import MatrixSimulation, ModeSimulation
     from dynamics.data.moments import Moments
+
+
+@dataclass(frozen=True)
+class SimulatedOptions(SystemOptions):
+    """A system whose objective may be one of an encoder alone."""
+
+    objective: Annotated[
+        str,
+        option("--objective", panel=SYSTEM, help="Objective whose flow of linear networks is known (byol)."),
+        OneOf(flow_objectives),
+    ] = "byol"
+    branches: Annotated[
+        str | None,
+        option("--branches", panel=SYSTEM, help="Of simple: branches that the gradient goes through (all)."),
+        OneOf(lambda: ("all", "one")),
+    ] = None
 
 
 @command(
@@ -41,24 +61,28 @@ if TYPE_CHECKING:
     epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5",
 )
 def simulate(
-    system: SystemOptions, start: StartOptions, run: RunOptions, output: OutputOptions
+    system: SimulatedOptions, start: StartOptions, run: RunOptions, output: OutputOptions
 ) -> int | None:
     """Run the flow from one start, for modes or for matrices."""
     checked_outputs(output)
     began = perf_counter()
     moments = read_moments(system, output)
-    as_modes = system.lambda_s is not None and start.dim is None and start.state is None
+    of_encoder = OBJECTIVES[system.objective].encoder_flow
+    as_modes = system.lambda_s is not None and start.dim is None and start.state is None and not of_encoder
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
-    simulation: ModeSimulation | MatrixSimulation
+    simulation: ModeSimulation | MatrixSimulation | EncoderSimulation
     watch = progress("simulating", output, "modes") if as_modes else ticker("simulating", output)
     with watch as report_progress:
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
-        if as_modes:
+        if of_encoder:
+            simulation = _simulate_encoder(system, start, moments, output.seed, options)
+        elif as_modes:
             simulation = _simulate_modes(system, start, moments, options)
         else:
             simulation = _simulate_matrices(system, start, moments, output.seed, options)
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if not as_modes:
+        report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:
         note(text, output)
@@ -68,6 +92,8 @@ def simulate(
         _plot_simulation(simulation, output.plot)
     if output.json:
         print_json(report)
+    elif of_encoder:
+        _print_encoder(report)
     elif as_modes:
         _print_modes(report)
     else:
@@ -76,11 +102,12 @@ def simulate(
 
 
 def _simulate_modes(
-    system: SystemOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
+    system: SimulatedOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
 ) -> ModeSimulation:
     from analysis.runs.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
+    _check_branches(system)
     if (method := options.pop("method")) != "auto":
         raise ValueError(
             f"--method must go with a matrix run, as a run of modes has one method of its own, got {method}"
@@ -98,39 +125,85 @@ def _simulate_modes(
 
 
 def _simulate_matrices(
-    system: SystemOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
+    system: SimulatedOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
 ) -> MatrixSimulation:
     from analysis.runs.simulation import simulate_matrices
+    from dynamics.states import MatrixState
     from dynamics.variants import VARIANTS
 
+    _check_branches(system)
     check_no_mode_start(start)
     field = VARIANTS[system.variant].matrix_field
     if field is None:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
-    state = matrix_start(start, moments, seed)
+    state = matrix_start(start, moments, seed, MatrixState)
     return simulate_matrices(state, matrix_system(system, moments), field, **options)
 
 
+def _check_branches(system: SimulatedOptions) -> None:
+    if system.branches is not None:
+        raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
+
+
+def _simulate_encoder(
+    system: SimulatedOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
+) -> EncoderSimulation:
+    import numpy as np
+
+    from analysis.runs.encoders import simulate_encoder
+    from dynamics.states import EncoderState
+    from dynamics.system import MatrixSystem
+
+    known = SimulatedOptions()
+    for name in ("variant", "tau_online", "tau_predictor", "tau_target", "alpha", "beta"):
+        if (value := getattr(system, name)) != getattr(known, name):
+            raise ValueError(f"`{name}` must not go with --objective {system.objective}, got {value}")
+    for name in ("predictor", "target", "init_predictor"):
+        if getattr(start, name) is not None:
+            raise ValueError(
+                f"`{name}` must not go with --objective {system.objective}, which trains an encoder alone"
+            )
+    full = MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=system.weight_decay)
+    if (
+        system.lambda_s is not None
+        and start.dim is None
+        and start.state is None
+        and start.init_online is None
+    ):
+        weights = start.online or [0.1]
+        if len(weights) not in (1, full.n1):
+            raise ValueError(
+                f"`online` must be given once, or once for each of {full.n1} modes, got {len(weights)}"
+            )
+        state = EncoderState(np.broadcast_to(weights, (1, full.n1)))
+    else:
+        check_no_mode_start(start)
+        state = matrix_start(start, moments, seed, EncoderState)
+    return simulate_encoder(state, full, system.branches or "all", **options)
+
+
 def _save_simulation(
-    simulation: ModeSimulation | MatrixSimulation, moments: Moments, report: dict[str, Any], path: Path
+    simulation: ModeSimulation | MatrixSimulation | EncoderSimulation,
+    moments: Moments,
+    report: dict[str, Any],
+    path: Path,
 ) -> None:
-    from analysis.runs.arrays import simulation_arrays
+    from analysis.runs.arrays import arrays_of
     from dynamics.files import write_arrays
 
-    variables = simulation_arrays(simulation, moments.support)
+    variables = arrays_of(simulation, moments.support)
     meta = {"command": sys.argv[1:], "notes": list(moments.notes), "report": report}
     write_arrays(path, variables, meta)
 
 
-def _plot_simulation(simulation: ModeSimulation | MatrixSimulation, path: Path) -> None:
-    from analysis.runs.simulation import ModeSimulation
-    from figures.results.simulation import figure_matrix_simulation, figure_mode_simulation
+def _plot_simulation(simulation: ModeSimulation | MatrixSimulation | EncoderSimulation, path: Path) -> None:
+    from figures.results.drawers import page_of
     from figures.style import save
 
-    if isinstance(simulation, ModeSimulation):
-        save(figure_mode_simulation(simulation), path)
-    else:
-        save(figure_matrix_simulation(simulation), path)
+    save(page_of(simulation), path)
+
+
+_LISTED = 12  # modes of an encoder that have a row; data have hundreds
 
 
 def _cost_text(report: dict[str, Any]) -> str:
@@ -200,4 +273,27 @@ def _print_matrices(report: dict[str, Any]) -> None:
         f" · drift of the balance {'–' if drift is None else f'{drift:.1e}'}\n{_cost_text(report)}"
     )
     columns = ["row", "predictor eigenvalue", "ratio of M", "mode of M", "amplitude", "fate"]
+    print_table(columns, rows, caption)
+
+
+def _print_encoder(report: dict[str, Any]) -> None:
+    rows = [
+        [
+            str(k + 1),
+            number_text(mode["lambda_d"]),
+            number_text(mode["ratio"]),
+            number_text(mode["initial"]["online"]),
+            number_text(mode["final"]["online"]),
+            "–" if mode["share"] is None else f"{mode['share']:.4g}",
+            mode["fate"],
+            mode["predicted"]["fate"] + {True: "", None: "", False: " (disagrees)"}[mode["agrees"]],
+        ]
+        for k, mode in enumerate(report["modes"][:_LISTED])
+    ]
+    rest = Counter(mode["fate"] for mode in report["modes"][_LISTED:])
+    more = ", ".join(f"{count} {fate}" for fate, count in rest.items())
+    caption = (f"and {rest.total()} more modes: {more} (--json lists them)\n" if rest else "") + (
+        f"rank {report['final']['rank']} · error {report['exact']['error']:.1e} · {_cost_text(report)}"
+    )
+    columns = ["mode", "λd", "λd/λs", "start", "end", "share of ‖W‖²", "fate", "predicted"]
     print_table(columns, rows, caption)

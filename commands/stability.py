@@ -68,12 +68,13 @@ def stability(
     from analysis.runs.simulation import plain
     from analysis.stability import spectrum as theory
     from analysis.stability.pair_conditions import decoupled_form, pair_conditions
+    from dynamics.states import MatrixState
 
     if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
     moments = read_moments(system, output)
     full = matrix_system(system, moments)
-    start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed))
+    start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed, MatrixState))
     polished: dict[str, Any] = {}
     if polish:
         start, *facts = network_fixed_points.polish(start, full)

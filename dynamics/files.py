@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynamics.states import MatrixState
+from dynamics.states import State
 
 if TYPE_CHECKING:
     import xarray
@@ -238,10 +238,17 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def load_state(path: str | Path) -> MatrixState:
-    """Read a matrix state from an ``.npz`` archive with `online`, `predictor` and, if not equal to online, `target`.
+def load_state(path: str | Path, kind: type[State]) -> State:
+    """Read a state of matrices from an ``.npz`` archive that holds its parts by name.
 
     Arrays with time first, as `write_arrays` stores a run, give the last state.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    kind
+        The state: a `MatrixState`, whose `target` may be left out where it equals `online`, or an `EncoderState`.
 
     Raises
     ------
@@ -249,12 +256,12 @@ def load_state(path: str | Path) -> MatrixState:
         A file that is no such archive, missing arrays, or shapes that do not fit.
     """
     arrays = read_npz(Path(path))
-    missing = [name for name in ("online", "predictor") if name not in arrays]
+    missing = [name for name in kind._fields if name not in arrays and name != "target"]
     if missing:
         raise ValueError(f"{path} must hold {', '.join(missing)}, got {', '.join(arrays) or 'nothing'}")
     arrays.setdefault("target", arrays["online"])
     parts = []
-    for name in MatrixState._fields:
+    for name in kind._fields:
         values = arrays[name]
         last = values[-1] if values.ndim == 3 else values
         if last.ndim != 2 or last.size == 0 or last.dtype.kind not in "fiu":
@@ -263,7 +270,7 @@ def load_state(path: str | Path) -> MatrixState:
                 f" got shape {values.shape} of {values.dtype}"
             )
         parts.append(last.astype(np.float64))
-    return MatrixState(*parts)
+    return kind._make(parts)
 
 
 def load_predictor(path: str | Path) -> np.ndarray:

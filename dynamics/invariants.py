@@ -10,17 +10,6 @@ from dynamics.quadratic import binary_exponent, even_part, shifted
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 
-BALANCED_VARIANTS = frozenset({"full", "fixed-target", "proportional-ema", "no-ema"})
-"""Matrix variants whose balance matrix obeys C(t) = e^{−2ηt} C(0) (R2).
-
-They are the gradient flows of W and P behind a stop-gradient, whatever the target does. Not so the symmetric
-predictor: dC/dt = −2ηC + ½[P, E Wᵀ − W Eᵀ], and a commutator leaves only the trace τo‖W‖² − τp‖P‖² to obey
-the law. Nor the fast predictor, which conserves W Wᵀ instead (R21).
-"""
-
-BALANCED_MODE_VARIANTS = BALANCED_VARIANTS | {"tied", "symmetric-predictor"}
-"""One-mode variants with c(t) = e^{−2ηt} c(0): 1×1 predictors commute, and tied weights have c = 0."""
-
 
 def mode_invariant(state: ModeState, system: ModeSystem) -> Any:
     """Scalar invariant of each mode, c = τo w1² − τp w2²: the leaf on which the mode moves.
@@ -36,7 +25,7 @@ def mode_invariant(state: ModeState, system: ModeSystem) -> Any:
     -------
     array (..., n_modes)
         c, in units of time times weight squared. c(t) = e^{−2ηt} c(0) for the variants in
-        `BALANCED_MODE_VARIANTS`, for every λs, λd and θ(t).
+        `dynamics.variants.BALANCED_MODE_VARIANTS`, for every λs, λd and θ(t).
 
     Notes
     -----
@@ -96,7 +85,7 @@ def balance_matrix(state: MatrixState, system: MatrixSystem) -> Any:
     Returns
     -------
     array (..., n2, n2)
-        C, symmetric. C(t) = e^{−2ηt} C(0) for the variants in `BALANCED_VARIANTS`, for every Σs, Σd and Θ(t).
+        C, symmetric. C(t) = e^{−2ηt} C(0) for `dynamics.variants.BALANCED_VARIANTS`, every Σs, Σd and Θ(t).
 
     Notes
     -----
@@ -125,7 +114,7 @@ def balance_drift(ts: np.ndarray, states: ModeState | MatrixState, system: ModeS
     ts
         Times t0 … of the trajectory, shape (T,).
     states
-        The trajectory, time first, of a variant in `BALANCED_VARIANTS` or `BALANCED_MODE_VARIANTS`.
+        The trajectory, time first, of a variant that conserves the balance (`dynamics.variants`).
     system
         Gives τo, τp and η.
 
@@ -163,7 +152,7 @@ def eigenvalue_floor(state: MatrixState, system: MatrixSystem, ts: Any = 0.0) ->
     Parameters
     ----------
     state
-        Start, W (n2, n1) and P (n2, n2), of a variant in `BALANCED_VARIANTS`.
+        Start, W (n2, n1) and P (n2, n2), of a variant in `dynamics.variants.BALANCED_VARIANTS`.
     system
         Gives τo, τp and η.
     ts
@@ -198,7 +187,7 @@ def rank_floor(state: MatrixState, system: MatrixSystem) -> int:
     Parameters
     ----------
     state
-        Start, W (n2, n1) and P (n2, n2), of a variant in `BALANCED_VARIANTS`.
+        Start, W (n2, n1) and P (n2, n2), of a variant in `dynamics.variants.BALANCED_VARIANTS`.
     system
         Gives τo and τp.
 

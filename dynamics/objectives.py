@@ -31,6 +31,8 @@ class Objective:
         and squared errors; None where no such moments exist.
     contrastive
         Whether it compares different samples, and needs neither predictor nor target.
+    encoder_flow
+        Whether the flow of a linear encoder under it is known from the moments alone (R113).
     """
 
     name: str
@@ -40,6 +42,7 @@ class Objective:
     cross: int = 1
     transform: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
     contrastive: bool = False
+    encoder_flow: bool = False
 
 
 def _own(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -77,7 +80,7 @@ _ROWS = (
         ("temperature",),
         contrastive=True,
     ),
-    Objective("simple", "r₊ − mean r₋, of networks alone", contrastive=True),
+    Objective("simple", "r₊ − mean r₋ (R105, R113)", contrastive=True, encoder_flow=True),
     Objective(
         "triplet",
         "T mean log(1 + e^{(r₊ − r₋ + margin)/T}), of networks alone",
@@ -97,6 +100,15 @@ def linear_objectives() -> dict[str, Objective]:
     ['byol', 'byol-prime', 'raft']
     """
     return {name: row for name, row in OBJECTIVES.items() if row.transform is not None}
+
+
+def flow_objectives() -> dict[str, Objective]:
+    """Objectives whose flow of linear networks is known from the moments.
+
+    >>> list(flow_objectives())
+    ['byol', 'byol-prime', 'raft', 'simple']
+    """
+    return {name: row for name, row in OBJECTIVES.items() if row.transform is not None or row.encoder_flow}
 
 
 def with_weight(weight: str) -> tuple[str, ...]:

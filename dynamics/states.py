@@ -1,6 +1,7 @@
-"""The state of linear BYOL: online weights W, predictor P, target weights Θ.
+"""States of flows: NamedTuples of arrays, such as (W, P, Θ) of linear BYOL.
 
-Both states are NamedTuples, so JAX sees them as pytrees and everybody can unpack them: ``W, P, Th = state``.
+As NamedTuples, JAX sees them as pytrees and everybody can unpack them: ``W, P, Th = state``. A flow may have any such
+state; its vector field says what its parts are.
 """
 
 from __future__ import annotations
@@ -45,11 +46,23 @@ class MatrixState(NamedTuple):
     target: Any
 
 
-State = TypeVar("State", ModeState, MatrixState)
+class EncoderState(NamedTuple):
+    """State of a network that is an encoder alone, such as one trained by a contrastive loss.
+
+    Parameters
+    ----------
+    online
+        W, shape (n2, n1), or (T, n2, n1) for a trajectory.
+    """
+
+    online: Any
 
 
-def pack(state: ModeState | MatrixState) -> np.ndarray:
-    """Flatten a state into one float64 vector, W then P then Θ, each in row-major order.
+State = TypeVar("State", bound=NamedTuple)
+
+
+def pack(state: NamedTuple) -> np.ndarray:
+    """Flatten a state into one float64 vector, part by part, each in row-major order.
 
     >>> pack(ModeState(np.array([1.0]), np.array([2.0]), np.array([3.0])))
     array([1., 2., 3.])
@@ -76,7 +89,7 @@ def unpack(vector: np.ndarray, like: State) -> State:
         stop = start + np.size(part)
         parts.append(vector[..., start:stop].reshape(lead + np.shape(part)))
         start = stop
-    return type(like)(*parts)
+    return like._make(parts)
 
 
 def random_state(n1: int, n2: int, *, scale_online: float, scale_predictor: float, seed: int) -> MatrixState:

@@ -198,3 +198,28 @@ class MatrixSystem(_Rates):
 
 
 System = ModeSystem | MatrixSystem
+
+
+def natural_time(system: System, *, fastest: bool = False) -> float:
+    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest or fastest mode.
+
+    For matrices the slowest mode is that of the least eigenvalue of Σs that is not rounding of the largest; where
+    Σs = 0 nothing but θ moves.
+
+    >>> from dynamics.system import ModeSystem
+    >>> natural_time(ModeSystem([1.0, 0.5], [0.5, 0.2]))
+    3.0
+    """
+    if isinstance(system, MatrixSystem):
+        sigma = system.sigma_s
+        size = np.abs(sigma if sigma.ndim == 1 else np.linalg.eigvalsh(sigma))
+        size = size[size > len(size) * np.finfo(float).eps * np.max(size)]
+    else:
+        size = np.abs(system.lambda_s)
+    times = (
+        np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
+        + system.tau_target
+    )
+    if times.size == 0:
+        return float(np.max(system.tau_target))
+    return float(np.min(times) if fastest else np.max(times))

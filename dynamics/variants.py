@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dynamics.fields import matrices as matrix
 from dynamics.fields import modes as mode
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration import mode_flow as flow
 
 
@@ -108,6 +108,32 @@ _ROWS = (
 
 VARIANTS: dict[str, Variant] = {row.name: row for row in _ROWS}
 """All variants by name."""
+
+MODE_FIELDS: dict[str, VectorField] = {name: row.mode_field for name, row in VARIANTS.items()}
+"""Vector fields of one mode by the variant's name."""
+
+FIELDS: dict[str, VectorField] = {
+    name: row.matrix_field for name, row in VARIANTS.items() if row.matrix_field is not None
+}
+"""Vector fields of the full network by the variant's name."""
+
+PROPORTIONAL = "proportional-ema"
+"""Name of the field whose target is a given function of time: it is no row, but conserves the balance (R2)."""
+
+BALANCED_VARIANTS = frozenset(
+    {PROPORTIONAL, *(name for name, row in VARIANTS.items() if row.matrix_balanced)}
+)
+"""Matrix variants whose balance matrix obeys C(t) = e^{−2ηt} C(0) (R2).
+
+They are the gradient flows of W and P behind a stop-gradient, whatever the target does. Not so the symmetric
+predictor: dC/dt = −2ηC + ½[P, E Wᵀ − W Eᵀ], and a commutator leaves only the trace τo‖W‖² − τp‖P‖² to obey
+the law. Nor the fast predictor, which conserves W Wᵀ instead (R21).
+"""
+
+BALANCED_MODE_VARIANTS = frozenset(
+    {PROPORTIONAL, *(name for name, row in VARIANTS.items() if row.mode_balanced)}
+)
+"""One-mode variants with c(t) = e^{−2ηt} c(0): 1×1 predictors commute, and tied weights have c = 0."""
 
 
 def mode_variant(vector_field: VectorField) -> Variant:

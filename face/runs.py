@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from face.result import Result
-from face.starts import matrix_field, start_of
+from face.starts import encoder_of, matrix_field, start_of
 from face.systems import System, Words, full_only, made_of
 
 if TYPE_CHECKING:
@@ -71,6 +71,16 @@ def simulate(
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    if made.objective.encoder_flow:
+        from analysis.runs.encoders import simulate_encoder
+
+        for name, given in (("predictor", predictor), ("target", target), ("init_predictor", init_predictor)):
+            if given is not None:
+                raise ValueError(
+                    f"`{name}` must not go with {made.objective.name}, which trains an encoder alone"
+                )
+        encoder = encoder_of(made, online, state, dim, init_online, seed)
+        return Result(simulate_encoder(encoder, made.moments_alone, **options), support=made.moments.support)
     if made.of_modes and dim is None and state is None:
         for name, size in (("init_online", init_online), ("init_predictor", init_predictor)):
             if size is not None:

@@ -98,6 +98,17 @@ def _fixed_points(found: Any) -> list[str]:
     return [f"fixed points of one mode, {found.variant} flow", *(listed(lines, "fixed points") or ["none"])]
 
 
+def _encoder_simulation(simulation: Any) -> list[str]:
+    report = simulation.report()
+    lines = [
+        f"mode {k}: λd = {number(mode['lambda_d'])}, {mode['fate']}"
+        f"{ {True: ' as predicted', False: ', not as predicted', None: ''}[mode['agrees']] }"
+        + ("" if mode["share"] is None else f", {mode['share']:.4g} of ‖W‖²")
+        for k, mode in enumerate(report["modes"], start=1)
+    ]
+    return [_ended(report), *listed(lines, "modes")]
+
+
 def _basins(found: Any) -> list[str]:
     report = found.report()
     shares = ", ".join(f"{share:.2%} {fate}" for fate, share in report["fractions"].items() if share)
@@ -138,6 +149,17 @@ def _alignment(found: Any) -> list[str]:
         f"‖[F, P]‖ from {found.commutator[0]:.3g} to {found.commutator[-1]:.3g} at t = {found.t[-1]:.4g}",
         bound,
         f"least overlap of eigenvectors {found.overlap[-1].min():.4f}, symmetry of P {found.symmetry[-1]:.4f}",
+    ]
+
+
+def _contrast(found: Any) -> list[str]:
+    learned = found.learned
+    sizes = zip(learned.modes, learned.ratios.tolist(), learned.amplitudes.tolist(), strict=True)
+    noun = "mode" if learned.basis == "M" else "eigenvector of Σd"
+    lines = [f"{noun} {k + 1}: r = {number(r)}, w Σs wᵀ = {number(s)}" for k, r, s in sizes]
+    return [
+        f"{found.objective} learns rank {learned.rank}, {found.n_points} critical points",
+        *listed(lines, "modes"),
     ]
 
 
@@ -183,11 +205,13 @@ def _moments(moments: Any) -> list[str]:
 _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.runs.simulation:ModeSimulation": _mode_simulation,
     "analysis.runs.simulation:MatrixSimulation": _matrix_simulation,
+    "analysis.runs.encoders:EncoderSimulation": _encoder_simulation,
     "analysis.fixed_points.one_mode:FixedPoints": _fixed_points,
     "analysis.fates.basins:BasinMap": _basins,
     "analysis.stability.spectrum:Stability": _stability,
     "analysis.sylvester.solutions:SylvesterSolutions": _sylvester,
     "analysis.runs.alignment:Alignment": _alignment,
+    "analysis.contrastive.contrast:Contrast": _contrast,
     "analysis.results.registry:Check": _check,
     "analysis.experiments:Confirmation": _confirmation,
     "dynamics.training.run:TrainingRun": _training,

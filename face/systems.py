@@ -88,6 +88,27 @@ class System:
 
         return matrix_system(self.moments, self.objective, **self.settings)
 
+    @property
+    def moments_alone(self) -> MatrixSystem:
+        """Σs, Σd and η for objectives of an encoder alone, which have no other rates.
+
+        >>> import dyn
+        >>> dyn.system(lambda_s=1, lambda_d=0.5, objective=dyn.objectives.simple).moments_alone.n1
+        1
+        """
+        from dynamics.system import MatrixSystem
+
+        known = {"tau_online": 1.0, "tau_predictor": 1.0, "tau_target": 1.0, "alpha": None, "beta": None}
+        for name, value in known.items():
+            if self.settings[name] != value:
+                raise ValueError(
+                    f"`{name}` must not go with {self.objective.name}, got {self.settings[name]}"
+                )
+        if self.variant.name != "full":
+            raise ValueError(f"`variant` must not go with {self.objective.name}, got {self.variant.name}")
+        moments = self.moments
+        return MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=self.settings["weight_decay"])
+
 
 def system(
     *,
@@ -163,7 +184,8 @@ def system(
         "weight_decay": weight_decay,
     }
     made = System(known, row, aim, settings, modes=moments is None)
-    _ = made.modes if moments is None else made.matrices  # refuses nonsense at once
+    # refuses nonsense at once
+    _ = made.moments_alone if aim.encoder_flow else made.modes if moments is None else made.matrices
     return made
 
 

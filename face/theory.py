@@ -174,6 +174,69 @@ def _plain_modes(made: System) -> ModeSystem:
     return mode_system(made.moments, objectives.byol, **rates)
 
 
+def contrast(
+    system: System | None = None,
+    *,
+    dim: int | None = None,
+    temperature: float | None = None,
+    negatives: float | None = None,
+    margin: float | None = None,
+    **words: Unpack[Words],
+) -> Result:
+    """What a contrastive loss of a linear encoder learns from the moments of the views, how large and how fast.
+
+    Parameters
+    ----------
+    system, **words
+        Moments and weight decay, from `dyn.system` or its words, and as a word `objective`: dyn.objectives.infonce
+        (left out), triplet or simple. Time constants and variants are BYOL's.
+    dim
+        Number of rows n2 of the encoder (8, at most n1).
+    temperature, negatives, margin
+        τ > 0 of infonce and triplet (1); H of infonce, an integer or infinite (infinite); m >= 0 of triplet (0).
+
+    Returns
+    -------
+    Result
+        Of an `analysis.contrastive.contrast.Contrast`: `learned`, `points`, `growth` and so on.
+
+    Raises
+    ------
+    ValueError
+        A number out of range or without meaning for the objective, or rows that are coupled in a way that no result
+        solves.
+
+    Examples
+    --------
+    >>> import dyn
+    >>> dyn.contrast(lambda_s=[10, 1], lambda_d=[5, 0.9], dim=1)
+    infonce learns rank 1, 3 critical points
+    mode 2: r = 0.9, w Σs wᵀ = 4.854
+    """
+    from analysis.contrastive.contrast import contrast as theory
+    from dynamics.system import MatrixSystem
+
+    aim = objectives.checked("objective", words.pop("objective", None), "infonce")
+    made = full_only(made_of(system, words), "contrastive losses")
+    if made.objective.name != "byol":
+        raise ValueError(
+            f"`system` must have moments of the views themselves, got those of {made.objective.name}"
+        )
+    for name in ("tau_online", "tau_predictor", "tau_target"):
+        if made.settings[name] != 1:
+            raise ValueError(f"`{name}` must be left out for contrastive losses, got {made.settings[name]:g}")
+    moments = made.moments
+    found = theory(
+        MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=made.settings["weight_decay"]),
+        min(8, moments.n1) if dim is None else dim,
+        aim,
+        temperature=temperature,
+        negatives=negatives,
+        margin=margin,
+    )
+    return Result(found, support=moments.support)
+
+
 def sylvester(
     predictor: Any, system: System | None = None, *, tolerance: float | None = None, **words: Unpack[Words]
 ) -> Result:

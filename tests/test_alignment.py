@@ -19,7 +19,6 @@ from analysis.runs.alignment import (
     feature_commutator,
 )
 from dynamics.fields.matrices import (
-    VectorField,
     aligned_field,
     directpred_field,
     full_field,
@@ -32,6 +31,7 @@ from dynamics.fields.predictors import (
     directpred_spectrum,
     feature_covariance,
 )
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import Trajectory, integrate
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem

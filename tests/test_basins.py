@@ -14,11 +14,12 @@ from analysis.fates.basins import FATES, UNPREDICTED, WINDOW, BasinMap, basins, 
 from analysis.fates.boundaries import basin_boundary
 from analysis.fates.fate import Fate
 from analysis.phase_planes.separatrices import leaf_separatrix
-from dynamics.fields.modes import MODE_FIELDS, full_mode_field
+from dynamics.fields.modes import full_mode_field
 from dynamics.integration.ensemble import STATUSES
 from dynamics.integration.integrate import Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 SYSTEM = ModeSystem(1.0, 0.5)
 

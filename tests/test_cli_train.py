@@ -21,6 +21,7 @@ from numpy.testing import assert_array_equal
 from commands.compilation import cache_folder
 from commands.training_options import TrainingOptions, read_settings
 from dynamics.files import load_state
+from dynamics.states import MatrixState
 from dynamics.training import TrainingSettings
 from dynamics.training.presets import preset
 
@@ -124,7 +125,7 @@ def test_whole_runs_are_saved_at_the_end(dyn: Dyn, tmp_path: Path, suffix: str) 
         with np.load(path) as archive:
             found = dict(archive)
         # the last run, as other commands read it
-        assert_array_equal(load_state(path).online, found["online"][-1])
+        assert_array_equal(load_state(path, MatrixState).online, found["online"][-1])
     assert_array_equal(found["step"], range(0, 50, 10))
     assert_array_equal(found["seed"], [0, 1])
     assert found["loss"].shape == (5, 2)

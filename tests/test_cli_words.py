@@ -331,6 +331,7 @@ BASES = {
     "bifurcation": (*PAIR, "--parameter", "weight-decay", "--from", "0", "--to", ".1"),
     "sylvester": (*PAIR, "--state", "end.npz"),
     "align": (*PAIR, "--dim", "1"),
+    "contrast": PAIR,
     "train": ("--data", "exact", *PAIR, "--features", "1"),
 }
 WRONG = {"NUMBER": ("abc", "nan", "1/0"), "INTEGER": ("2.5", "abc", "-1"), "FILE": ("missing",)}

@@ -27,6 +27,9 @@ ANSWERS: dict[str, Callable[[], dyn.Result]] = {
     "basins": lambda: dyn.basins(**SYSTEM, grid=8),
     "bifurcation": lambda: dyn.bifurcation(**SYSTEM, parameter="weight_decay", begin=0, end=0.1),
     "alignment": lambda: dyn.align(lambda_s=[1.5] * 3, lambda_d=[1.0] * 3, ema_ratio=0.9, t_end=2, dim=2),
+    "contrast": lambda: dyn.contrast(
+        lambda_s=[1.0] * 30, lambda_d=np.linspace(0.1, 1.0, 30).tolist(), dim=12
+    ),
     "training": lambda: dyn.train(data=SOURCE, batch=None, encoder={"features": 1}, steps=3, seeds=range(12)),
 }
 UNDRAWN: dict[str, Callable[[], dyn.Result]] = {
@@ -144,6 +147,13 @@ def test_rows_are_attributes_and_items() -> None:
             lambda: dyn.stability([1, 2, 3], **SYSTEM, variant=dyn.variants.no_ema),
             "`variant` must be dyn.variants.full",
         ),
+        (lambda: dyn.contrast(**SYSTEM, objective=dyn.objectives.byol), "`objective` must be one of infonce"),
+        (
+            lambda: dyn.contrast(**SYSTEM, objective=dyn.objectives.simple, negatives=2),
+            "`negatives` must go with",
+        ),
+        (lambda: dyn.contrast(**SYSTEM, tau_target=2), "`tau_target` must be left out"),
+        (lambda: dyn.contrast(**SYSTEM, variant=dyn.variants.tied), "`variant` must be dyn.variants.full"),
         (lambda: dyn.simulate(**SYSTEM, init_online=1), "`init_online` must go with `dim`"),
         (
             lambda: dyn.simulate(**SYSTEM, state=([[1]], [[1]], [[1]]), init_online=1),
@@ -240,6 +250,7 @@ def test_matrices_are_those_of_the_command(dyn_command: Callable[..., Any]) -> N
     [
         (["fixed-points", "--weight-decay", 0.04], lambda: dyn.fixed_points(**SYSTEM, weight_decay=0.04)),
         (["basins", "--grid", 8], lambda: dyn.basins(**SYSTEM, grid=8)),
+        (["contrast", "--negatives", 1], lambda: dyn.contrast(**SYSTEM, negatives=1)),
         (
             [
                 "bifurcation", "--parameter", "alpha", "--from", 0.5, "--to", 1,

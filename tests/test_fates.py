@@ -13,17 +13,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import solve_ivp
 from scipy.sparse import bmat, diags
 
+from analysis.fates.cases import CASES
 from analysis.fates.fate import Fate, Prediction
 from analysis.fates.predictions import SIGN_ACCURACY, predict_fates
 from analysis.phase_planes.separatrices import leaf_separatrix
 from analysis.runs.simulation import simulate_modes
 from dynamics.exact.fixed_points import saddle_node
-from dynamics.fields.modes import MODE_FIELDS
 from dynamics.integration.trajectory import Status
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.variants import VARIANTS
+from dynamics.variants import MODE_FIELDS, VARIANTS
 
 N = 120
 DIRECT = ("directpred", "directset")
@@ -337,7 +337,7 @@ def test_starts_with_a_zero_online_weight_stay_where_the_variant_keeps_it() -> N
     assert the_end(one("no-stop-gradient", (0.0, 0.3, 0.7))) == (0.0, 0.3, 0.0)
 
 
-@pytest.mark.parametrize("variant", MODE_FIELDS)
+@pytest.mark.parametrize("variant", CASES)
 @pytest.mark.parametrize("lambda_s", [0.0, -1.0])
 def test_nothing_is_predicted_without_variance(variant: str, lambda_s: float) -> None:
     predicted = one(variant, (0.2, 0.2, 0.1), lambda_s=lambda_s)
@@ -475,7 +475,7 @@ def test_no_predictor_is_held_up_by_exactly_balanced_weight_decay() -> None:
     w1=weights,
     w2=weights,
     th=weights,
-    variant=st.sampled_from(sorted(MODE_FIELDS)),
+    variant=st.sampled_from(sorted(CASES)),
     eta=st.sampled_from([0.0, 0.03]),
 )
 def test_mirror_images_have_mirror_fates(w1: float, w2: float, th: float, variant: str, eta: float) -> None:
@@ -496,9 +496,7 @@ def test_mirror_images_have_mirror_fates(w1: float, w2: float, th: float, varian
             assert_array_equal(a, sign * b)
 
 
-@given(
-    w1=weights, w2=weights, th=weights, variant=st.sampled_from(sorted(set(MODE_FIELDS) - {"fast-predictor"}))
-)
+@given(w1=weights, w2=weights, th=weights, variant=st.sampled_from(sorted(set(CASES) - {"fast-predictor"})))
 def test_a_predicted_end_is_at_rest_and_is_its_own_end(w1: float, w2: float, th: float, variant: str) -> None:
     if variant == "tied":
         w2 = w1

@@ -27,18 +27,24 @@ from view_samples import (
     view_pairs,
 )
 
-from dynamics.fields.matrices import FIELDS, VectorField, direct_field, error_matrix, fast_predictor_field
-from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, tied_mode_field
+from dynamics.fields.matrices import direct_field, error_matrix, fast_predictor_field
+from dynamics.fields.modes import direct_mode_field, tied_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
-each_matrix_variant = pytest.mark.parametrize("name", MATRIX_VARIANTS)
-each_mode_variant = pytest.mark.parametrize("name", MODE_VARIANTS)
+PRINTED = (
+    *("full", "fixed-target", "tied", "no-predictor", "no-ema", "no-stop-gradient", "symmetric-predictor"),
+    *("fast-predictor", "directpred", "directset", "proportional-ema"),
+)  # whose equations this file holds once more; the test of another variant holds its own
+each_matrix_variant = pytest.mark.parametrize("name", sorted(set(PRINTED) & set(MATRIX_VARIANTS)))
+each_mode_variant = pytest.mark.parametrize("name", PRINTED)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def test_every_variant_comes_in_both_forms() -> None:
-    assert set(MODE_FIELDS) == set(FIELDS) | {"tied"}
+def test_fields_are_found_by_their_names() -> None:
+    assert set(PRINTED) <= set(MODE_VARIANTS)
     for fields in (FIELDS, MODE_FIELDS):
         assert [field.name for field in fields.values()] == list(fields)
 

@@ -24,8 +24,9 @@ from picture_checks import SEEN, cielab, clashes, text_of
 
 from analysis.runs.simulation import MatrixSimulation, ModeSimulation, simulate_matrices, simulate_modes
 from analysis.runs.spectra import predictor_eigenvalue_paths
-from dynamics.fields.matrices import VectorField, full_field, no_predictor_field
+from dynamics.fields.matrices import full_field, no_predictor_field
 from dynamics.fields.modes import full_mode_field, no_predictor_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import Status
 from dynamics.invariants import balance_drift, eigenvalue_floor
 from dynamics.system import MatrixSystem, ModeSystem

@@ -24,19 +24,21 @@ from analysis.fixed_points.one_mode import (
     FixedPoints,
     fixed_points,
 )
+from analysis.fixed_points.variants import RESTS
 from dynamics.exact.fixed_points import (
     collapsed_line_eigenvalues,
     learned_line_eigenvalues,
 )
-from dynamics.fields.modes import MODE_FIELDS, direct_mode_field, full_mode_field
+from dynamics.fields.modes import direct_mode_field, full_mode_field
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 EPS = np.finfo(float).eps
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ModeSystem(1.0, 0.5)
-VARIANTS = tuple(MODE_FIELDS)
+VARIANTS = tuple(RESTS)
 
 # The parts of the state that span each variant's phase space.
 PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(VARIANTS, ("online", "target"))

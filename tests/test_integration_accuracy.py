@@ -13,16 +13,18 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.optimize import brentq
 
-from dynamics.fields.matrices import FIELDS, VectorField, full_field, no_predictor_field
+from dynamics.fields.matrices import full_field, no_predictor_field
 from dynamics.fields.modes import (
     fixed_target_mode_field,
     full_mode_field,
     no_ema_mode_field,
     proportional_ema_mode_field,
 )
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import METHODS, integrate
 from dynamics.states import MatrixState, ModeState, pack, random_state, unpack
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS
 
 ONE = ModeSystem(1.0, 0.5)
 TIGHT = 10 * 1e-10

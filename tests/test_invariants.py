@@ -16,17 +16,10 @@ from scipy.linalg import sqrtm
 from view_samples import MATRIX_VARIANTS, MODE_VARIANTS, matrix_problem, mode_problem
 
 from dynamics.fields.matrices import error_matrix, full_field, symmetric_predictor_field
-from dynamics.invariants import (
-    BALANCED_MODE_VARIANTS,
-    BALANCED_VARIANTS,
-    balance_drift,
-    balance_matrix,
-    eigenvalue_floor,
-    mode_invariant,
-    rank_floor,
-)
+from dynamics.invariants import balance_drift, balance_matrix, eigenvalue_floor, mode_invariant, rank_floor
 from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import BALANCED_MODE_VARIANTS, BALANCED_VARIANTS
 
 EPS = np.finfo(float).eps
 

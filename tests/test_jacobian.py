@@ -21,7 +21,6 @@ from analysis.stability.jacobian import dense_jacobian, jacobian_operator, mode_
 from analysis.stability.verdicts import classify
 from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import (
-    MODE_FIELDS,
     fixed_target_mode_field,
     no_ema_mode_field,
     no_predictor_mode_field,
@@ -30,6 +29,7 @@ from dynamics.fields.modes import (
 from dynamics.invariants import balance_matrix
 from dynamics.states import pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 # --- the Jacobian
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.optimize import brentq
 
-from dynamics.fields.matrices import FIELDS, VectorField
-from dynamics.fields.modes import MODE_FIELDS
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import integrate
 from dynamics.modes import (
     _WEIGHTS,
@@ -24,6 +23,7 @@ from dynamics.modes import (
 )
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
 seeds = st.integers(0, 2**32 - 1)
 TAUS = {"tau_online": 0.7, "tau_predictor": 1.3, "tau_target": 2.0}

@@ -49,7 +49,7 @@ def test_an_objective_without_moments_is_refused_by_name(name: str) -> None:
         lambda: settings.check("objective", name),
     ):
         with pytest.raises(
-            ValueError, match=f"objective.* must be one of byol, byol-prime, raft, got '{name}'"
+            ValueError, match=f"objective.* must be one of {', '.join(linear_objectives())}, got '{name}'"
         ):
             refused()
 

@@ -21,7 +21,6 @@ from dynamics.exact.fixed_points import (
     weight_decay_fixed_points,
 )
 from dynamics.fields.matrices import (
-    VectorField,
     full_field,
     no_ema_field,
     no_predictor_field,
@@ -35,6 +34,7 @@ from dynamics.fields.modes import (
     no_predictor_mode_field,
     tied_mode_field,
 )
+from dynamics.fields.vector_field import VectorField
 from dynamics.invariants import balance_drift, eigenvalue_floor, mode_invariant, rank_floor
 from dynamics.modes import reduce_to_modes
 

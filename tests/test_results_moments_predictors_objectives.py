@@ -19,9 +19,10 @@ from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import byol_prime_moments, raft_moments
 from dynamics.exact.ema_recurrence import EmaGrowth, ema_growth
 from dynamics.exact.fixed_points import saddle_node
-from dynamics.fields.matrices import VectorField, aligned_field, fast_predictor_field, full_field
+from dynamics.fields.matrices import aligned_field, fast_predictor_field, full_field
 from dynamics.fields.modes import direct_mode_field, fast_predictor_mode_field, full_mode_field
 from dynamics.fields.predictors import directpred_predictor, optimal_predictor
+from dynamics.fields.vector_field import VectorField
 from dynamics.modes import spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from analysis.fates.cases import CASES
 from analysis.runs.simulation import ModeSimulation, plain, simulate_matrices, simulate_modes
-from dynamics.fields.matrices import FIELDS, directpred_field, full_field
-from dynamics.fields.modes import MODE_FIELDS, fixed_target_mode_field, full_mode_field, tied_mode_field
+from dynamics.fields.matrices import directpred_field, full_field
+from dynamics.fields.modes import fixed_target_mode_field, full_mode_field, tied_mode_field
 from dynamics.integration.integrate import Status, integrate
 from dynamics.states import ModeState, random_state
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
 ONE = ModeSystem(1.0, 0.5)
 
@@ -158,7 +160,7 @@ def test_weight_decay_has_two_sheets_that_meet_at_the_saddle_node() -> None:
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
-@pytest.mark.parametrize("name", MODE_FIELDS)
+@pytest.mark.parametrize("name", CASES)
 def test_every_variant_comes_to_rest_where_it_was_predicted(name: str, weight_decay: float) -> None:
     rng = np.random.default_rng(9)
     decided = 0

@@ -24,11 +24,11 @@ from dynamics.data.datasets import load
 from dynamics.data.moments import Moments, save_moments
 from dynamics.data.views import parse
 from dynamics.fields.matrices import full_field
-from dynamics.fields.modes import MODE_FIELDS
 from dynamics.integration.ensemble import STATUSES
 from dynamics.integration.integrate import Status, integrate
 from dynamics.states import random_state
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 SMALL = {
     "chunk": 4,

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose
 
-from dynamics.fields.matrices import FIELDS, proportional_ema_field
-from dynamics.fields.modes import MODE_FIELDS, proportional_ema_mode_field
+from dynamics.fields.matrices import proportional_ema_field
+from dynamics.fields.modes import proportional_ema_mode_field
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import FIELDS, MODE_FIELDS
 
 SHARE = 0.7
 """Θ = 0.7 W in the tests of the proportional target."""

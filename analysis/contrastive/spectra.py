@@ -1,4 +1,4 @@
-"""What a linear contrastive learner finds in the same views, next to what BYOL finds (R30)."""
+"""The leading directions of BYOL beside those of the augmentation-averaged view, in terms of the samples (R30)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.contrastive.learned_subspaces import compare, leading
 from dynamics.data.moments import Moments
-
-EQUAL = 1e-9
-"""Eigenvalues that differ by less, relative to the largest, leave it open which directions are learned."""
+from dynamics.system import MatrixSystem
 
 
 class SubspaceComparison(NamedTuple):
-    """Rows that BYOL and a contrastive learner come to, in terms of the samples, and the angles between them.
+    """Rows that BYOL comes to, leading eigenvectors of Σd, in terms of the samples, and the angles between them.
 
     Parameters
     ----------
@@ -21,10 +20,10 @@ class SubspaceComparison(NamedTuple):
         Leading eigenmodes of M = Σd Σs⁻¹ as unit columns, shape (n_inputs, k), and their ratios r, descending, (k,).
     contrastive, shares
         Leading eigenvectors of Σd as orthonormal columns, shape (n_inputs, k), and the part of tr Σd along them,
-        descending, (k,).
+        descending, (k,). The simple contrastive loss learns the first of them, in every row (R113).
     angles
         Principal angles between the two spans, ascending, in radians in [0, π/2], shape (k,); NaN where a span is
-        one of many, because the k-th and the next eigenvalue agree to `EQUAL` of the largest.
+        one of many, because the k-th and the next eigenvalue agree.
     """
 
     byol: np.ndarray
@@ -35,10 +34,9 @@ class SubspaceComparison(NamedTuple):
 
 
 def compare_with_contrastive(moments: Moments, n_components: int) -> SubspaceComparison:
-    """Compare the k directions that BYOL learns with those of the simple contrastive loss.
+    """Compare the k directions that BYOL learns with those that the simple contrastive loss grows fastest.
 
-    BYOL ends on rows u with Σd u = r Σs u, r largest; dW/dt = W Σd turns rows to Σd q = λ q, λ largest. With
-    orthonormal bases U and Q of the two spans, cosines of the principal angles are the singular values of UᵀQ.
+    BYOL ends on rows u with Σd u = r Σs u, r largest; dW/dt = W Σd grows Σd q = λ q fastest for the largest λ.
 
     Parameters
     ----------
@@ -59,7 +57,7 @@ def compare_with_contrastive(moments: Moments, n_components: int) -> SubspaceCom
 
     Notes
     -----
-    Source: R30; DD 4.1 and F.2.
+    Source: R30, R113; DD 4.1 and F.2.
 
     Examples
     --------
@@ -67,30 +65,18 @@ def compare_with_contrastive(moments: Moments, n_components: int) -> SubspaceCom
     >>> compare_with_contrastive(moments, 1).angles.round(6)
     array([1.570796])
     """
-    from scipy.linalg import subspace_angles
-
     if not 1 <= n_components <= moments.n1:
         raise ValueError(f"`n_components` must be from 1 to {moments.n1}, got {n_components}")
+    found = compare(MatrixSystem(moments.sigma_s, moments.sigma_d), n_components, ("byol", "preserved-pca"))
     support = np.eye(moments.n1) if moments.support is None else moments.support
-    values, vectors = (part[..., ::-1] for part in np.linalg.eigh(moments.sigma_d))
-    u, q = (support @ columns[:, :n_components] for columns in (moments.modes.directions, vectors))
-    angles = subspace_angles(u, q)[::-1]
-    if not (_is_cut(moments.ratios, n_components) and _is_cut(values, n_components)):
-        angles = np.full_like(angles, np.nan)
-    return SubspaceComparison(
-        byol=_signed(u / np.linalg.norm(u, axis=0)),
-        ratios=moments.ratios[:n_components],
-        contrastive=_signed(q),
-        shares=values[:n_components] / np.sum(values),
-        angles=angles,
+    # signs are fixed where the samples live
+    byol, contrastive = (
+        leading(part.values, support @ part.directions, n_components) for part in found.subspaces.values()
     )
-
-
-def _is_cut(descending: np.ndarray, k: int) -> bool:
-    """Whether the first k eigenvalues are apart from the others."""
-    return k == descending.size or bool(descending[k - 1] - descending[k] > EQUAL * descending[0])
-
-
-def _signed(columns: np.ndarray) -> np.ndarray:
-    largest = columns[np.argmax(np.abs(columns), axis=0), np.arange(columns.shape[1])]
-    return columns * np.sign(largest)
+    return SubspaceComparison(
+        byol=byol.directions,
+        ratios=byol.values,
+        contrastive=contrastive.directions,
+        shares=contrastive.values / np.trace(moments.sigma_d),
+        angles=found.angles["byol", "preserved-pca"],
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.fates.predictions import predict_fates
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem

@@ -24,10 +24,10 @@ from analysis.fixed_points.kinds import (
 )
 from analysis.fixed_points.numbers import context, eigenvalues, simplest_fraction
 from analysis.fixed_points.variants import rest_of
-from dynamics.fields.matrices import VectorField
-from dynamics.fields.modes import MODE_FIELDS
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import MODE_FIELDS
 
 __all__ = [
     "LEAVES",
@@ -110,7 +110,7 @@ def fixed_points(
     system
         One mode; any finite λs and λd, negative ones too (R26).
     variant
-        Name of a one-mode variant, or its field, a value of `dynamics.fields.modes.MODE_FIELDS`.
+        Name of a one-mode variant, or its field, a value of `dynamics.variants.MODE_FIELDS`.
     invariant
         c, for the variants in `LEAVES` at η = 0: isolates points on one leaf, where stability is then judged.
     target

@@ -381,31 +381,39 @@ def _direct(
     return [*points]
 
 
+def _directset(q: Letters, pair: Pair, on_leaf: bool) -> Rest:
+    """Solve p = s."""
+    return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
+
+
+def _directpred(q: Letters, pair: Pair, on_leaf: bool) -> Rest:
+    """Solve p = √s + s/10."""
+    return _direct(
+        q,
+        pair,
+        lambda q, p: quadratic_root(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
+        lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
+    )
+
+
+RESTS: dict[str, Callable[[Letters, Pair, bool], Rest]] = {
+    "full": _gradient_flow,
+    "fixed-target": lambda q, pair, on_leaf: _fixed_target(q, on_leaf),
+    "tied": lambda q, pair, on_leaf: _tied(q, pair),
+    "no-predictor": lambda q, pair, on_leaf: _no_predictor(q, pair),
+    # the limit τt → 0, in which −γ is left of the pair
+    "no-ema": lambda q, pair, on_leaf: _gradient_flow(q, lambda beta, gamma: [-gamma], on_leaf),
+    "no-stop-gradient": lambda q, pair, on_leaf: _no_stop_gradient(q),
+    "symmetric-predictor": _gradient_flow,
+    "fast-predictor": lambda q, pair, on_leaf: _fast_predictor(q),
+    "directpred": _directpred,
+    "directset": _directset,
+}
+"""By the name of a variant whose fixed points are known, what solves it."""
+
+
 def rest_of(variant: str, q: Letters, pair: Pair, on_leaf: bool) -> Rest:
     """Solve a variant: isolated points and lines, given what makes eigenvalues on the leaf of β and γ."""
-    match variant:
-        case "full" | "symmetric-predictor":
-            return _gradient_flow(q, pair, on_leaf)
-        case "no-ema":  # the limit τt → 0, in which −γ is left of the pair
-            return _gradient_flow(q, lambda beta, gamma: [-gamma], on_leaf)
-        case "tied":
-            return _tied(q, pair)
-        case "fixed-target":
-            return _fixed_target(q, on_leaf)
-        case "no-predictor":
-            return _no_predictor(q, pair)
-        case "no-stop-gradient":
-            return _no_stop_gradient(q)
-        case "fast-predictor":
-            return _fast_predictor(q)
-        case "directset":  # p = s
-            return _direct(q, pair, lambda q, p: q.root(p), lambda p: 2)
-        case "directpred":  # p = √s + s/10
-            return _direct(
-                q,
-                pair,
-                lambda q, p: quadratic_root(Fraction(1, 10), 0 * q.ls - 1, -p, 1, q.root),
-                lambda p: 2 / (1 + 1 / sqrt(1 + 2 * p / 5)),
-            )
-        case _:
-            raise ValueError(f"`variant` must be one whose fixed points are known, got {variant}")
+    if variant not in RESTS:
+        raise ValueError(f"`variant` must be one whose fixed points are known, got {variant}")
+    return RESTS[variant](q, pair, on_leaf)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from dynamics.exact.fixed_points import refuse_weight_decay
-from dynamics.fields.matrices import VectorField
 from dynamics.fields.modes import (
     directpred_mode_field,
     fixed_target_mode_field,
@@ -22,6 +21,7 @@ from dynamics.fields.modes import (
     no_stop_gradient_mode_field,
     tied_mode_field,
 )
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.results.registry import Measurement
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import Trajectory, integrate
 from dynamics.states import State
 from dynamics.system import System

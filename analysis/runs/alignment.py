@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from analysis.runs.simulation import plain
-from dynamics.fields.matrices import VectorField, symmetric_predictor_field
+from dynamics.fields.matrices import symmetric_predictor_field
 from dynamics.fields.predictors import directpred_predictor, feature_covariance
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import Trajectory
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem

@@ -122,7 +122,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     ----------
     found
         A simulation, an alignment, basins, a bifurcation, a training run, fixed points, a spectrum, solutions of
-        P θ = θ M, or moments.
+        P θ = θ M, what a contrastive loss learns, or moments.
     support
         As for `simulation_arrays`.
 
@@ -140,6 +140,10 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     kind = type(found).__name__
     if kind in ("ModeSimulation", "MatrixSimulation"):
         return simulation_arrays(found, support)
+    if kind == "EncoderSimulation":
+        return _encoder_arrays(found, support)
+    if kind == "Contrast":
+        return _contrast_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
@@ -153,6 +157,15 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     if kind not in makers:
         raise ValueError(f"a result must hold arrays, got {kind}, which holds none")
     return makers[kind](found)
+
+
+def _encoder_arrays(found: Any, support: np.ndarray | None) -> Variables:
+    trajectory = found.trajectory.resampled(SAMPLES)
+    W = trajectory.states.online
+    return {
+        "t": Variable(("t",), trajectory.ts),
+        "online": Variable(("t", "feature", "input"), W if support is None else W @ support.T),
+    }
 
 
 def _fixed_point_arrays(found: Any) -> Variables:
@@ -172,6 +185,23 @@ def _sylvester_arrays(found: Any) -> Variables:
     variables = {name: Variable(("solution",), getattr(found, name)) for name in names}
     if found.basis is not None:
         variables["basis"] = Variable(("solution", "feature", "input"), found.basis)
+    return variables
+
+
+def _contrast_arrays(found: Any, support: np.ndarray | None) -> Variables:
+    """Modes and where each saturates, and the encoders of the critical points."""
+    variables = {
+        "ratio": Variable(("mode",), found.modes.ratios),
+        "saturation": Variable(("mode",), found.norms),
+        "learned": Variable(("learned_mode",), np.array(found.learned.modes, dtype=np.int64)),
+    }
+    if found.points:
+        W = np.stack([point.online for point in found.points])
+        variables |= {
+            "online": Variable(("point", "feature", "input"), W if support is None else W @ support.T),
+            "loss": Variable(("point",), np.array([point.loss for point in found.points])),
+            "stability": Variable(("point",), np.array([point.stability for point in found.points])),
+        }
     return variables
 
 

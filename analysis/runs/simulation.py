@@ -10,7 +10,7 @@ import numpy as np
 from analysis.fates.fate import Fate, Prediction
 from analysis.fates.predictions import predict_fates
 from analysis.runs.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.modes import integrate_modes
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.invariants import balance_drift, mode_invariant, rank_floor
@@ -83,7 +83,7 @@ class ModeSimulation:
                     "invariant": {"initial": self.invariant[k], "drift": self.drift[k]},
                 }
             )
-        return plain({"modes": modes, "variant": self.vector_field.name, **_cost(self.trajectory)})
+        return plain({"modes": modes, "variant": self.vector_field.name, **cost_of(self.trajectory)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ class MatrixSimulation:
                 },
                 "invariant": {"drift": self.drift},
                 "variant": self.vector_field.name,
-                **_cost(self.trajectory),
+                **cost_of(self.trajectory),
             }
         )
 
@@ -171,7 +171,8 @@ def _entry(state: Any, k: int) -> dict[str, float]:
     return {"online": state.online[k], "predictor": state.predictor[k], "target": state.target[k]}
 
 
-def _cost(trajectory: Trajectory) -> dict[str, Any]:
+def cost_of(trajectory: Trajectory) -> dict[str, Any]:
+    """How a run ended and what it cost, as reports hold it."""
     return {
         "status": trajectory.status.value,
         "t": trajectory.t,

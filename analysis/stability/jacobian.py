@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields.matrices import VectorField, error_matrix
+from dynamics.fields.matrices import error_matrix
 from dynamics.fields.modes import full_mode_field
 from dynamics.fields.predictors import times
+from dynamics.fields.vector_field import VectorField
 from dynamics.states import MatrixState, ModeState, pack, unpack
 from dynamics.system import MatrixSystem, ModeSystem
 

@@ -28,11 +28,11 @@ from analysis.sweeps.kinds import (
 )
 from dynamics.data.objective_moments import objective_moments
 from dynamics.data.starts import draw_start
-from dynamics.fields.matrices import FIELDS
 from dynamics.integration.integrate import METHODS, Status
 from dynamics.objectives import OBJECTIVES, linear_objectives
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
+from dynamics.variants import FIELDS
 
 if TYPE_CHECKING:
     from dynamics.data.augmentation import Augmentation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynamics.data.moments import Moments
-from dynamics.states import MatrixState, random_state
+from dynamics.states import MatrixState, State, random_state
 
 SMALLEST, LARGEST = 1e-150, 1e7
 """Sizes of starts: squares are numbers, and above a few times the largest, rounding hides weights of size 1."""
@@ -51,7 +51,11 @@ def draw_start(
     return on_support(start, moments)
 
 
-def on_support(state: MatrixState, moments: Moments) -> MatrixState:
+def on_support(state: State, moments: Moments) -> State:
     """A state in terms of the samples, written on the support of Σs."""
     V = moments.support
-    return state if V is None else MatrixState(state.online @ V, state.predictor, state.target @ V)
+    if V is None:
+        return state
+    return state._replace(
+        **{name: getattr(state, name) @ V for name in ("online", "target") if name in state._fields}
+    )

@@ -11,47 +11,13 @@ self-supervised learning dynamics without contrastive pairs").
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dynamics.fields.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
-from dynamics.states import MatrixState, State
+from dynamics.fields.vector_field import VectorField
+from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
-
-
-def _unconstrained(t: Any, state: State, system: Any) -> State:
-    return state
-
-
-def _no_demand(state: Any, system: Any) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class VectorField:
-    """A variant of the flow: a callable (t, state, system) -> d state/dt.
-
-    Parameters
-    ----------
-    name
-        Name of the variant, as on the command line.
-    derivative
-        (t, state, system) -> state of derivatives. Parts that `constrain` sets may be given derivative zero.
-    constrain
-        (t, state, system) -> state on which the variant lives, such as Θ = W. It is applied before every
-        evaluation and to every state that is handed out.
-    require
-        (state, system) -> None; raises ValueError where the variant is not defined.
-    """
-
-    name: str
-    derivative: Callable[[Any, Any, Any], Any]
-    constrain: Callable[[Any, Any, Any], Any] = _unconstrained
-    require: Callable[[Any, Any], None] = _no_demand
-
-    def __call__(self, t: Any, state: State, system: Any) -> State:
-        """Evaluate d state/dt at time t."""
-        return self.derivative(t, self.constrain(t, state, system), system)
 
 
 def error_matrix(state: MatrixState, system: MatrixSystem) -> Any:
@@ -228,20 +194,3 @@ def aligned_field(ratio: Callable[[Any], Any]) -> VectorField:
         return proportional.constrain(t, symmetric_predictor_field.constrain(t, state, system), system)
 
     return replace(symmetric_predictor_field, name="aligned", constrain=constrain)
-
-
-FIELDS: dict[str, VectorField] = {
-    field.name: field
-    for field in (
-        full_field,
-        fixed_target_field,
-        no_predictor_field,
-        no_ema_field,
-        no_stop_gradient_field,
-        symmetric_predictor_field,
-        fast_predictor_field,
-        directpred_field,
-        directset_field,
-    )
-}
-"""The matrix variants by name."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields.matrices import VectorField
 from dynamics.fields.predictors import directpred_spectrum, optimal_mode_predictor
+from dynamics.fields.vector_field import VectorField
 from dynamics.quadratic import are_floats, product
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -170,21 +170,3 @@ def proportional_ema_mode_field(ratio: Callable[[Any], Any]) -> VectorField:
         return ModeState(state.online, state.predictor, ratio(t) * state.online)
 
     return VectorField("proportional-ema", _fixed_target, proportional)
-
-
-MODE_FIELDS: dict[str, VectorField] = {
-    field.name: field
-    for field in (
-        full_mode_field,
-        fixed_target_mode_field,
-        tied_mode_field,
-        no_predictor_mode_field,
-        no_ema_mode_field,
-        no_stop_gradient_mode_field,
-        symmetric_predictor_mode_field,
-        fast_predictor_mode_field,
-        directpred_mode_field,
-        directset_mode_field,
-    )
-}
-"""The one-mode variants by name."""

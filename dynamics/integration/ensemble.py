@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.cores import available_cores
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.trajectory import LOOSEST, Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem

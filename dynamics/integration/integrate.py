@@ -8,20 +8,18 @@ is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from itertools import pairwise
-from typing import Any, Generic
+from typing import Any
 
 import numpy as np
 from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
-from dynamics.fields.matrices import VectorField
-from dynamics.integration.exponential import ExponentialRosenbrock, Krylov, directional_derivative
+from dynamics.fields.vector_field import VectorField
+from dynamics.integration.exponential import ExponentialRosenbrock
+from dynamics.integration.rest import KRYLOV_BYTES, Flow, Rest, spectral_radius
 from dynamics.integration.trajectory import Status as Status
 from dynamics.integration.trajectory import Trajectory as Trajectory
 from dynamics.integration.trajectory import check_tolerances, checked_times
-from dynamics.integration.trajectory import natural_time as natural_time
-from dynamics.states import MatrixState, ModeState, State, pack, unpack
-from dynamics.system import System
+from dynamics.states import State, pack, unpack
 
 METHODS = ("auto", "explicit", "exponential")
 HORIZON = 1e6
@@ -34,10 +32,12 @@ _SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within
 _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
 _DIVERGED = 1e8  # growth over the start that no bounded flow shows
+_FAR = (
+    1e140  # growth over the start of a linear flow, which is as exact far out as anywhere: squares are floats
+)
+_GROWTH = 0.25  # of what grows in a linear flow, a step, in units of e: DOP853 follows that to 1e-11
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
-_KRYLOV_BYTES = 256 * 2**20
-_DISTANCE_DIMENSION = 160
 
 
 class _Samples:
@@ -71,146 +71,7 @@ class _Samples:
             self.vectors.append(y)
 
 
-class _Flow:
-    """The field as a function of packed vectors, counting its evaluations."""
-
-    def __init__(self, state: State, system: System, vector_field: VectorField):
-        self._system, self._field = system, vector_field
-        self._state_type: type[ModeState | MatrixState] = type(state)
-        bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
-        self._views = [
-            (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
-        ]
-        self.n_evaluations = 0
-
-    def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
-        self.n_evaluations += 1
-        derivative = np.empty_like(y)
-        for (part, shape), value in zip(
-            self._views, self._field(t, self._state(y), self._system), strict=True
-        ):
-            derivative[part].reshape(shape)[...] = value
-        return derivative
-
-    def moving(self, t: float, y: np.ndarray) -> np.ndarray:
-        """Which components move by themselves, shape (n,): not those that the variant sets from the others."""
-
-        def constrained(y: np.ndarray) -> np.ndarray:
-            return pack(self._field.constrain(t, self._state(y), self._system))
-
-        found, here = np.empty(y.shape, dtype=bool), constrained(y)
-        for part, _ in self._views:
-            nudged = y.copy()
-            nudged[part] += 1.0
-            found[part] = not np.array_equal(constrained(nudged)[part], here[part])
-        return found
-
-    def _state(self, y: np.ndarray) -> Any:
-        return self._state_type(*[y[part].reshape(shape) for part, shape in self._views])
-
-
-def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
-    """Largest modulus of the Jacobian's eigenvalues, from below, by a Krylov space of dimension eight."""
-    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), 8)
-    while krylov.grow():
-        pass
-    return float(np.max(np.abs(np.linalg.eigvals(krylov.hessenberg)), initial=0.0))
-
-
-def travel(
-    fun: Callable[[float, np.ndarray], np.ndarray],
-    t: float,
-    y: np.ndarray,
-    time: float,
-    tolerance: np.ndarray,
-) -> np.ndarray:
-    """Way that the flow, linearised at y, would still go in the given time: time·φ1(time·J) f.
-
-    A decaying state goes −J⁺ f; an unstable direction, however faint, goes far; a crawl that has nearly stopped
-    but would go on for long goes far too. So this is small only at rest.
-
-    Parameters
-    ----------
-    fun
-        Vector field of packed states.
-    t, y
-        Where to linearise.
-    time
-        How long the linearised flow runs.
-    tolerance
-        Shape (n,), > 0: what is small; ways below it need not be known better.
-
-    Returns
-    -------
-    array (n,)
-        Displacement; infinite when the Krylov space could not resolve it.
-    """
-    size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, _DISTANCE_DIMENSION))
-    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), size)
-    if krylov.norm == 0.0:
-        return np.zeros_like(y)
-    # a root mean square error of a tenth of the tolerance, even if all of it were in one component
-    accepted = 0.1 / np.sqrt(y.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        phi, error = krylov.phi(time, 1, tolerance, accepted)
-        way = time * krylov.lift(phi)
-    return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
-
-
-def _part_sizes(y: np.ndarray, like: State) -> np.ndarray:
-    """Largest entry of the encoder, W and Θ together, for its components; of all for those of the predictor.
-
-    The encoder moves by multiplication with the predictor, but the predictor is pushed by the encoder alone.
-    Modes are sized one by one: each has a fate of its own.
-    """
-    W, P, Th = (np.abs(part) for part in unpack(y, like))
-    if isinstance(like, ModeState):
-        encoder = np.maximum(W, Th)
-        return np.concatenate([encoder, np.maximum(encoder, P), encoder])
-    encoder = max(np.max(W), np.max(Th))
-    return np.repeat([encoder, max(encoder, np.max(P)), encoder], [W.size, P.size, Th.size])
-
-
-class _Rest(Generic[State]):
-    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel."""
-
-    def __init__(
-        self,
-        fun: _Flow,
-        like: State,
-        end_point: State | None,
-        t0: float,
-        t_bound: float,
-        rtol: float,
-        atol: np.ndarray,
-    ):
-        self.like: State = like
-        self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
-        self.moving = fun.moving(t0, pack(like))
-        end = None if end_point is None else pack(end_point)[self.moving]
-        self.end = end if end is not None and np.all(np.isfinite(end)) else None
-        self.distance = np.nan
-        self._look_again: float | None = None
-
-    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> bool:
-        tolerance = 10 * (self.atol + self.rtol * _part_sizes(y, self.like))
-        if self.end is not None:
-            way, tolerance = self.end - y[self.moving], tolerance[self.moving]
-        else:
-            # travel() costs many evaluations: look again only when the speed has fallen far enough to matter
-            speed = float(np.max(np.abs(self.fun(t, y))))
-            if self._look_again is None:
-                self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(self.fun, t, y)
-            if speed > self._look_again and not last:
-                return False
-            way = travel(self.fun, t, y, self.t_bound, tolerance)
-            excess = float(np.max(np.abs(way / np.max(tolerance))))
-            self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
-        self.distance = float(np.max(np.abs(way)))
-        return bool(np.all(np.abs(way) <= tolerance))
-
-
-def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
+def _explicit_stint(fun: Flow, solver: OdeSolver, patience: int | None) -> Generator[int, None, None]:
     """Yield the rejected tries of every step of DOP853; return when stability has held the steps back for long."""
     began, steps = solver.t, 0
     while solver.status == "running":
@@ -225,7 +86,7 @@ def _explicit_stint(fun: _Flow, solver: OdeSolver, patience: int | None) -> Gene
 
 
 def _exponential_stint(
-    fun: _Flow, solver: ExponentialRosenbrock, patience: int | None
+    fun: Flow, solver: ExponentialRosenbrock, patience: int | None
 ) -> Generator[int, None, None]:
     """Yield the rejected tries of every exponential step; return after `patience` dearer than explicit ones."""
     strikes = 0
@@ -241,23 +102,29 @@ def _exponential_stint(
 
 
 def _steps(
-    fun: _Flow, t0: float, y0: np.ndarray, t_bound: float, method: str, rtol: float, atol: np.ndarray
+    fun: Flow,
+    t0: float,
+    y0: np.ndarray,
+    t_bound: float,
+    method: str,
+    rtol: float,
+    atol: np.ndarray,
+    max_step: float,
 ) -> Generator[tuple[str, OdeSolver, int], None, None]:
     """Yield (method, solver, rejected tries) after every step, with the method that is cheaper at the time."""
     t, y, patience = t0, y0, 25
     first_step: float | None = None
     while True:
         if method != "exponential":
-            solver = DOP853(fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step)
+            solver = DOP853(fun, t, y, t_bound, max_step, rtol=rtol, atol=atol, first_step=first_step)
             for n_rejected in _explicit_stint(fun, solver, patience if method == "auto" else None):
                 yield "explicit", solver, n_rejected
             if solver.status != "running":
                 return
             t, y, first_step = solver.t, solver.y, 2 * solver.step_size
-        size = int(np.clip(_KRYLOV_BYTES // y.nbytes, 8, 120))
-        solver = ExponentialRosenbrock(
-            fun, t, y, t_bound, rtol=rtol, atol=atol, first_step=first_step, max_dimension=size
-        )
+        size = int(np.clip(KRYLOV_BYTES // y.nbytes, 8, 120))
+        options: dict[str, Any] = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step}
+        solver = ExponentialRosenbrock(fun, t, y, t_bound, max_dimension=size, **options)
         for n_rejected in _exponential_stint(fun, solver, 4 if method == "auto" else None):
             yield "exponential", solver, n_rejected
         if solver.status != "running":
@@ -268,7 +135,7 @@ def _steps(
 
 def integrate(
     state: State,
-    system: System,
+    system: Any,
     vector_field: VectorField,
     t_end: float | None = None,
     *,
@@ -286,11 +153,11 @@ def integrate(
     Parameters
     ----------
     state
-        Start, a `ModeState` or a `MatrixState` that fits the system.
+        Start: a NamedTuple of arrays that fits the system, such as a `ModeState` or a `MatrixState`.
     system
-        `ModeSystem` or `MatrixSystem`.
+        What the field depends on, such as a `ModeSystem` or a `MatrixSystem`.
     vector_field
-        One of `dynamics.fields.modes` or `dynamics.fields.matrices`.
+        The flow: one of `dynamics.fields`, or any other `VectorField`.
     t_end
         End time > 0. Left out, the run goes on until it is steady or known to be slow.
     ts
@@ -313,9 +180,10 @@ def integrate(
     Returns
     -------
     Trajectory
-        With status steady, end-time, slow (open-ended run that still crawls after `HORIZON` natural time units),
-        diverged or max-steps. Without `ts`, states are kept at the integrator's own steps, thinned evenly to at
-        most 1024 states or 256 MiB.
+        With status steady, end-time, slow (an open-ended run that still crawls after `HORIZON` natural time units, or
+        whose direction still turns after the norm of a linear flow grew 1e140-fold), unbounded (the direction of a
+        linear flow came to rest, and its norm grows), diverged or max-steps. Without `ts`, states are kept at the
+        integrator's own steps, thinned evenly to at most 1024 states or 256 MiB.
 
     Raises
     ------
@@ -335,7 +203,7 @@ def integrate(
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
     t0, t_end, asked = checked_times(t_end, ts)
-    start = system.state(*state)
+    start = vector_field.start(state, system)
     vector_field.require(start, system)
     start = vector_field.constrain(t0, start, system)
     y0 = pack(start)
@@ -344,30 +212,35 @@ def integrate(
             f"the start must have weights of at most {LARGEST:g} in size, beyond which the rounding of their squares"
             f" hides weights of size 1, got {np.max(np.abs(y0)):g}"
         )
-    fun = _Flow(start, system, vector_field)
+    fun = Flow(start, system, vector_field)
     open_ended = t_end is None
     # followed for as long as the fastest mode's clock allows, but at rest only if the slowest mode will not move either
-    t_bound = t0 + HORIZON * natural_time(system, fastest=True) if t_end is None else t_end
-    stays = HORIZON * natural_time(system) if t_end is None else t_end
+    fastest, slowest = vector_field.clock(system)
+    t_bound = t0 + HORIZON * fastest if t_end is None else t_end
+    stays = HORIZON * slowest if t_end is None else t_end
     # The encoder leaves the origin by multiplication: an error of the size of the start could change its sign,
     # and with it the end. So the absolute tolerance is never above rtol times the size of the start.
-    sizes = _part_sizes(y0, start)
+    sizes, linear = fun.sizes(y0), vector_field.growth is not None
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
-    rest = _Rest(fun, start, end_point, t0, stays, rtol, atols)
+    rest = Rest(fun, start, end_point, t0, stays, rtol, atols, linear=linear)
     local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
     n_steps = n_rejected = 0
     status = None
     t, y = t0, y0
-    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol)
+    growth = vector_field.growth(system) if vector_field.growth is not None else 0.0
+    max_step = _GROWTH / growth if growth > 0 else np.inf
+    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol, max_step)
     while status is None:
         # overflow is no error here: a trajectory that runs away is told by its size and gets a status
         with np.errstate(over="ignore", invalid="ignore"):
             name, solver, rejected = next(steps)
-        runaway = not np.all(np.isfinite(solver.y)) or np.max(np.abs(solver.y)) > _DIVERGED * (
-            1 + np.max(np.abs(y0))
-        )
+        largest = np.max(np.abs(solver.y))  # NaN where anything is
+        runaway = not largest <= (_FAR if linear else _DIVERGED) * (1 + np.max(np.abs(y0)))
+        if linear and runaway and open_ended and np.isfinite(largest):
+            status = Status.SLOW
+            break
         if solver.status == "failed" or runaway:
             status = Status.DIVERGED
             break
@@ -382,11 +255,11 @@ def integrate(
             knots.append(t)
         if progress is not None and n_steps % 20 == 0:
             progress(t, t_bound)
-        if open_ended and rest.reached(t, y):
-            status = Status.STEADY
+        if open_ended and (found := rest.reached(t, y)) is not None:
+            status = found
         elif solver.status == "finished":
-            at_rest = rest.reached(t, y, last=True)
-            status = Status.STEADY if at_rest else Status.SLOW if open_ended else Status.END_TIME
+            found = rest.reached(t, y, last=True)
+            status = found or (Status.SLOW if open_ended else Status.END_TIME)
         elif n_steps >= max_steps:
             status = Status.MAX_STEPS
     samples.finish(t, y)
@@ -395,7 +268,7 @@ def integrate(
         parts = [
             vector_field.constrain(s, unpack(v, start), system) for s, v in zip(times, vectors, strict=True)
         ]
-        return type(start)(*(np.stack(part) for part in zip(*parts, strict=True)))
+        return start._make(np.stack(part) for part in zip(*parts, strict=True))
 
     evaluate = None
     if dense and interpolants:
@@ -404,7 +277,7 @@ def integrate(
         def evaluate(times: np.ndarray) -> State:
             flat = np.atleast_1d(times)
             found = states(flat, solution(flat).T)
-            return found if times.ndim else type(start)(*(part[0] for part in found))
+            return found if times.ndim else found._make(part[0] for part in found)
 
     times = np.array(samples.times)
     return Trajectory(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.fields.matrices import VectorField
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration import mode_flow as flow
 from dynamics.integration.trajectory import Status, Trajectory, check_tolerances, checked_times
 from dynamics.states import ModeState

@@ -10,7 +10,6 @@ from typing import Any, Generic
 import numpy as np
 
 from dynamics.states import State
-from dynamics.system import MatrixSystem, System
 
 LOOSEST = 1e-2
 """Largest tolerance: beyond it a step may cross a boundary between fates."""
@@ -22,8 +21,10 @@ class Status(StrEnum):
     STEADY = "steady"
     END_TIME = "end-time"
     SLOW = "slow"
+    UNBOUNDED = "unbounded"
     DIVERGED = "diverged"
     MAX_STEPS = "max-steps"
+    BLOW_UP = "blow-up"
 
     @property
     def failed(self) -> bool:
@@ -37,8 +38,10 @@ class Status(StrEnum):
             Status.STEADY: "the trajectory came to rest",
             Status.END_TIME: "the end time was reached before the trajectory came to rest",
             Status.SLOW: "the trajectory still crawls: it approaches its end like a power of t, or takes too long",
+            Status.UNBOUNDED: "the direction of the weights came to rest, and their norm grows for ever",
             Status.DIVERGED: "the trajectory grew without bound",
             Status.MAX_STEPS: "the step budget was spent, or weights sank so low that numbers no longer hold them",
+            Status.BLOW_UP: "the trajectory became infinite in finite time",
         }[self]
 
 
@@ -81,12 +84,12 @@ class Trajectory(Generic[State]):
     @property
     def initial(self) -> State:
         """State at the start."""
-        return type(self.states)(*(part[0] for part in self.states))
+        return self.states._make(part[0] for part in self.states)
 
     @property
     def final(self) -> State:
         """State at the end."""
-        return type(self.states)(*(part[-1] for part in self.states))
+        return self.states._make(part[-1] for part in self.states)
 
     def resampled(self, n: int) -> Trajectory[State]:
         """Return the trajectory at about n times that follow the integrator's own steps, dense where much happens.
@@ -96,7 +99,7 @@ class Trajectory(Generic[State]):
         last = len(self.ts) - 1
         if self._dense is None or last == 0:
             kept = np.unique(np.linspace(0, last, min(n, last + 1)).round().astype(int))
-            states = type(self.states)(*(part[kept] for part in self.states))
+            states = self.states._make(part[kept] for part in self.states)
             return replace(self, ts=self.ts[kept], states=states)
         ts = np.unique(np.interp(np.linspace(0, last, n), np.arange(last + 1), self.ts))
         return replace(self, ts=ts, states=self(ts))
@@ -136,31 +139,6 @@ def check_tolerances(rtol: float, atol: float, max_steps: int) -> None:
             raise ValueError(f"`{name}` must be > 0 and <= {LOOSEST}, got {value}")
     if max_steps < 1:
         raise ValueError(f"`max_steps` must be >= 1, got {max_steps}")
-
-
-def natural_time(system: System, *, fastest: bool = False) -> float:
-    """Time in which weights of size one move by their own size: max(τo, τp)/λs + τt, of the slowest or fastest mode.
-
-    For matrices the slowest mode is that of the least eigenvalue of Σs that is not rounding of the largest; where
-    Σs = 0 nothing but θ moves.
-
-    >>> from dynamics.system import ModeSystem
-    >>> natural_time(ModeSystem([1.0, 0.5], [0.5, 0.2]))
-    3.0
-    """
-    if isinstance(system, MatrixSystem):
-        sigma = system.sigma_s
-        size = np.abs(sigma if sigma.ndim == 1 else np.linalg.eigvalsh(sigma))
-        size = size[size > len(size) * np.finfo(float).eps * np.max(size)]
-    else:
-        size = np.abs(system.lambda_s)
-    times = (
-        np.maximum(system.tau_online, system.tau_predictor) / np.where(size == 0, 1.0, size)
-        + system.tau_target
-    )
-    if times.size == 0:
-        return float(np.max(system.tau_target))
-    return float(np.min(times) if fastest else np.max(times))
 
 
 def checked_times(t_end: float | None, ts: Any) -> tuple[float, float | None, np.ndarray | None]:

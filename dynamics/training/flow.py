@@ -9,7 +9,6 @@ import numpy as np
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import objective_moments
 from dynamics.fields.matrices import (
-    VectorField,
     direct_field,
     fast_predictor_field,
     fixed_target_field,
@@ -20,6 +19,7 @@ from dynamics.fields.matrices import (
     symmetric_predictor_field,
 )
 from dynamics.fields.predictors import DIRECT_OPTIONS
+from dynamics.fields.vector_field import VectorField
 from dynamics.objectives import linear_objectives
 from dynamics.system import MatrixSystem
 from dynamics.training.settings import TrainingSettings

@@ -14,10 +14,10 @@ from analysis.runs.alignment import align
 from analysis.runs.simulation import simulate_matrices
 from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
 from dynamics.fields.matrices import aligned_field, full_field
-from dynamics.integration.integrate import integrate, natural_time
+from dynamics.integration.integrate import integrate
 from dynamics.invariants import eigenvalue_floor
 from dynamics.states import random_state
-from dynamics.system import MatrixSystem
+from dynamics.system import MatrixSystem, natural_time
 from figures.gallery.captions import described
 from figures.gallery.on_data import network_on_data
 from figures.gallery.registry import Page

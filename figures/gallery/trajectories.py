@@ -12,10 +12,10 @@ from analysis.runs.simulation import simulate_modes
 from dynamics.exact.fixed_target import fixed_target_solution
 from dynamics.exact.no_ema import no_ema_solution
 from dynamics.exact.no_predictor import no_predictor_solution
-from dynamics.fields.modes import MODE_FIELDS
-from dynamics.invariants import BALANCED_MODE_VARIANTS, mode_invariant
+from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import BALANCED_MODE_VARIANTS, MODE_FIELDS
 from figures.gallery.captions import described
 from figures.gallery.registry import Page
 from figures.layout.legends import legend_below

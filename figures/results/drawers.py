@@ -42,6 +42,9 @@ DRAWERS = {
     "analysis.runs.simulation:MatrixSimulation": _drawer(
         "simulation", "figure_matrix_simulation", f"{_HERE}:draw_matrix_simulation"
     ),
+    "analysis.runs.encoders:EncoderSimulation": _drawer(
+        "encoders", "figure_encoder_simulation", "figures.panels.encoders:draw_shares"
+    ),
     "analysis.fixed_points.one_mode:FixedPoints": _drawer(
         "objects", "figure_fixed_points", "figures.panels.rest:draw_rest"
     ),
@@ -52,6 +55,9 @@ DRAWERS = {
         "objects", "figure_diagram", "figures.panels.bifurcation:draw_bifurcation"
     ),
     "analysis.fates.basins:BasinMap": _drawer("objects", "figure_basin_map", f"{_HERE}:draw_basin_map"),
+    "analysis.contrastive.contrast:Contrast": _drawer(
+        "contrast", "figure_contrast", "figures.panels.contrast:draw_saturation"
+    ),
     "analysis.runs.alignment:Alignment": _drawer("alignment", "figure_alignment", f"{_HERE}:draw_alignment"),
     "dynamics.training.run:TrainingRun": _drawer("training", "figure_training", f"{_HERE}:draw_training"),
     "analysis.experiments:Confirmation": _drawer(

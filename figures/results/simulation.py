@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from analysis.fates.fate import Fate
 from analysis.runs.simulation import MatrixSimulation, ModeSimulation
 from analysis.runs.spectra import nearest_match, online_singular_value_paths, predictor_eigenvalue_paths
-from dynamics.integration.integrate import Trajectory, natural_time
+from dynamics.integration.integrate import Trajectory
 from dynamics.invariants import eigenvalue_floor, mode_invariant
+from dynamics.system import natural_time
 from figures.panels import simulation as panels
 from figures.panels.scales import scale_log, scale_time
 from figures.style import DASHED, WEIGHTS, style, theme
@@ -81,7 +82,7 @@ def _columns(simulation: ModeSimulation) -> Figure:
     system, prediction, n = simulation.system, simulation.prediction, simulation.system.n_modes
     shown = simulation.trajectory.resampled(_SAMPLES)
     n_rows = 1 + _drifts(simulation)
-    figure = _page(_WIDTHS[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
+    figure = page(_WIDTHS[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
     axes = figure.subplots(
         n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows]
     )
@@ -119,7 +120,7 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     system, prediction, fates = simulation.system, simulation.prediction, simulation.fate
     shown = simulation.trajectory.resampled(_SAMPLES)
     n_rows = 1 + _drifts(simulation)
-    figure = _page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
+    figure = page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
     grid = figure.add_gridspec(n_rows, 3, height_ratios=_HEIGHTS[:n_rows])
     first: Axes | None = None
     for column, (part, symbol) in enumerate(WEIGHTS.items()):
@@ -146,14 +147,14 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     mark = Line2D(
         [], [], linestyle="none", marker="o", fillstyle="none", color=theme().muted, label="predicted end"
     )
-    figure.legend(handles=[*_fate_handles(fates), mark], loc="outside lower center", ncols=4)
+    figure.legend(handles=[*fate_handles(fates), mark], loc="outside lower center", ncols=4)
     return figure
 
 
 def _matrices(simulation: MatrixSimulation) -> Figure:
     trajectory, rows = simulation.trajectory, simulation.rows
     ts, n2 = trajectory.ts, len(rows.fate)
-    figure = _page(6.4, 3.2, _matrix_headline(simulation))
+    figure = page(6.4, 3.2, _matrix_headline(simulation))
     left, right = figure.subplots(1, 2)
     for ax in (left, right):
         scale_time(ax, ts, natural_time(simulation.system))
@@ -178,7 +179,7 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
     panels.draw_paths(right, ts, values, descending[: values.shape[1]])
     scale_log(right, values, _SINGULAR_DECADES)
     handles = [
-        *_fate_handles(rows.fate),
+        *fate_handles(rows.fate),
         Line2D([], [], color=theme().muted, linewidth=0.7, label="spectrum of $M$"),
     ]
     if simulation.rank_floor:
@@ -189,7 +190,8 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
     return figure
 
 
-def _page(width: float, height: float, headline: str) -> Figure:
+def page(width: float, height: float, headline: str) -> Figure:
+    """Empty page with a headline that is broken where it is too long."""
     figure = Figure(figsize=(width, height), layout="constrained")
     room = int(_LETTERS * width)
     parts = [headline] if len(headline) <= room else headline.replace("; ", ";\n").split("\n")
@@ -202,7 +204,8 @@ def _dashes(label: str) -> Line2D:
     return Line2D([], [], color=theme().ink, linewidth=0.9, linestyle=DASHED, label=label)
 
 
-def _fate_handles(fates: Iterable[str]) -> list[Line2D]:
+def fate_handles(fates: Iterable[str]) -> list[Line2D]:
+    """Legend of the fates that occur, with how often."""
     counts = Counter(map(str, fates))
     return [
         Line2D([], [], color=theme().fates[fate], label=f"{counts[fate]} {fate}")

@@ -14,8 +14,8 @@ from analysis.results.linear.solutions import mode_symbols
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, symbolic_rates, vanishes, worst
 from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
-from dynamics.fields.matrices import VectorField
 from dynamics.fields.modes import full_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.invariants import balance_drift, mode_invariant
 from dynamics.states import ModeState, pack, unpack
 from dynamics.system import ModeSystem

@@ -21,24 +21,14 @@ from analysis.results.trials import (
     vanishes,
     worst,
 )
-from dynamics.fields.matrices import (
-    FIELDS,
-    VectorField,
-    full_field,
-    no_stop_gradient_field,
-    proportional_ema_field,
-)
-from dynamics.fields.modes import MODE_FIELDS, full_mode_field, proportional_ema_mode_field
-from dynamics.invariants import (
-    BALANCED_MODE_VARIANTS,
-    BALANCED_VARIANTS,
-    balance_drift,
-    balance_matrix,
-    mode_invariant,
-)
+from dynamics.fields.matrices import full_field, no_stop_gradient_field, proportional_ema_field
+from dynamics.fields.modes import full_mode_field, proportional_ema_mode_field
+from dynamics.fields.vector_field import VectorField
+from dynamics.invariants import balance_drift, balance_matrix, mode_invariant
 from dynamics.modes import ModeReduction, expand_modes, reduce_to_modes
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
+from dynamics.variants import BALANCED_MODE_VARIANTS, BALANCED_VARIANTS, FIELDS, MODE_FIELDS
 
 Loss = Callable[[Any, Any, Any], Any]
 

@@ -19,7 +19,8 @@ from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, orthogonal, refuted, worst
 from dynamics.data.moments import Moments
 from dynamics.exact.ema_recurrence import EmaGrowth, ema_growth
-from dynamics.fields.matrices import VectorField, full_field
+from dynamics.fields.matrices import full_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.system import MatrixSystem
 
 # --- R28 ----------------------------------------------------------------------------------------------------
@@ -152,14 +153,15 @@ RESULTS: tuple[Result, ...] = (
         id="R30",
         title="SimCLR and BYOL learn different subspaces",
         statement=(
-            "The simple contrastive loss gives dW/dt = W V, V the covariance of the augmentation-averaged view: its "
-            "rows turn to the top eigenvectors of Σd, those of BYOL to the top modes of M. They differ where noise is "
-            "anisotropic."
+            "The simple contrastive loss gives dW/dt = W V, V the covariance of the augmentation-averaged view: all "
+            "its rows turn to the top eigenvector of Σd, those of BYOL to the top modes of M. They differ where noise "
+            "is anisotropic. InfoNCE learns the modes of M, as BYOL does (R116, R120)."
         ),
         source="DD theorem 3, 4.1 and appendix F.2",
         hypotheses="Linear network; centred data, so that V = Σd; BYOL from a balanced start; speed 2 absorbed in t.",
-        as_printed=AsPrinted.YES,
+        as_printed=AsPrinted.CORRECTED,
         code="analysis.contrastive.spectra.compare_with_contrastive",
+        correction="E15, E21: the rows learn one eigenvector of Σd, not several, and under the simple loss alone.",
         trial=contrastive_comparison,
     ),
 )

@@ -13,7 +13,8 @@ from analysis.runs.eigenspaces import resonance_error
 from analysis.sylvester.solutions import SylvesterSolutions, sylvester_solutions
 from dynamics.data.augmentations import scrambled
 from dynamics.data.moments import Moments
-from dynamics.fields.matrices import VectorField, full_field
+from dynamics.fields.matrices import full_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import integrate
 from dynamics.invariants import eigenvalue_floor
 from dynamics.modes import spectrum

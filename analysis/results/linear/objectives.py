@@ -28,8 +28,9 @@ from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, refuted, symbols, worst
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import byol_prime_moments, raft_moments
-from dynamics.fields.matrices import VectorField, full_field
+from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import full_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import Status, integrate
 from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem

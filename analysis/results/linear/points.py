@@ -25,8 +25,9 @@ from analysis.results.trials import (
 from analysis.stability.adapted import fixed_point_residual
 from analysis.stability.jacobian import mode_jacobian
 from dynamics.exact.fixed_points import collapsed_line_eigenvalues, learned_line_eigenvalues
-from dynamics.fields.matrices import VectorField, error_matrix, full_field
+from dynamics.fields.matrices import error_matrix, full_field
 from dynamics.fields.modes import full_mode_field, tied_mode_field
+from dynamics.fields.vector_field import VectorField
 from dynamics.invariants import eigenvalue_floor, rank_floor
 from dynamics.modes import expand_modes
 from dynamics.states import MatrixState, ModeState, pack

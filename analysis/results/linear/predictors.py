@@ -23,15 +23,10 @@ from analysis.results.trials import (
 )
 from analysis.runs.alignment import Alignment, align, alignment_rate, feature_commutator
 from dynamics.exact.fixed_points import saddle_node, weight_decay_fixed_points
-from dynamics.fields.matrices import (
-    VectorField,
-    aligned_field,
-    error_matrix,
-    fast_predictor_field,
-    full_field,
-)
+from dynamics.fields.matrices import aligned_field, error_matrix, fast_predictor_field, full_field
 from dynamics.fields.modes import direct_mode_field, fast_predictor_mode_field, full_mode_field
 from dynamics.fields.predictors import directpred_predictor, feature_covariance, optimal_predictor, times
+from dynamics.fields.vector_field import VectorField
 from dynamics.integration.integrate import integrate
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem

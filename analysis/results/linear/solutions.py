@@ -20,13 +20,14 @@ from dynamics.exact.no_predictor import (
     no_predictor_matrix_solution,
     no_predictor_solution,
 )
-from dynamics.fields.matrices import VectorField, no_predictor_field
+from dynamics.fields.matrices import no_predictor_field
 from dynamics.fields.modes import (
     fixed_target_mode_field,
     full_mode_field,
     no_ema_mode_field,
     no_predictor_mode_field,
 )
+from dynamics.fields.vector_field import VectorField
 from dynamics.invariants import mode_invariant
 from dynamics.states import ModeState
 from dynamics.system import MatrixSystem, ModeSystem

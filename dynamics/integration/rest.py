@@ -1,0 +1,179 @@
+"""When a trajectory is at rest: nothing is left to travel, or its end point is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, Generic
+
+import numpy as np
+
+from dynamics.fields.vector_field import VectorField
+from dynamics.integration.exponential import Krylov, directional_derivative
+from dynamics.integration.trajectory import Status
+from dynamics.states import State, pack
+
+KRYLOV_BYTES = 256 * 2**20
+"""Memory that a Krylov space may take."""
+
+_DISTANCE_DIMENSION = 160
+
+
+class Flow:
+    """The field as a function of packed vectors, counting its evaluations."""
+
+    def __init__(self, state: State, system: Any, vector_field: VectorField):
+        self._system, self._field, self._like = system, vector_field, state
+        bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
+        self._views = [
+            (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
+        ]
+        self.n_evaluations = 0
+
+    def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
+        self.n_evaluations += 1
+        derivative = np.empty_like(y)
+        for (part, shape), value in zip(
+            self._views, self._field(t, self._state(y), self._system), strict=True
+        ):
+            derivative[part].reshape(shape)[...] = value
+        return derivative
+
+    def moving(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Which components move by themselves, shape (n,): not those that the variant sets from the others."""
+
+        def constrained(y: np.ndarray) -> np.ndarray:
+            return pack(self._field.constrain(t, self._state(y), self._system))
+
+        found, here = np.empty(y.shape, dtype=bool), constrained(y)
+        for part, _ in self._views:
+            nudged = y.copy()
+            nudged[part] += 1.0
+            found[part] = not np.array_equal(constrained(nudged)[part], here[part])
+        return found
+
+    def _state(self, y: np.ndarray) -> Any:
+        return self._like._make(y[part].reshape(shape) for part, shape in self._views)
+
+    def sizes(self, y: np.ndarray) -> np.ndarray:
+        """Size that each component is measured by, shape (n,)."""
+        found = np.empty_like(y)
+        for (part, shape), size in zip(self._views, self._field.sizes(self._state(y)), strict=True):
+            found[part].reshape(shape)[...] = size
+        return found
+
+    def turning(self, t: float, y: np.ndarray) -> np.ndarray:
+        """Velocity of the direction u = y/‖y‖ of a linear flow, f(u) − u ⟨u, f(u)⟩, at a unit vector y."""
+        velocity = self(t, y)
+        return velocity - y * (y @ velocity)
+
+
+def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
+    """Largest modulus of the Jacobian's eigenvalues, from below, by a Krylov space of dimension eight."""
+    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), 8)
+    while krylov.grow():
+        pass
+    return float(np.max(np.abs(np.linalg.eigvals(krylov.hessenberg)), initial=0.0))
+
+
+def travel(
+    fun: Callable[[float, np.ndarray], np.ndarray],
+    t: float,
+    y: np.ndarray,
+    time: float,
+    tolerance: np.ndarray,
+) -> np.ndarray:
+    """Way that the flow, linearised at y, would still go in the given time: time·φ1(time·J) f.
+
+    A decaying state goes −J⁺ f; an unstable direction, however faint, goes far; a crawl that has nearly stopped
+    but would go on for long goes far too. So this is small only at rest.
+
+    Parameters
+    ----------
+    fun
+        Vector field of packed states.
+    t, y
+        Where to linearise.
+    time
+        How long the linearised flow runs.
+    tolerance
+        Shape (n,), > 0: what is small; ways below it need not be known better.
+
+    Returns
+    -------
+    array (n,)
+        Displacement; infinite when the Krylov space could not resolve it.
+    """
+    size = int(np.clip(KRYLOV_BYTES // y.nbytes, 8, _DISTANCE_DIMENSION))
+    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), size)
+    if krylov.norm == 0.0:
+        return np.zeros_like(y)
+    # a root mean square error of a tenth of the tolerance, even if all of it were in one component
+    accepted = 0.1 / np.sqrt(y.size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        phi, error = krylov.phi(time, 1, tolerance, accepted)
+        way = time * krylov.lift(phi)
+    return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
+
+
+class Rest(Generic[State]):
+    """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel.
+
+    A linear flow that grows is over when its direction is at rest.
+    """
+
+    def __init__(
+        self,
+        fun: Flow,
+        like: State,
+        end_point: State | None,
+        t0: float,
+        t_bound: float,
+        rtol: float,
+        atol: np.ndarray,
+        *,
+        linear: bool,
+    ):
+        self.fun, self.t_bound, self.rtol, self.atol = fun, t_bound, rtol, atol
+        self.linear = linear
+        self.moving = fun.moving(t0, pack(like))
+        end = None if end_point is None else pack(end_point)[self.moving]
+        self.end = end if end is not None and np.all(np.isfinite(end)) else None
+        self.distance = np.nan
+        self._slow: float | None = None
+        self._look_again = np.inf
+
+    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> Status | None:
+        """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere."""
+        norm = float(np.linalg.norm(y)) if self.linear else 0.0
+        if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
+            tolerance = np.full_like(y, 10 * self.rtol)
+            return Status.UNBOUNDED if self._still(self.fun.turning, t, y / norm, tolerance, last) else None
+        tolerance = 10 * (self.atol + self.rtol * self.fun.sizes(y))
+        if self.end is None:
+            return Status.STEADY if self._still(self.fun, t, y, tolerance, last) else None
+        way = self.end - y[self.moving]
+        self.distance = float(np.max(np.abs(way)))
+        return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
+
+    def _still(
+        self,
+        fun: Callable[[float, np.ndarray], np.ndarray],
+        t: float,
+        y: np.ndarray,
+        tolerance: np.ndarray,
+        last: bool,
+    ) -> bool:
+        """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
+        speed = float(np.max(np.abs(fun(t, y))))
+        if self._slow is None:
+            self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
+        if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
+            self._look_again = self._slow
+        if speed > self._look_again and not last:
+            return False
+        way = travel(fun, t, y, self.t_bound, tolerance)
+        excess = float(np.max(np.abs(way / np.max(tolerance))))
+        self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
+        self.distance = float(np.max(np.abs(way)))
+        return bool(np.all(np.abs(way) <= tolerance))
