@@ -1,4 +1,4 @@
-"""R101–R104 in the registry: each holds, and each is told apart from a broken version of itself."""
+"""R101–R105 in the registry: each holds, and each is told apart from a broken version of itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.results.contrastive import connections
+from analysis.contrastive.covariance_operator import covariance_operator
+from analysis.results.contrastive import connections, covariance
 from analysis.results.registry import check, collect
 from dynamics.contrastive_losses import InfoNCELoss, normalise, pair_weights
 from dynamics.deep_networks import DeepReLU, connection, distance_gradient, forward, output_jacobian
 
-RESULTS = collect((connections,))
+RESULTS = collect((connections, covariance))
 
 
 def row_stacking(net: DeepReLU, x: Any, layer: int) -> np.ndarray:
@@ -76,6 +77,8 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R103", {"gradient": printed}),
     ("R104", {"weights": positive_left_out}),
     ("R104", {"weights": no_temperature}),
+    ("R105", {"operator": lambda *a, branches: covariance_operator(*a, branches="all")}),
+    ("R105", {"mean": lambda net, table, layer: connection(net, table.views[:, 0], layer)}),
 ]
 
 

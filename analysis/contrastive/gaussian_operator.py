@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.contrastive_losses import ContrastiveLoss, InfoNCELoss, SimpleLoss, pair_weights
+from dynamics.fields.infonce import saturation_share
 from dynamics.system import MatrixSystem
 
 NODES = 60
@@ -52,16 +53,11 @@ class GaussianOperator:
         return np.linalg.eigvalsh(self.matrix)
 
 
-def saturation(s: Any, temperature: Any = 1.0) -> Any:
-    """Saturation κ = 1 − (u + u²)/2, u = 1/(1 + s/τ), of InfoNCE with H → ∞: from 0 at s = 0 up to 1.
-
-    Written as (1 − u)(1 + u/2), which loses no digits for small s.
-
-    >>> saturation(np.array([0.0, 1.0]))
-    array([0.   , 0.625])
-    """
-    u = temperature / (temperature + s)
-    return s / (temperature + s) * (1 + u / 2)
+def _kappa(s: Any, temperature: float) -> Any:
+    """κ of one row with s = wᵀΣs w; it is 1 to rounding long before s/τ leaves the range of floats."""
+    with np.errstate(over="ignore"):
+        y = np.minimum(np.asarray(s) / temperature, 1e300)
+    return saturation_share(y[..., None, None])[..., 0, 0]
 
 
 def gaussian_operator(
@@ -134,7 +130,7 @@ def gaussian_operator(
         if not isinstance(loss, InfoNCELoss):
             raise ValueError(f"`negatives` must be finite unless the loss is InfoNCE or simple, got {loss!r}")
         T = loss.temperature
-        C = -2 / T * saturation(s, T) * np.outer(alpha_beta, alpha_beta)  # Σs w/√s = α a + β b
+        C = -2 / T * _kappa(s, T) * np.outer(alpha_beta, alpha_beta)  # Σs w/√s = α a + β b
         return GaussianOperator(sigma_d, 2 / T, U, C, 0.0)
     if negatives != int(negatives) or negatives < 1:
         raise ValueError(f"`negatives` must be an integer >= 1, or infinite, got {negatives}")
@@ -229,4 +225,4 @@ def semidefinite_share(lambda_s: Any, ratios: Any, w: Any, temperature: float = 
     s = np.sum(parts, axis=-1)
     if not np.all((s > 0) & np.isfinite(s)):
         raise ValueError("`w` must be finite and have an entry that is not 0")
-    return saturation(s, temperature) * np.sum(parts / r, axis=-1) / s
+    return _kappa(s, temperature) * np.sum(parts / r, axis=-1) / s

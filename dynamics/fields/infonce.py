@@ -32,16 +32,16 @@ def saturation_share(S: Any) -> Any:
     Parameters
     ----------
     S
-        S/τ, shape (n2, n2), symmetric positive semidefinite.
+        S/τ, shape (..., n2, n2), symmetric positive semidefinite, entries up to 1e300; (..., 1, 1) for one row.
 
     Returns
     -------
     array
-        κ, shape (n2, n2).
+        κ, of the shape of S.
 
     Notes
     -----
-    Source: R115.
+    Source: R115; R112 for one row.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def saturation_share(S: Any) -> Any:
     array([[0.625]])
     """
     xp = S.__array_namespace__()
-    eye = xp.eye(S.shape[0])
+    eye = xp.eye(S.shape[-1])
     U = xp.linalg.inv(eye + S)
     return (S @ U) @ ((3 * eye + 2 * S) @ U) / 2
 

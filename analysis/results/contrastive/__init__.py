@@ -2,6 +2,7 @@
 
 from analysis.results.contrastive import (
     connections,
+    covariance,
     growth,
     linear,
     mean_field,
@@ -12,4 +13,6 @@ from analysis.results.contrastive import (
 )
 from analysis.results.registry import collect
 
-RESULTS = collect((connections, linear, mean_field, spectrum, growth, rings, two_layers, mixtures))
+RESULTS = collect(
+    (connections, covariance, linear, mean_field, spectrum, growth, rings, two_layers, mixtures)
+)
