@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
 
 from analysis.contrastive.mixtures import (
     fixed_directions,
@@ -79,15 +81,31 @@ def test_of_orthogonal_centres_that_of_the_largest_projection_wins(seed: int) ->
     assert (Q @ w)[winner] > 0.999
 
 
-def test_noise_tilts_the_direction_off_the_centre() -> None:
-    cosines = []
-    for deviation in (0.05, 0.1, 0.3, 1.0):
-        mixture = GaussianMixture(np.ones(4), np.eye(4), deviation**2)
-        (w,) = fixed_directions(mixture, [[1.0, 0.0, 0.0, 0.0]]).directions
-        assert np.all(w[1:] < 0)  # away from the others
-        cosines.append(w[0])
-    # found by ascent here; by Monte Carlo the same direction has the larger V
-    assert_allclose(cosines, [0.9961, 0.9915, 0.9801, 0.9574], atol=5e-5)
+def mean_output(projection: float, deviation: float) -> float:
+    """E[ReLU(N(projection, deviation²))] by quadrature."""
+
+    def weighted(z: float) -> float:
+        return (projection + deviation * z) * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+
+    return (
+        quad(weighted, max(-projection / deviation, -12.0), 12.0)[0] if projection > -12 * deviation else 0.0
+    )
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.1, 0.3, 1.0])
+def test_noise_tilts_the_direction_off_the_centre(deviation: float) -> None:
+    # by symmetry one angle is left to vary, and V is a function of two mean outputs
+    def variance(angle: float) -> float:
+        own, other = (mean_output(w, deviation) for w in (np.cos(angle), -np.sin(angle) / np.sqrt(3)))
+        return 3 / 16 * (own - other) ** 2
+
+    angle = minimize_scalar(
+        lambda x: -variance(x), bounds=(0, 1), method="bounded", options={"xatol": 1e-9}
+    ).x
+    mixture = GaussianMixture(np.ones(4), np.eye(4), deviation**2)
+    (w,) = fixed_directions(mixture, [[1.0, 0.0, 0.0, 0.0]]).directions
+    assert_allclose(w, [np.cos(angle), *[-np.sin(angle) / np.sqrt(3)] * 3], atol=1e-6)
+    assert angle > 0.05
 
 
 def test_fixed_directions_are_maxima_on_the_sphere() -> None:
