@@ -160,7 +160,9 @@ def _symbolic_moment(n_samples: int, terms: list[tuple[Any, int, tuple[str, int]
 
     mean = [sum(c * covariance(("x", i, a), f) for c, i, f in terms) for a in (0, 1)]
     second = sum(
-        c * e * _isserlis(covariance, ("x", i, 0), f, ("x", j, 1), g) for c, i, f in terms for e, j, g in terms
+        c * e * _isserlis(covariance, ("x", i, 0), f, ("x", j, 1), g)
+        for c, i, f in terms
+        for e, j, g in terms
     )
     return mean[0], sp.expand(second - mean[0] * mean[1])
 
@@ -258,7 +260,7 @@ def second_moments(
 
 
 def _top_root(alpha: np.ndarray, weights: np.ndarray) -> float:
-    """x = μ − α_1 > 0 with Σ_i weights_i/(x + α_1 − α_i) = 1: the top eigenvalue μ of diag(α) + √w √wᵀ."""
+    """Top eigenvalue of diag(α) + √w √wᵀ less α_1: the positive root x of Σ_i w_i/(x + α_1 − α_i) = 1."""
     from scipy.optimize import brentq
 
     def excess(x: float) -> float:
@@ -310,7 +312,7 @@ RESULTS: tuple[Result, ...] = (
             "direction never settles: Σ_{i>1} M_ii/M_11 → (ε/B)Σ_{i>1} λs_1λs_i/(λd_1 − λd_i) + O(ε²)."
         ),
         source="new",
-        hypotheses="Simple loss, fresh batches of B triplets of Gaussian views, one branch; decoupled modes at the end.",
+        hypotheses="Simple loss, one branch, fresh batches of B Gaussian triplets; decoupled modes for the limit.",
         as_printed=AsPrinted.NEW,
         code="dynamics.exact.sgd_moments.sgd_second_moment",
         trial=second_moments,
