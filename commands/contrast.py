@@ -113,6 +113,9 @@ def _save(found: Contrast, moments: Moments, report: dict[str, Any], path: Path)
     write_arrays(path, arrays_of(found, moments.support), meta)
 
 
+_LISTED = 24  # modes that have a row; data have hundreds
+
+
 def _size(value: float | None) -> str:
     return "∞" if value is None else f"{value:.7g}"
 
@@ -127,9 +130,11 @@ def _print(report: dict[str, Any], found: Contrast) -> None:
             _size(mode["saturation"]),
             "learned" if of_modes and k in learned["modes"] else "–",
         ]
-        for k, mode in enumerate(report["modes"])
+        for k, mode in enumerate(report["modes"][:_LISTED])
     ]
-    words = [
+    more = len(report["modes"]) - _LISTED
+    words = [] if more <= 0 else [f"and {more} more modes (--json lists them)"]
+    words += [
         f"saturates at w Σs wᵀ = {found.ceiling}" if found.objective != "simple" else "nothing saturates"
     ]
     if not of_modes:
@@ -148,9 +153,9 @@ def _print(report: dict[str, Any], found: Contrast) -> None:
         rows = [
             [
                 ", ".join(str(k + 1) for k in point["modes"]) or "none",
-                ", ".join(f"{size:.7g}" for size in point["amplitudes"]) or "0",
+                ", ".join(map(_size, point["amplitudes"])) or "0",
                 point["stability"],
-                f"{point['loss']:.7g}",
+                "−∞" if point["loss"] is None else f"{point['loss']:.7g}",
             ]
             for point in report["critical_points"]
         ]

@@ -29,7 +29,7 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
         "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives",
-        "optimizers", "predictors", "run", "stacks", "targets",
+        "optimizers", "predictors", "run", "stacks", "targets", "two_layers",
     )
 )  # fmt: skip
 

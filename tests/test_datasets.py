@@ -275,7 +275,7 @@ def test_damaged_stl10_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("svhn", "data must be digits, .*, stl10-unlabeled:DIR, or a .npy or .npz file, got 'svhn'"),
+        ("svhn", "data must be digits, .*, stl10-unlabeled:DIR, .*, or a .npy or .npz file, got 'svhn'"),
         ("mnist", "`mnist` must be given with the folder that holds it, mnist:DIR, got 'mnist'"),
         ("digits:8", "`digits` must be given alone, got 'digits:8'"),
         ("", "data must be digits, .*, got ''"),

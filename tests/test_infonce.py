@@ -12,7 +12,6 @@ from analysis.contrastive.contrast import contrast
 from analysis.contrastive.infonce_points import critical_points, minimum
 from analysis.contrastive.learned_subspaces import compare
 from analysis.results.contrastive.linear import random_encoder_system
-from dynamics.exact.contrastive_growth import norm_growth_bound, triplet_growth_bound
 from dynamics.exact.infonce import one_negative_saturation, saturation, saturation_norm
 from dynamics.exact.one_negative import one_negative
 from dynamics.exact.several_negatives import one_row
@@ -52,12 +51,6 @@ def test_quadrature_over_negatives_is_the_transform_for_one(y: float, r: float) 
 def test_norms_between_one_and_many_negatives() -> None:
     norms = [saturation_norm(0.5, 1.0, negatives=H) for H in (2, 4, 16, 64)]
     assert_allclose(norms, [0.5851993, 0.5974894, 0.6117032, 0.6163476], atol=1e-7)
-
-
-def test_bounds_of_growth() -> None:
-    found = [norm_growth_bound(H) for H in (1, 2, 10, 100)]
-    assert_allclose(found, [1.1138582, 1.8522221, 4.6274736, 10.5437320], atol=5e-8)
-    assert_allclose(triplet_growth_bound(1e-6, 0.5), 2.0, rtol=1e-4)  # 4m as τ → 0
 
 
 def test_the_larger_variance_leads_and_the_larger_ratio_wins() -> None:

@@ -12,7 +12,8 @@ from analysis.contrastive.infonce_points import critical_points, decoupled_spect
 from analysis.contrastive.learned_subspaces import LEARNERS, compare
 from analysis.results.contrastive import linear, mean_field, spectrum
 from analysis.results.registry import check, collect
-from dynamics.exact.contrastive_growth import noiseless_growth, simple_encoder, turning_factor
+from dynamics.exact.contrastive import simple_encoder
+from dynamics.exact.contrastive_growth import noiseless_growth, turning_factor
 from dynamics.exact.infonce import (
     finite_negative_correction,
     one_negative_saturation,
@@ -22,6 +23,7 @@ from dynamics.exact.infonce import (
 from dynamics.exact.one_negative import one_negative
 from dynamics.exact.unit_outputs import equal_mode_cosine, second_mode_gain
 from dynamics.fields.infonce import infonce_mean_field, infonce_mean_loss, output_moments
+from dynamics.fields.matrices import no_predictor_field
 
 RESULTS = collect((linear, mean_field, spectrum))
 
@@ -49,7 +51,7 @@ def top_of_sigma_d(system: Any, n2: int, tau: float, *rest: Any) -> Any:
 
 
 MUTANTS: list[tuple[str, dict[str, Any]]] = [
-    ("R113", {"encoder": lambda t, W, V, branches: simple_encoder(t, W, V, branches="one")}),
+    ("R113", {"encoder": lambda t, W, system, branches: simple_encoder(t, W, system, branches=3 - branches)}),
     ("R113", {"factor": lambda e, a, b, branches: turning_factor(2 * e, a, b, branches=branches)}),
     ("R113", {"learned": LEARNERS["preserved-pca"]}),
     ("R114", {"saturated": lambda r: 2 * r / ((1 - r) * (1 + r))}),
@@ -75,10 +77,12 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
     ("R119", {"norm": lambda r, tau, weight_decay, lambda_s: saturation_norm(
         r, tau, weight_decay=2 * weight_decay, lambda_s=lambda_s)}),
     ("R120", {"many": lambda t, W, system, tau: infonce_mean_field(t, W, system, tau) - 0.1 * W}),
-    ("R120", {"compared": lambda system, n2: compare(replace(system, sigma_d=system.sigma_d[::-1] / 20), n2)}),
+    ("R120", {"compared": lambda system, n2, names: compare(
+        replace(system, sigma_d=system.sigma_d[::-1] / 20), n2, names)}),
     ("R120", {"equal": lambda k, r: equal_mode_cosine(k + 1, r)}),
     ("R120", {"gain": lambda q, ratios: 2 * second_mode_gain(q, ratios)}),
     ("R120", {"one": infonce_mean_field}),
+    ("R120", {"byol": no_predictor_field}),
 ]  # fmt: skip
 
 

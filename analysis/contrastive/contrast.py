@@ -20,7 +20,7 @@ from analysis.contrastive.infonce_points import (
     saturation_norms,
 )
 from analysis.contrastive.learned_subspaces import EQUAL
-from dynamics.exact.contrastive_growth import norm_growth_bound, triplet_growth_bound
+from dynamics.exact.norm_growth import norm_growth_bound
 from dynamics.objectives import OBJECTIVES, Objective, with_weight
 from dynamics.system import MatrixSystem
 
@@ -112,7 +112,9 @@ class Contrast:
             return "unbounded"
         if self.negatives == np.inf:
             return "τ y*(r)"
-        return "2rτ/((1 − r)(3 + r))" if self.negatives == 1 or self.margin == 0 else "a numerical root"
+        return (
+            "2rτ/((1 − r)(3 + r))" if self.negatives in (None, 1) and not self.margin else "a numerical root"
+        )
 
     def report(self) -> dict[str, Any]:
         """Return the answer as a dictionary of plain values, as `dyn contrast --json` prints it."""
@@ -206,7 +208,7 @@ def contrast(
         # the triplet loss is τ times the logistic loss
         rate = 2 * _logistic(m / tau) * _largest(system.sigma_d) - _decay(system)
         points = [replace(point, loss=tau * point.loss) for point in found.points]
-        growth = Growth(triplet_growth_bound(tau, m), rate)
+        growth = Growth(norm_growth_bound("triplet", temperature=tau, margin=m), rate)
         return replace(found, objective="triplet", negatives=None, margin=m, points=points, growth=growth)
     if objective.name == "infonce":
         return _logistic_loss(system, n2, tau, np.inf if negatives is None else negatives, 0.0, limit)
@@ -238,8 +240,8 @@ def _logistic_loss(
     )
     share = negatives / (negatives + 1) if negatives < np.inf else 1.0
     rate = 2 / tau * share * _largest(system.sigma_d) - _decay(system)
-    bound = norm_growth_bound(negatives)
-    growth = Growth(bound if np.isfinite(bound) else None, rate)
+    bound = norm_growth_bound("infonce", negatives=negatives) if negatives < np.inf else None
+    growth = Growth(bound, rate)
     return Contrast("infonce", tau, negatives, None, modes, norms, points, n_points, learned, growth)
 
 

@@ -111,9 +111,12 @@ def encoder_modes(system: MatrixSystem, temperature: float = 1.0) -> EncoderMode
         _check_definite(np.linalg.eigvalsh(s))
         effective, directions = (part[..., ::-1] for part in eigh(d - pull * np.eye(len(d)), s))
         ratios = np.einsum("ij,ij->j", directions, d @ directions)
-        # what the Cholesky factor of Σs makes of a ratio of zero
+        # what the Cholesky factor of Σs makes of a ratio of zero, and of one, at which nothing holds a row
         rounding = len(s) * np.finfo(float).eps * np.linalg.cond(s)
-        ratios, effective = (np.where(np.abs(part) <= rounding, 0.0, part) for part in (ratios, effective))
+        for edge in (0.0, 1.0):
+            ratios, effective = (
+                np.where(np.abs(part - edge) <= rounding, edge, part) for part in (ratios, effective)
+            )
     if np.any(ratios < -_BEYOND) or np.any(ratios > 1 + _BEYOND):
         raise ValueError(
             "`sigma_d` must be positive semidefinite and must not exceed Σs, got ratios from"

@@ -9,6 +9,7 @@ import numpy as np
 
 from dynamics.data.clusters import GaussianMixture
 
+_RESTARTS, _STILL = 30, 1e-8
 SAME = 1e-6
 """Directions closer than this are one: optimisation leaves gradients of 1e-9, next to curvatures of order one."""
 
@@ -21,14 +22,14 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     Parameters
     ----------
     w
-        Weights, shape (d,), not zero.
+        Weights, shape (d,), or (..., d) for several neurons; none zero.
     mixture
         π_k, μ_k and Σ. Where wᵀΣw = 0, Φ is the step function, 0 at 0, and the second term vanishes.
 
     Returns
     -------
     array
-        Shape (K, d). wᵀu_k is the mean output f̄_k, and u_k its gradient by w.
+        Shape (..., K, d). wᵀu_k is the mean output f̄_k, and u_k its gradient by w.
 
     Raises
     ------
@@ -44,22 +45,25 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     >>> gated_mean([1.0], GaussianMixture([1], [[0.0]], 1.0)).round(6)  # 1/√(2π)
     array([[0.398942]])
     """
-    w = _direction(w, mixture)
-    Sw = mixture.covariance @ w
-    deviation = math.sqrt(max(float(w @ Sw), 0.0))
-    projections = mixture.centres @ w
-    if deviation == 0:
-        return mixture.centres * (projections > 0)[:, None]
     from scipy.special import ndtr
 
-    h = projections / deviation
+    w = _direction(w, mixture)
+    Sw = w @ mixture.covariance
+    deviation = np.sqrt(np.maximum((w * Sw).sum(axis=-1), 0.0))[..., None]
+    projections = w @ mixture.centres.T
+    noisy = deviation > 0
+    unit = np.where(noisy, deviation, 1.0)
+    h = projections / unit
     with np.errstate(under="ignore", over="ignore"):
-        density = np.exp(-(h**2) / 2) / math.sqrt(2 * math.pi)
-    return mixture.centres * ndtr(h)[:, None] + np.outer(density, Sw / deviation)
+        density = np.where(noisy, np.exp(-(h**2) / 2) / math.sqrt(2 * math.pi), 0.0)
+    share = np.where(noisy, ndtr(h), projections > 0)
+    return np.asarray(
+        mixture.centres * share[..., None] + density[..., None] * (Sw / unit)[..., None, :]
+    )
 
 
 def gated_covariance(w: Any, mixture: GaussianMixture) -> np.ndarray:
-    """Covariance over clusters of the gated mean, A(w) = V_k[u_k(w)], shape (d, d).
+    """Covariance over clusters of the gated mean, A(w) = V_k[u_k(w)], shape (d, d), or (..., d, d) for several w.
 
     It depends on the direction of w alone. The lower weights of node j of a diagonal two-layer network move along
     A(w_j) w_j under the simple loss.
@@ -68,8 +72,8 @@ def gated_covariance(w: Any, mixture: GaussianMixture) -> np.ndarray:
     array([[1.]])
     """
     U = gated_mean(w, mixture)
-    U = U - mixture.prior @ U
-    return np.asarray((mixture.prior[:, None] * U).T @ U)
+    U = U - (mixture.prior @ U)[..., None, :]
+    return np.asarray(np.swapaxes(mixture.prior[:, None] * U, -1, -2) @ U)
 
 
 def selectivity_objective(w: Any, mixture: GaussianMixture) -> float:
@@ -107,7 +111,7 @@ class FixedDirections(NamedTuple):
     residuals
         Part of A(w)w across w, relative to V: zero at a fixed direction, shape (n,).
     ends
-        Which of them each start came to, shape (n_starts,).
+        Which of them each start came to, shape (n_starts,); −1 for a start at which V = 0, where the neuron stays.
     """
 
     directions: np.ndarray
@@ -129,7 +133,7 @@ def fixed_directions(mixture: GaussianMixture, starts: Any) -> FixedDirections:
     Returns
     -------
     FixedDirections
-        Directions that agree to `SAME` are one.
+        Directions that agree to `SAME` are one. A `residual` that is not small says that an ascent got stuck.
 
     Raises
     ------
@@ -154,21 +158,32 @@ def fixed_directions(mixture: GaussianMixture, starts: Any) -> FixedDirections:
         raise ValueError(
             "`covariance` must be positive definite to look for fixed directions, got a singular one"
         )
-    size = float(np.max(np.abs(mixture.centres)) ** 2 + np.max(np.abs(mixture.covariance)))
 
     def descent(v: np.ndarray) -> tuple[float, np.ndarray]:
+        """−ln V and its slope: where few views are seen V is tiny, but climbs as well."""
         length = float(np.linalg.norm(v))
         w = v / length
         climb = gated_covariance(w, mixture) @ w
         value = float(w @ climb)
-        return -value / size, -2 * (climb - w * value) / length / size
+        if value <= 0:
+            return np.inf, np.zeros_like(v)
+        return -math.log(value), -2 * (climb / value - w) / length
 
     directions: list[np.ndarray] = []
     ends = []
     for start in np.asarray(starts, dtype=np.float64):
         w0 = _direction(start, mixture)
-        w = minimize(descent, w0, jac=True, method="BFGS", options={"gtol": 1e-10}).x
-        w = w / np.linalg.norm(w)
+        if selectivity_objective(w0, mixture) == 0:
+            ends.append(-1)
+            continue
+        w = w0 / np.linalg.norm(w0)
+        for _ in range(
+            _RESTARTS
+        ):  # a line search that overshoots leaves the sphere's neighbourhood, and is begun anew
+            w = minimize(descent, w, jac=True, method="BFGS", options={"gtol": 1e-10}).x
+            w = w / np.linalg.norm(w)
+            if np.linalg.norm(descent(w)[1]) < _STILL:
+                break
         near = [k for k, other in enumerate(directions) if np.linalg.norm(w - other) < SAME]
         if not near:
             directions.append(w)
@@ -215,10 +230,12 @@ def isolated_centres(mixture: GaussianMixture) -> np.ndarray:
 
 
 def _direction(w: Any, mixture: GaussianMixture) -> np.ndarray:
-    """A vector scaled to largest entry 1, so that no square over- or underflows."""
+    """Vectors scaled to largest entry 1, so that no square over- or underflows."""
     w = np.asarray(w, dtype=np.float64)
     d = mixture.centres.shape[1]
-    scale = float(np.max(np.abs(w))) if w.shape == (d,) else math.nan
-    if not (math.isfinite(scale) and scale > 0):
+    if w.shape[-1:] != (d,):
+        raise ValueError(f"`w` must be finite, not zero, of shape ({d},), got {w}")
+    scale = np.max(np.abs(w), axis=-1, keepdims=True)
+    if not np.all(np.isfinite(scale) & (scale > 0)):
         raise ValueError(f"`w` must be finite, not zero, of shape ({d},), got {w}")
     return np.asarray(w / scale)

@@ -117,11 +117,15 @@ class GaussianMixture:
             centres[0] = 0.0
         return cls(np.ones(n_clusters), centres, float(deviation) ** 2)
 
+    @property
+    def root(self) -> np.ndarray:
+        """A matrix R with R Rᵀ = Σ, shape (d, d): μ + R z is a view for standard normal z."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
     def sample(self, rng: np.random.Generator, clusters: Any) -> np.ndarray:
         """Draw one view of each of some clusters, given by their numbers (...): shape (..., d)."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        clusters = np.asarray(clusters)
+        root, clusters = self.root, np.asarray(clusters)
         return self.centres[clusters] + rng.standard_normal((*clusters.shape, root.shape[0])) @ root.T
 
 

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamics.data.clusters import load_clusters
 from dynamics.data.folders import load_cifar10, load_stl10
 from dynamics.data.idx import load_mnist
 from dynamics.data.photos import load_patches
+from dynamics.data.rings import load_ring
 from dynamics.data.samples import Dataset, check_channels, check_finite, real_numbers
 from dynamics.files import check_file, read_npz
 
@@ -64,6 +66,16 @@ SOURCES: dict[str, Source] = {
         "stl10-unlabeled:DIR",
         "the unlabelled images of STL-10",
         _in_folder(lambda folder, split: load_stl10(folder, "unlabeled")),
+    ),
+    "ring": Source(
+        "ring:LENGTH:OBJECTS",
+        "objects such as 11,101 at every position of a ring of pixels",
+        lambda spec, _: load_ring(spec),
+    ),
+    "clusters": Source(
+        "clusters[:K=10:d=20:sigma=.3:n=1000:seed=0]",
+        "vectors of Gaussian clusters around Gaussian centres",
+        lambda spec, _: load_clusters(spec),
     ),
 }
 """Every source of samples but arrays on disk, by name."""

@@ -90,7 +90,7 @@ class RingObjects:
     @property
     def profiles(self) -> np.ndarray:
         """Each object with its first pixel at position 0, shape (n_objects, d)."""
-        return self._profiles  # type: ignore[attr-defined, no-any-return]
+        return self._profiles  # type: ignore[attr-defined]
 
     @property
     def masses(self) -> np.ndarray:
@@ -219,9 +219,9 @@ def load_ring(spec: str) -> Dataset:
     Returns
     -------
     Dataset
-        Images (n_objects · d, 1, d, 1); a label says which object. Two views of the theory, which are two uniform
-        positions of one object, are what the augmentation ``orbit`` makes of them; ``shift:k`` moves by up to k
-        pixels.
+        Images (n_objects · d, 1, d, 1); a label says which object. Two views in the sense of the
+        theory are two uniform positions of one object; no augmentation of the table makes them of these images yet,
+        and `RingObjects.views` lists them exactly.
 
     Raises
     ------

@@ -12,6 +12,12 @@ from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
 
+def check_branches(branches: int) -> None:
+    """Refuse a number of branches that the gradient goes through that is neither one nor two."""
+    if branches not in (1, 2):
+        raise ValueError(f"`branches` must be 1 or 2, got {branches}")
+
+
 def simple_encoder(ts: Any, start: EncoderState, system: MatrixSystem, *, branches: int = 2) -> EncoderState:
     """W(t) = W(0) e^{(c Σd − η) t}, the solution of dW/dt = c W Σd − η W.
 
@@ -50,8 +56,7 @@ def simple_encoder(ts: Any, start: EncoderState, system: MatrixSystem, *, branch
            [[4., 2.]]])
     """
     times = solution_times(ts)
-    if branches not in (1, 2):
-        raise ValueError(f"`branches` must be 1 or 2, got {branches}")
+    check_branches(branches)
     (W,) = encoder_start(start, system)
     sigma = system.sigma_d if system.sigma_d.ndim == 2 else np.diag(system.sigma_d)
     values, vectors = np.linalg.eigh(sigma)

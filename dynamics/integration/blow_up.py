@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.integration.trajectory import Status, check_tolerances
+from dynamics.integration.trajectory import LOOSEST, Status, check_tolerances
 
 LARGEST = 1e150
 """Norm beyond which squares overflow."""
@@ -115,7 +115,7 @@ def integrate_to_blow_up(
     run = _follow(field, start, t_end, rtol, atol, max_steps)
     if run.status is not Status.BLOW_UP:
         return run
-    coarse = _follow(field, start, t_end, *(min(1e-2, 100 * x) for x in (rtol, atol)), max_steps)
+    coarse = _follow(field, start, t_end, min(LOOSEST, 100 * rtol), min(LOOSEST, 100 * atol), max_steps)
     change = abs(run.t - coarse.t) if coarse.status is Status.BLOW_UP else math.inf
     evaluations = run.n_field_evaluations + coarse.n_field_evaluations
     return BlowUpRun(run.ts, run.states, run.status, run.t, run.error + change, evaluations)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -275,8 +276,13 @@ class _Walk:
             dense, t0, t1 = stepper.dense_output(), stepper.t_old, stepper.t
             stop = float(t1)
 
-            def first(happened: Callable[[np.ndarray], bool], width: float, t0=t0, dense=dense) -> float:  # type: ignore[no-untyped-def]
-                low, high = t0, stop
+            def first(
+                happened: Callable[[np.ndarray], bool],
+                low: float,
+                high: float,
+                width: float = 0.0,
+                dense: Any = dense,
+            ) -> float:
                 while high - low > width and low < (low + high) / 2 < high:
                     middle = (low + high) / 2
                     low, high = (low, middle) if happened(dense(middle)) else (middle, high)
@@ -285,10 +291,10 @@ class _Walk:
             hit, left = None, False
             for n, sign in others:
                 if sign * (n @ dense(stop)) < 0 < sign * (n @ dense(t0)):
-                    stop, hit = first(lambda w, n=n, sign=sign: sign * (n @ w) < 0, 0.0), n
+                    stop, hit = first(partial(_beyond, n, sign), t0, stop), n
             if held and self._moved(held, dense(stop), gates) is None:
                 # late by so little that the field points off the surface by more than rounding; the error is its square
-                stop = first(lambda w: self._moved(held, w, gates) is None, _LATE * (t1 - t0))
+                stop = first(lambda w: self._moved(held, w, gates) is None, t0, stop, _LATE * (t1 - t0))
                 hit, left = None, True
             y = stepper.y if stop == t1 and hit is None and not left else dense(stop)
             if hit is not None:
@@ -298,3 +304,7 @@ class _Walk:
             if hit is not None or left:
                 return left, None
         return False, SlidingEnd.END_TIME
+
+
+def _beyond(n: np.ndarray, sign: float, w: np.ndarray) -> bool:
+    return bool(sign * (n @ w) < 0)

@@ -126,7 +126,8 @@ def growth_bounds(
     H = 1 if loss == "triplet" else H
     tau, margin, leak = 10 ** rng.uniform(-2, 1), rng.uniform(0, 2), float(rng.choice([0.0, 0.3]))
     layers = _draw_layers(rng, d, depth)
-    batch = _Batch(rng.standard_normal((12, d)), *rng.integers(0, 12, (2, 20)), rng.integers(0, 12, (20, H)))
+    anchors, positives = rng.integers(0, 12, (2, 20))
+    batch = _Batch(rng.standard_normal((12, d)), anchors, positives, rng.integers(0, 12, (20, H)))
     options = {"temperature": tau, "margin": margin} if loss == "triplet" else {"negatives": H}
     most = bound(loss, **options)
 

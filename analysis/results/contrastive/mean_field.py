@@ -99,13 +99,11 @@ def mean_field(
     scale = np.linalg.norm(system.sigma_s, 2) * np.linalg.norm(W) / tau * size
     parts.append((np.abs(field(0.0, W, decayed, tau) + gradient), 16 * n * EPS * scale))
 
-    # near the origin: 2/τ W Σd, but for κ <= (3/2) S/τ
-    small = W * 1e-4
+    # near the origin: (2/τ) W Σd, as κ <= (3/2) S/τ is below rounding there
+    small = W * 1e-9
     linear = 2 / tau * small @ system.sigma_d
-    bound = 3 / tau * np.trace(S) / tau * 1e-8 * np.linalg.norm(small @ system.sigma_s)
-    parts.append(
-        (np.linalg.norm(field(0.0, small, system, tau) - linear), bound + 8 * EPS * np.linalg.norm(linear))
-    )
+    terms = np.linalg.norm(small) * np.linalg.norm(system.sigma_d) * 2 / tau
+    parts.append((np.linalg.norm(field(0.0, small, system, tau) - linear), n * EPS * terms))
 
     # τ is no parameter, at any depth
     for depth in (1, 2, 3):
@@ -189,14 +187,20 @@ def all_critical_points(
     rounding = 64 * n * EPS * np.linalg.cond(system.sigma_s) * float(np.max(saturated(r))) ** 2
     parts += [
         (np.abs(spectrum - saturated(r)), 2 * stretch * left + rounding),
-        (abs(found.fun - float(np.sum(least(r)))), 2 * left * np.linalg.norm(found.jac) + rounding),
+        # dℓ/dr = −y*, and ratios are rounded by cond Σs; other terms of the loss are no larger than Σ y*
+        (
+            abs(found.fun - float(np.sum(least(r)))),
+            2 * left * np.linalg.norm(found.jac)
+            + 4 * n * EPS * np.linalg.cond(system.sigma_s) * float(np.sum(saturated(r))),
+        ),
     ]
-    # the ends of y*: (2/3) r and 1/(2(1 − r)), with relative errors (8/9) r and (1 − r)/2 at leading order
-    small, near = 10 ** rng.uniform(-12, -4), 10 ** rng.uniform(-12, -4)
+    # the ends of y*: (2/3) r and 1/(2(1 − r)), with relative errors (8/9) r and 4(1 − r)² at leading order, of which
+    # twice is allowed
+    small, near = 10 ** rng.uniform(-12, -4), 10 ** rng.uniform(-12, -3)
     near = 1 - (1 - near)  # as it is stored
     parts += [
-        (abs(saturated(small) * 1.5 / small - 1), small + 8 * EPS),
-        (abs(saturated(1 - near) * 2 * near - 1), near + 8 * EPS),
+        (abs(saturated(small) * 1.5 / small - 1), 2 * small + 8 * EPS),
+        (abs(saturated(1 - near) * 2 * near - 1), 8 * near**2 + 8 * EPS),
     ]
     return worst(*parts)
 

@@ -50,7 +50,7 @@ def frequency_table(
                 parts.append((np.abs(found["01"] - found["10"]), EPS))
     # at d = 3 the two objects are one, turned
     same = frequencies(RingObjects(3, ["11", "101"]), [0, 1])
-    parts.append((max(abs(float(f[0] - f[1])) for f in same.values()), 4 * EPS))
+    parts.append((np.array([np.abs(f[0] - f[1]) for f in same.values()]), 4 * EPS))
     return worst(*parts)
 
 
@@ -190,7 +190,7 @@ def rectified_neuron(
 
 
 def prove_rectified_neuron() -> bool:
-    """R123: 11 is the sum of 01 and 10; the operator after the corner is e2 e2ᵀ, whose slide along (1, −1) has rate ½."""
+    """R123: 11 is the sum of 01 and 10; after the corner OP is e2 e2ᵀ, and sliding has rate ½."""
     import sympy as sp
 
     signs = {"11": 1, "10": -1, "01": -1}  # P(p | 1) − P(p | 2), in units of 1/d
@@ -250,7 +250,7 @@ RESULTS: tuple[Result, ...] = (
         hypotheses="Objects 11 and 101, two neighbouring pixels, d >= 4; simple loss, one branch; rectified unit.",
         as_printed=AsPrinted.CORRECTED,
         code="analysis.contrastive.rings.selectivity_time",
-        correction="E17: not for all p: 00 gives no response, 11 cannot be alone without bias; (6) ends in finite time.",
+        correction="E17: without bias 00 gives no response and 11 cannot be alone; (6) ends in finite time.",
         trial=rectified_neuron,
         proof=prove_rectified_neuron,
     ),

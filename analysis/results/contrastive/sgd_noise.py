@@ -245,16 +245,16 @@ def second_moments(
     modes, batch, step = MatrixSystem(ls, ld), int(rng.integers(1, 9)), 10 ** rng.uniform(-4, -2)
     alpha, beta = 2 * ld + step * (1 + 1 / batch) * ld**2, 2 * step / batch  # less 1, in units of the step
     beyond = _top_root(alpha, beta * ls**2)
-    exact = np.sum(ls[1:] / (beyond + alpha[0] - alpha[1:])) * beyond / ls[0]
-    found, first = settled(modes, step, batch), first_order(modes, step, batch)
+    off = np.sum(ls[1:] / (beyond + alpha[0] - alpha[1:])) * beyond / ls[0]
+    share, first = settled(modes, step, batch), first_order(modes, step, batch)
     # eigenvectors of the map are exact to rounding of its entries, of size 1, over its gap
     rounding = 16 * EPS / (step * (alpha[0] - alpha[1])) * (1 + ls.max() ** 2)
-    parts.append((abs(found - exact), rounding))
+    parts.append((abs(share - off), rounding))
     # exact/first lies between 1/(1 + low) and 1/(1 − high)
     gap = ld[0] - ld[1:]
     high = step / batch * np.sum(ls[1:] ** 2 / gap)
     low = step * np.max((1 + 1 / batch) * (ld[0] + ld[1:]) / 2 + ls[0] ** 2 / batch / gap / (1 - high))
-    within = 1 / (1 + low) - rounding / first <= found / first <= 1 / (1 - high) + rounding / first
+    within = 1 / (1 + low) - rounding / first <= share / first <= 1 / (1 - high) + rounding / first
     parts.append(refuted(unless=within and high < 1))
     return worst(*parts)
 

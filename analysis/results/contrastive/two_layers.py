@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def blow_up(
     field: Callable[..., TwoLayerState] = diagonal_two_layer_field,
 ) -> Measurement:
     """R124: T* against an integration, the bounds, one direction in closed form, both branches, a dead upper weight."""
-    w1, w2, A, Q = _draw_node(rng)
+    w1, w2, A, _ = _draw_node(rng)
     start = TwoLayerState(w1[None], np.array([w2]))
     branches = ("one", "all")[rng.integers(2)]
     found = time(w1, w2, A, branches=branches)
@@ -78,7 +79,7 @@ def blow_up(
 
 
 def prove_blow_up() -> bool:
-    """R124: w1 = e^{λs}a and w2² = c + Σ a²e^{2λs} solve the flow in the time s; one direction integrates to the logarithm."""
+    """R124: w1 = e^{λs}a and w2² = c + Σ a²e^{2λs} solve the flow in s; one direction gives the logarithm."""
     import sympy as sp
 
     s, a, b, lam, mu, top = sp.symbols("s a b lambda mu w2", positive=True)
@@ -154,13 +155,13 @@ def decay(
     parts.append((abs(float(clock(0.0, eta))), EPS))
 
     w1, top, A, _ = _draw_node(rng)
-    undecayed = time(w1, top, A)
+    alone = time(w1, top, A)
     for share in (rng.uniform(0.2, 0.9), 1.1):  # 2ηT*
-        eta = share / (2 * undecayed)
+        eta = share / (2 * alone)
         found = time(w1, top, A, weight_decay=eta)
-        t_end = 2 * found if math.isfinite(found) else 20 * undecayed
+        t_end = 2 * found if math.isfinite(found) else 20 * alone
         run = integrate_to_blow_up(
-            lambda t, state, eta=eta: diagonal(t, state, A, weight_decay=eta),
+            partial(_decaying, diagonal, A, eta),
             TwoLayerState(w1[None], np.array([top])),
             t_end=t_end,
         )
@@ -171,6 +172,12 @@ def decay(
         else:
             parts.append(refuted(unless=np.linalg.norm(run.final.bottom) < np.linalg.norm(w1) / 10))
     return worst(*parts)
+
+
+def _decaying(
+    field: Callable[..., TwoLayerState], A: np.ndarray, eta: float, t: float, state: TwoLayerState
+) -> TwoLayerState:
+    return field(t, state, A, weight_decay=eta)
 
 
 def _condition(state: TwoLayerState) -> float:
@@ -353,8 +360,8 @@ RESULTS: tuple[Result, ...] = (
         title="a full top layer",
         statement=(
             "Linear: W2ᵀW2 − W1W1ᵀ is conserved; ReLU: its diagonal alone. Generic blow-up is of rank one on the top "
-            "eigenvector of V, with the profile (T − t)^(−1/2); a perturbation along v_j in the same node grows relative "
-            "to it like (T − t)^(−(λ_j/λ − 1)/2). Aligned nodes race, and the least T* of R124 wins."
+            "eigenvector of V, with the profile (T − t)^(−1/2); a perturbation along v_j in the same node grows "
+            "relative to it like (T − t)^(−(λ_j/λ − 1)/2). Aligned nodes race, and the least T* of R124 wins."
         ),
         source="DD (65)",
         hypotheses="Simple loss, one branch, no decay; linear but for the second conservation law.",
@@ -368,7 +375,7 @@ RESULTS: tuple[Result, ...] = (
         id="R129",
         title="two layers, normalised outputs",
         statement=(
-            "The flow conserves Σ_j w2_j², ‖W1‖² and every w2_j² − ‖w1_j‖², whatever the loss of the outputs: weight is "
+            "The flow conserves Σ_j w2_j², ‖W1‖² and every w2_j² − ‖w1_j‖², whatever the loss of outputs: weight is "
             "only redistributed among nodes. A step of size ε adds exactly ε²‖g‖² to each sum, which is large where "
             "some ‖f‖ → 0, as the gradient is proportional to 1/‖f‖."
         ),
