@@ -81,6 +81,25 @@ def test_augmented_infonce_operators_of_one_and_all_branches_are_not_proportiona
     assert np.linalg.norm(both - 2 * one) > 0.05 * np.linalg.norm(both)
 
 
+@pytest.mark.parametrize("negatives", [1, 2, 3])
+def test_without_augmentation_one_branch_is_symmetric_with_one_negative_alone(negatives: int) -> None:
+    table, loss = ViewTable([0.2, 0.3, 0.5], TABLE.views[:, :1]), InfoNCELoss(0.7)
+    one, both = (
+        covariance_operator(NET, table, 2, loss, branches=b, negatives=negatives)  # type: ignore[arg-type]
+        for b in ("one", "all")
+    )
+    assert both.symmetric_defect == 0
+    assert both.semidefiniteness().holds
+    assert both.lowest_eigenvalue >= -both.rounding
+    if negatives == 1:
+        # sums of 9 tuples in another order
+        assert_allclose(one.dense(), both.dense() / 2, rtol=0, atol=1e-14 * np.max(np.abs(both.dense())))
+        assert one.symmetric_defect < 1e-14
+    else:
+        assert one.symmetric_defect > 1e-3
+        assert "R110" not in one.semidefiniteness().why
+
+
 @pytest.mark.parametrize(
     ("temperature", "norm", "bound"), [(1.0, np.tanh(1), 1.0), (5.0, np.tanh(0.2) / 5, 0.04)]
 )

@@ -33,6 +33,7 @@ PAGES = {
     "ring-plane": "figures.gallery.rings:RING_PLANE",
     "figure-7": "figures.gallery.two_layers:FIGURE_7",
     "figure-8": "figures.gallery.two_layers:FIGURE_8",
+    "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

@@ -3,16 +3,30 @@
 from analysis.results.contrastive import (
     connections,
     covariance,
+    gaussian_views,
     growth,
     linear,
     mean_field,
     mixtures,
     rings,
+    sgd_noise,
     spectrum,
     two_layers,
 )
 from analysis.results.registry import collect
 
 RESULTS = collect(
-    (connections, covariance, linear, mean_field, spectrum, growth, rings, two_layers, mixtures)
+    (
+        connections,
+        covariance,
+        sgd_noise,
+        gaussian_views,
+        linear,
+        mean_field,
+        spectrum,
+        growth,
+        rings,
+        two_layers,
+        mixtures,
+    )
 )

@@ -420,7 +420,8 @@ RESULTS: tuple[Result, ...] = (
         title="slopes that cancel",
         statement=(
             "∂L/∂r₊ + Σ_k ∂L/∂r_k = 0 exactly for losses of the differences r_k − r₊. For alignment and uniformity it "
-            "is δ = 1 − λt, which adds −δ E[K1(K1 − K₊)ᵀ] to the one-branch operator: nothing without augmentation."
+            "is δ = 1 − λt, and the one-branch operator E[Σ_k ξ_k K1(K₊ − K_k)ᵀ] gains −δ E[K1(K1 − K₊)ᵀ]: nothing "
+            "without augmentation."
         ),
         source="DD Theorem 2",
         hypotheses="τ > 0; signs are strict but for the hard triplet (τ = 0, r₋ >= r₊ + r0) and rounding.",

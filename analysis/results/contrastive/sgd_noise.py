@@ -160,7 +160,9 @@ def _symbolic_moment(n_samples: int, terms: list[tuple[Any, int, tuple[str, int]
 
     mean = [sum(c * covariance(("x", i, a), f) for c, i, f in terms) for a in (0, 1)]
     second = sum(
-        c * e * _isserlis(covariance, ("x", i, 0), f, ("x", j, 1), g) for c, i, f in terms for e, j, g in terms
+        c * e * _isserlis(covariance, ("x", i, 0), f, ("x", j, 1), g)
+        for c, i, f in terms
+        for e, j, g in terms
     )
     return mean[0], sp.expand(second - mean[0] * mean[1])
 
@@ -243,22 +245,22 @@ def second_moments(
     modes, batch, step = MatrixSystem(ls, ld), int(rng.integers(1, 9)), 10 ** rng.uniform(-4, -2)
     alpha, beta = 2 * ld + step * (1 + 1 / batch) * ld**2, 2 * step / batch  # less 1, in units of the step
     beyond = _top_root(alpha, beta * ls**2)
-    exact = np.sum(ls[1:] / (beyond + alpha[0] - alpha[1:])) * beyond / ls[0]
-    found, first = settled(modes, step, batch), first_order(modes, step, batch)
+    off = np.sum(ls[1:] / (beyond + alpha[0] - alpha[1:])) * beyond / ls[0]
+    share, first = settled(modes, step, batch), first_order(modes, step, batch)
     # eigenvectors of the map are exact to rounding of its entries, of size 1, over its gap
     rounding = 16 * EPS / (step * (alpha[0] - alpha[1])) * (1 + ls.max() ** 2)
-    parts.append((abs(found - exact), rounding))
+    parts.append((abs(share - off), rounding))
     # exact/first lies between 1/(1 + low) and 1/(1 − high)
     gap = ld[0] - ld[1:]
     high = step / batch * np.sum(ls[1:] ** 2 / gap)
     low = step * np.max((1 + 1 / batch) * (ld[0] + ld[1:]) / 2 + ls[0] ** 2 / batch / gap / (1 - high))
-    within = 1 / (1 + low) - rounding / first <= found / first <= 1 / (1 - high) + rounding / first
+    within = 1 / (1 + low) - rounding / first <= share / first <= 1 / (1 - high) + rounding / first
     parts.append(refuted(unless=within and high < 1))
     return worst(*parts)
 
 
 def _top_root(alpha: np.ndarray, weights: np.ndarray) -> float:
-    """x = μ − α_1 > 0 with Σ_i weights_i/(x + α_1 − α_i) = 1: the top eigenvalue μ of diag(α) + √w √wᵀ."""
+    """Top eigenvalue of diag(α) + √w √wᵀ less α_1: the positive root x of Σ_i w_i/(x + α_1 − α_i) = 1."""
     from scipy.optimize import brentq
 
     def excess(x: float) -> float:
@@ -310,7 +312,7 @@ RESULTS: tuple[Result, ...] = (
             "direction never settles: Σ_{i>1} M_ii/M_11 → (ε/B)Σ_{i>1} λs_1λs_i/(λd_1 − λd_i) + O(ε²)."
         ),
         source="new",
-        hypotheses="Simple loss, fresh batches of B triplets of Gaussian views, one branch; decoupled modes at the end.",
+        hypotheses="Simple loss, one branch, fresh batches of B Gaussian triplets; decoupled modes for the limit.",
         as_printed=AsPrinted.NEW,
         code="dynamics.exact.sgd_moments.sgd_second_moment",
         trial=second_moments,
