@@ -26,7 +26,7 @@ Share = Callable[[float, float], None]
 def confirm(
     output: ReportOptions,
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="C1 to C12; left out, all.")
+        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all.")
     ] = None,
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,

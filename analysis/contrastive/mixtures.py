@@ -57,9 +57,7 @@ def gated_mean(w: Any, mixture: GaussianMixture) -> np.ndarray:
     with np.errstate(under="ignore", over="ignore"):
         density = np.where(noisy, np.exp(-(h**2) / 2) / math.sqrt(2 * math.pi), 0.0)
     share = np.where(noisy, ndtr(h), projections > 0)
-    return np.asarray(
-        mixture.centres * share[..., None] + density[..., None] * (Sw / unit)[..., None, :]
-    )
+    return np.asarray(mixture.centres * share[..., None] + density[..., None] * (Sw / unit)[..., None, :])
 
 
 def gated_covariance(w: Any, mixture: GaussianMixture) -> np.ndarray:

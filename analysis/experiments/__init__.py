@@ -1,4 +1,4 @@
-"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C12."""
+"""Does training agree with theory: the experiments of `dyn confirm`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from analysis.experiments import (
     balance,
     collapse,
     direct,
+    explosion,
     fate_map,
     flow_limit,
     mirrored,
     objectives,
     resonance,
     stepwise,
+    two_layers,
     weight_decay,
 )
 from analysis.experiments.experiment import (
@@ -60,6 +62,8 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
+    explosion,
+    two_layers,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

@@ -243,7 +243,7 @@ class Experiment:
     Parameters
     ----------
     id
-        "C1" to "C12".
+        "C1", "C2", …
     title
         A few words.
     prediction

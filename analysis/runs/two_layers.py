@@ -59,7 +59,8 @@ def cluster_problem(
     deviation = math.sqrt(variance)
     return ClusterProblem(
         tuple(
-            GaussianMixture.drawn(n_clusters, dimension, deviation, seed=k, first_at_origin=True) for k in seeds
+            GaussianMixture.drawn(n_clusters, dimension, deviation, seed=k, first_at_origin=True)
+            for k in seeds
         ),
         tuple(draw_two_layers(nodes, dimension, seed=k) for k in seeds),
     )
@@ -104,7 +105,9 @@ def first_blow_up(start: TwoLayerState, mixture: GaussianMixture, *, branches: s
     0.0625
     """
     run = integrate_to_blow_up(
-        lambda t, y: diagonal_two_layer_field(t, y, lambda W: gated_covariance(W, mixture), branches=branches),
+        lambda t, y: diagonal_two_layer_field(
+            t, y, lambda W: gated_covariance(W, mixture), branches=branches
+        ),
         start,
         rtol=1e-8,
     )

@@ -166,20 +166,27 @@ def train_two_layers(
                 f" got {np.shape(one.bottom)} and {np.shape(one.top)}"
             )
     if settings.normalised and n1 < 2:
-        raise ValueError("`starts` must have two nodes at least to be normalised, got 1: z = ±1 has no gradient")
+        raise ValueError(
+            "`starts` must have two nodes at least to be normalised, got 1: z = ±1 has no gradient"
+        )
     with jax.enable_x64(True):
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(starts)))
         clusters = _Clusters(
             *(jnp.asarray(np.stack(part)) for part in zip(*map(_cluster_arrays, mixtures), strict=True))
         )
-        weights = TwoLayerState(*(jnp.asarray(np.stack(part), jnp.float64) for part in zip(*starts, strict=True)))
+        weights = TwoLayerState(
+            *(jnp.asarray(np.stack(part), jnp.float64) for part in zip(*starts, strict=True))
+        )
         final, (bottom, top, increments, short) = _trained(settings, clusters, weights, keys)
-        norms = [
-            np.concatenate([_norm(np.asarray(part))[:, None], np.asarray(later)], axis=1)
-            for part, later in zip(weights, (bottom, top), strict=True)
-        ]
+        before = [_norm(np.asarray(part))[:, None] for part in weights]
         ends = TwoLayerState(*(np.asarray(part) for part in final))
-        return TwoLayerRun(*norms, np.asarray(increments), ends, np.asarray(short).sum(axis=1))
+        return TwoLayerRun(
+            np.concatenate([before[0], np.asarray(bottom)], axis=1),
+            np.concatenate([before[1], np.asarray(top)], axis=1),
+            np.asarray(increments),
+            ends,
+            np.asarray(short).sum(axis=1),
+        )
 
 
 def contrastive_value(settings: TwoLayerSettings, weights: TwoLayerState, x: Any) -> tuple[Any, Any]:

@@ -177,7 +177,7 @@ def figure_3(found: Figure3) -> Figure:
         slide.set_title("Rectified neuron: growth, then a slide")
         slide.set_xlabel("time $ct$")
         slide.set_ylabel("weights")
-        slide.legend(loc="upper left")
+        slide.legend(loc="lower right")
         rings.draw_turning(turning, found.shares, found.cosines)
         turning.set_title(r"Two clusters: $w_1$ turns to $\pm\Delta$")
         turning.set_xlabel("time over blow-up time, $t/T^*$")
@@ -192,10 +192,10 @@ def caption_figure_3(found: Figure3) -> str:
         f"Objects 11 and 101 on a ring; {described(found.parameters)}. Top left: how many positions show each pattern "
         "to two neighbouring pixels (R121). Top right: norm of the operator of a linear neuron under all shifts: for "
         f"these objects, of equal mass, it is at most {np.max(found.equal):.1g} whatever the neuron sees, and for the "
-        "objects 1 and 11 it is of rank one and learns brightness (R122). Bottom left: a rectified neuron that responds "
-        f"to 10 alone grows at the rate c = {found.rate:.4g} until ct = ln(−w2/w1) = {found.corner:.4g}, where 11 "
-        "switches on; from there it slides along w1 = −w2 at c/2 (R123; dashed: slopes 1 and ½). Bottom right: nodes of "
-        "two linear layers between two clusters, in closed form (R124), from starts at "
+        "objects 1 and 11 it is of rank one and learns brightness (R122). Bottom left: a rectified neuron that "
+        f"responds to 10 alone grows at the rate c = {found.rate:.4g} until ct = ln(−w2/w1) = {found.corner:.4g}, "
+        "where 11 switches on; from there it slides along w1 = −w2 at c/2 (R123; dashed: slopes 1 and ½). Bottom "
+        "right: nodes of two linear layers between two clusters, in closed form (R124), from starts at "
         f"{', '.join(f'{angle:g}°' for angle in _ANGLES)} to Δ; A = ¼ΔΔᵀ with eigenvalue 1."
     )
 

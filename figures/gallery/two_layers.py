@@ -13,7 +13,7 @@ from analysis.runs.two_layers import Activity, activity, cluster_problem, first_
 from dynamics.fields.two_layers import TwoLayerState
 from figures.gallery.captions import described
 from figures.gallery.registry import Page
-from figures.layout.sheets import panels
+from figures.layout.sheets import is_narrow, panels
 from figures.panels.training import draw_runs
 from figures.panels.two_layers import draw_activity, draw_blow_ups
 from figures.style import style, theme
@@ -124,7 +124,7 @@ def compute_figure_7(
 
     parameters = {**locals()}
     parameters.pop("TwoLayerSettings")
-    settings = {"temperature": temperature, "learning_rate": learning_rate, "batch": batch}
+    settings: dict[str, Any] = {"temperature": temperature, "learning_rate": learning_rate, "batch": batch}
     asked = TwoLayerSettings("infonce", steps=steps, **settings)
     problem = cluster_problem(
         n_seeds, seed=seed, dimension=dimension, nodes=nodes, n_clusters=n_clusters, variance=variance
@@ -268,7 +268,7 @@ def figure_8(found: Selectivity) -> Figure:
             if falls
             else "show no clear preference for few clusters"
         )
-        figure, axes = panels(headline, 3, columns=3, aspect=1.05)
+        figure, axes = panels(headline, 3, columns=3, aspect=0.75 if is_narrow() else 1.05)
         shown = {"start": found.start, **{LOSSES[loss]: ends for loss, ends in found.ends.items()}}
         colours = (theme().muted, theme().weights["predictor"], theme().weights["online"])
         most = max(float(np.max(one.weights)) for one in shown.values())
@@ -295,9 +295,9 @@ def caption_figure_8(found: Selectivity) -> str:
         for loss, one in found.ends.items()
     )
     return (
-        "Nodes of rectified two-layer networks with a diagonal W2, trained on Gaussian clusters with normalised outputs "
-        f"and one negative; {described(found.parameters)}. Each dot is a node, by the number of non-zero centres that "
-        "it responds to (the centre at 0 tells nothing); bars are means, and weights below "
+        "Nodes of rectified two-layer networks with a diagonal W2, trained on Gaussian clusters with normalised "
+        f"outputs and one negative; {described(found.parameters)}. Each dot is a node, by the number of non-zero "
+        "centres that it responds to (the centre at 0 tells nothing); bars are means, and weights below "
         f"{_LOWEST:g} are drawn there. {said} At the start the rank correlation is {found.start.rank_correlation:.2f}. "
         f"Outputs with ‖f‖ < {found.parameters['floor']:g}: {short}, of {found.n_outputs} each; a step at one of them "
         f"can be most of the growth of W2, which then depends on this floor (R129). {_UNSTATED} The source trains 30 "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.panels.scales import label_between
 from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ def draw_slide(ax: Axes, ts: np.ndarray, states: np.ndarray, corner: float, star
     ax.plot(ts, states[:, 0], color=theme().weights["online"], label="$w_1$")
     ax.plot(ts, -states[:, 1], color=theme().weights["predictor"], label="$-w_2$")
     before, after = ts[ts <= corner], ts[ts >= corner]
-    look = {"color": theme().ink, "linestyle": DASHED, "linewidth": 0.9, "zorder": 3}
+    look: dict[str, Any] = {"color": theme().ink, "linestyle": DASHED, "linewidth": 0.9, "zorder": 3}
     ax.plot(before, start * np.exp(before), label=r"slopes 1 and $\frac{1}{2}$", **look)
     ax.plot(after, start * np.exp(corner + (after - corner) / 2), **look)
     ax.axvline(corner, color=theme().faint, linewidth=0.9, zorder=1)
     ax.set_yscale("log")
+    label_between(ax.yaxis)
     return ax
 
 
