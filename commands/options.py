@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
 from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives
@@ -109,6 +111,23 @@ class MomentOptions(EigenvalueOptions):
 @dataclass(frozen=True)
 class SystemOptions(FlowOptions, MomentOptions):
     """The system in one of three ways, its rates, variant and objective."""
+
+
+def negatives_of(text: str | float) -> float:
+    """Read a number of negatives: an integer, or inf.
+
+    >>> negatives_of("inf")
+    inf
+    """
+    if str(text) == "inf":
+        return math.inf
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise typer.BadParameter(f"must be an integer >= 1, or inf, got {text!r}")
+    return value
 
 
 @dataclass(frozen=True)
