@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import SYSTEM, OneOf, command, numeric, option
-from commands.options import MomentOptions, OutputOptions, checked_outputs, negatives_of, read_moments
+from commands.options import (
+    MomentOptions,
+    OutputOptions,
+    checked_outputs,
+    contrastive_names,
+    negatives_of,
+    read_moments,
+)
 from commands.output import note, print_json, print_table
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from analysis.contrastive.contrast import Contrast
     from dynamics.data.moments import Moments
-
-
-def _contrastive() -> list[str]:
-    return [name for name, row in OBJECTIVES.items() if row.contrastive]
 
 
 @command(
@@ -29,7 +32,9 @@ def contrast(
     system: MomentOptions,
     output: OutputOptions,
     objective: Annotated[
-        str, option("--objective", panel=SYSTEM, help="Contrastive objective (infonce)."), OneOf(_contrastive)
+        str,
+        option("--objective", panel=SYSTEM, help="Contrastive objective (infonce)."),
+        OneOf(contrastive_names),
     ] = "infonce",
     temperature: Annotated[
         float | None, numeric("--temperature", panel=SYSTEM, help="τ > 0 of infonce and triplet (1).")

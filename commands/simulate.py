@@ -9,18 +9,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
-from commands.declaration import SYSTEM, OneOf, command, numeric, option
+from commands.declaration import SYSTEM, OneOf, command, option
 from commands.options import (
+    InfonceOptions,
     OutputOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
     check_no_mode_start,
     checked_outputs,
+    encoder_system,
     matrix_start,
     matrix_system,
     mode_system,
-    negatives_of,
     read_moments,
 )
 from commands.output import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(SystemOptions):
+class SimulatedOptions(InfonceOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -54,19 +55,6 @@ class SimulatedOptions(SystemOptions):
         str | None,
         option("--branches", panel=SYSTEM, help="Of simple: branches that the gradient goes through (all)."),
         OneOf(lambda: ("all", "one")),
-    ] = None
-    temperature: Annotated[
-        float | None, numeric("--temperature", panel=SYSTEM, help="Of infonce: τ > 0 (1).")
-    ] = None
-    negatives: Annotated[
-        float | None,
-        option(
-            "--negatives",
-            panel=SYSTEM,
-            help="Of infonce: negatives for each positive, 1 or inf (inf).",
-            parser=negatives_of,
-            metavar="H",
-        ),
     ] = None
 
 
@@ -170,18 +158,13 @@ def _simulate_encoder(
     from analysis.runs.encoders import simulate_encoder
     from analysis.runs.infonce import simulate_infonce
     from dynamics.states import EncoderState
-    from dynamics.system import MatrixSystem
 
-    known = SimulatedOptions()
-    for name in ("variant", "tau_online", "tau_predictor", "tau_target", "alpha", "beta"):
-        if (value := getattr(system, name)) != getattr(known, name):
-            raise ValueError(f"`{name}` must not go with --objective {system.objective}, got {value}")
+    full = encoder_system(system, moments)
     for name in ("predictor", "target", "init_predictor"):
         if getattr(start, name) is not None:
             raise ValueError(
                 f"`{name}` must not go with --objective {system.objective}, which trains an encoder alone"
             )
-    full = MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=system.weight_decay)
     if (
         system.lambda_s is not None
         and start.dim is None

@@ -76,7 +76,7 @@ def simulate(
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
-    of_infonce = {"temperature": temperature, "negatives": negatives}
+    of_infonce: dict[str, Any] = {"temperature": temperature, "negatives": negatives}
     of_infonce = {name: value for name, value in of_infonce.items() if value is not None}
     if of_infonce and made.objective.name != "infonce":
         raise ValueError(f"`{next(iter(of_infonce))}` must go with infonce, got {made.objective.name}")
@@ -90,7 +90,7 @@ def simulate(
                     f"`{name}` must not go with {made.objective.name}, which trains an encoder alone"
                 )
         encoder = encoder_of(made, online, state, dim, init_online, seed)
-        run = simulate_infonce if made.objective.name == "infonce" else simulate_encoder
+        run: Any = simulate_infonce if made.objective.name == "infonce" else simulate_encoder
         found = run(encoder, made.moments_alone, **options, **of_infonce)
         return Result(found, support=made.moments.support)
     if made.of_modes and dim is None and state is None:

@@ -139,7 +139,7 @@ def test_a_wrong_prediction_disagrees_with_the_run(monkeypatch: pytest.MonkeyPat
 
 def test_starts_beyond_what_numbers_hold_are_refused() -> None:
     with pytest.raises(
-        ValueError, match="`temperature` must be at least 1e-13 for a start of weights up to 0.1"
+        ValueError, match=r"`temperature` must be at least 1e-13 for a start of weights up to 0.1"
     ):
         simulate_infonce(EncoderState([[0.1, 0.1]]), RACE, 1e-100)
     with pytest.raises(ValueError, match="`online` must be zero along a mode, or at least 1e-20 √"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from dynamics.system import MatrixSystem
 LARGEST_START = 1e6
 """Largest weight of a start in units of √(τ/λs): beyond, squares of weights hide those of size one."""
 SMALLEST_START = 1e-20
-"""Smallest weight of a mode at the start in the same units: what is below grows unseen behind the rounding of others."""
+"""Smallest weight of a mode at the start in the same units: less grows unseen behind the rounding of others."""
 
 
 def predict_infonce(

@@ -234,7 +234,7 @@ def infonce_field(temperature: float, negatives: float = np.inf) -> VectorField:
         if sizes.size == 0:
             return 1.0, 1.0
         pull = 2 / temperature
-        fastest = pull * float(np.max(sizes)) + system.weight_decay
+        fastest = pull * float(np.max(sizes)) + float(system.weight_decay)
         return 1 / fastest, 1 / (pull * float(np.min(sizes)))
 
     return VectorField(
