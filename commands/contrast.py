@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from commands.declaration import SYSTEM, OneOf, command, numeric, option
-from commands.options import MomentOptions, OutputOptions, checked_outputs, read_moments
+from commands.options import (
+    MomentOptions,
+    OutputOptions,
+    checked_outputs,
+    contrastive_names,
+    negatives_of,
+    read_moments,
+)
 from commands.output import note, print_json, print_table
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from analysis.contrastive.contrast import Contrast
     from dynamics.data.moments import Moments
-
-
-def _contrastive() -> list[str]:
-    return [name for name, row in OBJECTIVES.items() if row.contrastive]
-
-
-def _negatives(text: str | float) -> float:
-    """Read a number of negatives: an integer, or inf.
-
-    >>> _negatives("inf")
-    inf
-    """
-    if str(text) == "inf":
-        return math.inf
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise typer.BadParameter(f"must be an integer >= 1, or inf, got {text!r}")
-    return value
 
 
 @command(
@@ -49,7 +32,9 @@ def contrast(
     system: MomentOptions,
     output: OutputOptions,
     objective: Annotated[
-        str, option("--objective", panel=SYSTEM, help="Contrastive objective (infonce)."), OneOf(_contrastive)
+        str,
+        option("--objective", panel=SYSTEM, help="Contrastive objective (infonce)."),
+        OneOf(contrastive_names),
     ] = "infonce",
     temperature: Annotated[
         float | None, numeric("--temperature", panel=SYSTEM, help="τ > 0 of infonce and triplet (1).")
@@ -60,7 +45,7 @@ def contrast(
             "--negatives",
             panel=SYSTEM,
             help="H of infonce for each positive, an integer >= 1 or inf (inf).",
-            parser=_negatives,
+            parser=negatives_of,
             metavar="H",
         ),
     ] = None,

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from commands.declaration import OUTPUT, SYSTEM, command, numeric, option
-from commands.options import SystemOptions, matrix_system, mode_system, read_moments
+from commands.declaration import OUTPUT, SYSTEM, OneOf, command, numeric, option
+from commands.options import (
+    InfonceOptions,
+    SystemOptions,
+    encoder_system,
+    matrix_system,
+    mode_system,
+    read_moments,
+    refuse_without_flow,
+    rest_objectives,
+)
 from commands.output import ReportOptions, eigenvalue_text, print_json, print_table, triple_text
+from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
 MOST_POINTS = 5000  # of the network that are listed
+MOST_ENCODERS = 1000  # critical points of a contrastive loss, each with a dense spectrum
+
+
+@dataclass(frozen=True)
+class RestOptions(InfonceOptions, SystemOptions):
+    """A system whose objective may be a contrastive one."""
+
+    objective: Annotated[
+        str,
+        option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
+        OneOf(rest_objectives),
+    ] = "byol"
 
 
 @command(
@@ -19,7 +43,7 @@ MOST_POINTS = 5000  # of the network that are listed
     epilog="Example: dyn fixed-points --lambda-s 1 --lambda-d 0.5 --invariant -0.09",
 )
 def fixed_points(
-    system: SystemOptions,
+    system: RestOptions,
     output: ReportOptions,
     invariant: Annotated[
         float | None,
@@ -36,7 +60,7 @@ def fixed_points(
         option(
             "--dim",
             panel=SYSTEM,
-            help="Feature dimension n2: the canonical fixed points of the full network.",
+            help="Feature dimension n2: the canonical fixed points of the full network, or of an encoder (1).",
         ),
     ] = None,
     rank: Annotated[
@@ -49,7 +73,29 @@ def fixed_points(
     """Print isolated fixed points, and lines of them with the stability of each segment."""
     from analysis.fixed_points.one_mode import fixed_points as theory
 
+    if system.objective != "infonce":
+        for name in ("temperature", "negatives"):
+            if getattr(system, name) is not None:
+                raise ValueError(
+                    f"--{name} must go with --objective infonce, got --objective {system.objective}"
+                )
+    contrastive = OBJECTIVES[system.objective].contrastive
+    if contrastive:
+        refuse_without_flow(system.objective)
+        options = {
+            "--invariant": invariant,
+            "--target": target,
+            "--exact": exact or None,
+            "--rank": rank,
+            "--amplitude": amplitude,
+        }
+        for name, given in options.items():
+            if given is not None:
+                raise ValueError(f"{name} must not go with --objective {system.objective}")
     moments = read_moments(system, output)
+    if contrastive:
+        _print_encoders(_encoder_report(system, moments, 1 if dim is None else dim), output)
+        return
     if dim is not None:
         for name, given in (("--invariant", invariant), ("--target", target), ("--exact", exact or None)):
             if given is not None:
@@ -100,6 +146,35 @@ def fixed_points(
             for segment in line["segments"]
         ]
         print_table(["line", "where", "stability", *(["exact"] if exact else [])], rows)
+
+
+def _encoder_report(system: RestOptions, moments: Moments, dim: int) -> dict[str, Any]:
+    """Critical points of a contrastive loss of an encoder (R113, R114, R116), each with its spectrum where known."""
+    from analysis.contrastive.encoder_rest import encoder_rest
+    from analysis.runs.simulation import plain
+
+    full = encoder_system(system, moments)
+    temperature = 1.0 if system.temperature is None else system.temperature
+    negatives = math.inf if system.negatives is None else system.negatives
+    points = encoder_rest(full, dim, system.objective, temperature, negatives, limit=MOST_ENCODERS)
+    report: dict[str, Any] = plain({"objective": system.objective, "fixed_points": points, "lines": []})
+    return report
+
+
+def _print_encoders(report: dict[str, Any], output: ReportOptions) -> None:
+    if output.json:
+        print_json(report)
+        return
+    rows = [
+        [
+            point["name"],
+            ", ".join(f"{s:.7g}" for s in point["amplitudes"]) or "0",
+            point["stability"],
+            "–" if point["eigenvalues"] is None else f"{point['eigenvalues'][0][0]:.4g}",
+        ]
+        for point in report["fixed_points"]
+    ]
+    print_table(["fixed point", "w Σs wᵀ", "stability", "max re"], rows, "up to W → Q W (R113, R114, R116)")
 
 
 def _network_report(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
 from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives
@@ -109,6 +111,72 @@ class MomentOptions(EigenvalueOptions):
 @dataclass(frozen=True)
 class SystemOptions(FlowOptions, MomentOptions):
     """The system in one of three ways, its rates, variant and objective."""
+
+
+def negatives_of(text: str | float) -> float:
+    """Read a number of negatives: an integer, or inf.
+
+    >>> negatives_of("inf")
+    inf
+    """
+    if str(text) == "inf":
+        return math.inf
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise typer.BadParameter(f"must be an integer >= 1, or inf, got {text!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class InfonceOptions:
+    """What infonce alone takes."""
+
+    temperature: Annotated[
+        float | None, numeric("--temperature", panel=SYSTEM, help="Of infonce: τ > 0 (1).")
+    ] = None
+    negatives: Annotated[
+        float | None,
+        option(
+            "--negatives",
+            panel=SYSTEM,
+            help="Of infonce: negatives for each positive, 1 or inf (inf).",
+            parser=negatives_of,
+            metavar="H",
+        ),
+    ] = None
+
+
+def encoder_system(system: SystemOptions, moments: Moments) -> MatrixSystem:
+    """Σs, Σd and η of an encoder alone; what it has not is refused."""
+    from dynamics.system import MatrixSystem
+
+    known = SystemOptions()
+    for name in ("variant", "tau_online", "tau_predictor", "tau_target", "alpha", "beta"):
+        if (value := getattr(system, name)) != getattr(known, name):
+            raise ValueError(f"`{name}` must not go with --objective {system.objective}, got {value}")
+    return MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=system.weight_decay)
+
+
+def contrastive_names() -> list[str]:
+    """Objectives that compare different samples, whose encoder needs no predictor."""
+    return [name for name, row in OBJECTIVES.items() if row.contrastive]
+
+
+def rest_objectives() -> list[str]:
+    """Objectives that fixed points and their stability are asked of: of BYOL's kind, and contrastive ones."""
+    return [*linear_objectives(), *contrastive_names()]
+
+
+def refuse_without_flow(objective: str) -> None:
+    """Refuse contrastive objectives whose flow no moments give."""
+    if not OBJECTIVES[objective].encoder_flow:
+        raise ValueError(
+            f"--objective {objective} has no flow of moments; what is known of its rest is said by"
+            f" `dyn contrast --objective {objective}`"
+        )
 
 
 @dataclass(frozen=True)

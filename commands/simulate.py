@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import SYSTEM, OneOf, command, option
 from commands.options import (
+    InfonceOptions,
     OutputOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
     check_no_mode_start,
     checked_outputs,
+    encoder_system,
     matrix_start,
     matrix_system,
     mode_system,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(SystemOptions):
+class SimulatedOptions(InfonceOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -66,6 +68,7 @@ def simulate(
     """Run the flow from one start, for modes or for matrices."""
     checked_outputs(output)
     began = perf_counter()
+    _check_options_of_objective(system)
     moments = read_moments(system, output)
     of_encoder = OBJECTIVES[system.objective].encoder_flow
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None and not of_encoder
@@ -107,7 +110,6 @@ def _simulate_modes(
     from analysis.runs.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
-    _check_branches(system)
     if (method := options.pop("method")) != "auto":
         raise ValueError(
             f"--method must go with a matrix run, as a run of modes has one method of its own, got {method}"
@@ -131,7 +133,6 @@ def _simulate_matrices(
     from dynamics.states import MatrixState
     from dynamics.variants import VARIANTS
 
-    _check_branches(system)
     check_no_mode_start(start)
     field = VARIANTS[system.variant].matrix_field
     if field is None:
@@ -140,9 +141,13 @@ def _simulate_matrices(
     return simulate_matrices(state, matrix_system(system, moments), field, **options)
 
 
-def _check_branches(system: SimulatedOptions) -> None:
-    if system.branches is not None:
-        raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
+_OWNERS = {"branches": "simple", "temperature": "infonce", "negatives": "infonce"}
+
+
+def _check_options_of_objective(system: SimulatedOptions) -> None:
+    for name, owner in _OWNERS.items():
+        if getattr(system, name) is not None and system.objective != owner:
+            raise ValueError(f"--{name} must go with --objective {owner}, got --objective {system.objective}")
 
 
 def _simulate_encoder(
@@ -151,19 +156,15 @@ def _simulate_encoder(
     import numpy as np
 
     from analysis.runs.encoders import simulate_encoder
+    from analysis.runs.infonce import simulate_infonce
     from dynamics.states import EncoderState
-    from dynamics.system import MatrixSystem
 
-    known = SimulatedOptions()
-    for name in ("variant", "tau_online", "tau_predictor", "tau_target", "alpha", "beta"):
-        if (value := getattr(system, name)) != getattr(known, name):
-            raise ValueError(f"`{name}` must not go with --objective {system.objective}, got {value}")
+    full = encoder_system(system, moments)
     for name in ("predictor", "target", "init_predictor"):
         if getattr(start, name) is not None:
             raise ValueError(
                 f"`{name}` must not go with --objective {system.objective}, which trains an encoder alone"
             )
-    full = MatrixSystem(moments.sigma_s, moments.sigma_d, weight_decay=system.weight_decay)
     if (
         system.lambda_s is not None
         and start.dim is None
@@ -179,7 +180,11 @@ def _simulate_encoder(
     else:
         check_no_mode_start(start)
         state = matrix_start(start, moments, seed, EncoderState)
-    return simulate_encoder(state, full, system.branches or "all", **options)
+    if system.objective == "simple":
+        return simulate_encoder(state, full, system.branches or "all", **options)
+    temperature = 1.0 if system.temperature is None else system.temperature
+    negatives = np.inf if system.negatives is None else system.negatives
+    return simulate_infonce(state, full, temperature, negatives, **options)
 
 
 def _save_simulation(
@@ -276,24 +281,35 @@ def _print_matrices(report: dict[str, Any]) -> None:
     print_table(columns, rows, caption)
 
 
+def _prediction_text(mode: dict[str, Any]) -> str:
+    said = mode["predicted"]["fate"] or "no result applies"
+    return f"{said}{' (disagrees)' if mode['agrees'] is False else ''}"
+
+
+def _predicted_size(predicted: dict[str, Any]) -> str:
+    if predicted["amplitude"] is None:
+        return "∞" if predicted["fate"] else "–"
+    return f"{predicted['amplitude']:.6g}"
+
+
 def _print_encoder(report: dict[str, Any]) -> None:
-    rows = [
-        [
-            str(k + 1),
-            number_text(mode["lambda_d"]),
-            number_text(mode["ratio"]),
-            number_text(mode["initial"]["online"]),
-            number_text(mode["final"]["online"]),
-            "–" if mode["share"] is None else f"{mode['share']:.4g}",
-            mode["fate"],
-            mode["predicted"]["fate"] + {True: "", None: "", False: " (disagrees)"}[mode["agrees"]],
-        ]
-        for k, mode in enumerate(report["modes"][:_LISTED])
-    ]
+    of_infonce = report["objective"] == "infonce"
+    rows = []
+    for k, mode in enumerate(report["modes"][:_LISTED]):
+        row = [str(k + 1), number_text(mode["lambda_d"]), number_text(mode["ratio"])]
+        if of_infonce:
+            row += [f"{mode[when]['amplitude']:.6g}" for when in ("initial", "final")]
+            row.append(_predicted_size(mode["predicted"]))
+        else:
+            row += [number_text(mode[when]["online"]) for when in ("initial", "final")]
+            row.append("–" if mode["share"] is None else f"{mode['share']:.4g}")
+        rows.append([*row, mode["fate"], _prediction_text(mode)])
     rest = Counter(mode["fate"] for mode in report["modes"][_LISTED:])
     more = ", ".join(f"{count} {fate}" for fate, count in rest.items())
+    error = report["exact"]["error"]
     caption = (f"and {rest.total()} more modes: {more} (--json lists them)\n" if rest else "") + (
-        f"rank {report['final']['rank']} · error {report['exact']['error']:.1e} · {_cost_text(report)}"
+        f"rank {report['final']['rank']} · error {'–' if error is None else f'{error:.1e}'} · {_cost_text(report)}"
     )
-    columns = ["mode", "λd", "λd/λs", "start", "end", "share of ‖W‖²", "fate", "predicted"]
+    sizes = ["start w Σs wᵀ", "end", "predicted end"] if of_infonce else ["start", "end", "share of ‖W‖²"]
+    columns = ["mode", "λd", "λd/λs", *sizes, "fate", "predicted"]
     print_table(columns, rows, caption)

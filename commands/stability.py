@@ -10,9 +10,12 @@ from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, OneOf, comma
 from commands.options import (
     StartOptions,
     SystemOptions,
+    encoder_system,
     matrix_start,
     matrix_system,
     read_moments,
+    refuse_without_flow,
+    rest_objectives,
     variant_names,
 )
 from commands.output import ReportOptions, print_json, print_table
@@ -25,6 +28,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class MatrixOptions(SystemOptions):
     """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
+
+    objective: Annotated[
+        str,
+        option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
+        OneOf(rest_objectives),
+    ] = "byol"
+    temperature: Annotated[
+        float | None,
+        numeric("--temperature", panel=SYSTEM, help="Of infonce, with many negatives: τ > 0 (1)."),
+    ] = None
 
     variant: Annotated[
         str,
@@ -64,6 +77,18 @@ def stability(
     ] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
+    if system.objective != "infonce" and system.temperature is not None:
+        raise ValueError(
+            f"--temperature must go with --objective infonce, got --objective {system.objective}"
+        )
+    if OBJECTIVES[system.objective].contrastive:
+        for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
+            if given:
+                raise ValueError(
+                    f"{name} must not go with --objective {system.objective}, whose spectrum is dense"
+                )
+        _encoder_stability(system, output, state, tolerance, eigenvalues)
+        return
     from analysis.fixed_points import network as network_fixed_points
     from analysis.runs.simulation import plain
     from analysis.stability import spectrum as theory
@@ -113,6 +138,42 @@ def stability(
         rows.insert(0, ["polished", f"{moved}, residual was {done['residual_before']:.1e}"])
     decisive = [condition.sentence for condition in conditions if condition.verdict != "stable"]
     print_table(["spectrum", ""], rows, "\n".join(decisive))
+    if eigenvalues:
+        print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+def _encoder_stability(
+    system: MatrixOptions, output: ReportOptions, state: Path, tolerance: float, eigenvalues: bool
+) -> None:
+    """Print the dense spectrum at a resting encoder."""
+    from analysis.runs.simulation import plain
+    from analysis.stability.encoders import encoder_stability
+    from dynamics.states import EncoderState
+
+    refuse_without_flow(system.objective)
+    moments = read_moments(system, output)
+    full = encoder_system(system, moments)
+    start = matrix_start(StartOptions(state=state), moments, output.seed, EncoderState)
+    temperature = 1.0 if system.temperature is None else system.temperature
+    found = encoder_stability(
+        start, full, temperature if system.objective == "infonce" else None, tolerance=tolerance
+    )
+    report = {**found.report(), "objective": system.objective}
+    pairs = [[value, 0.0] for value in found.eigenvalues.tolist()]
+    if eigenvalues:
+        report["eigenvalues"] = pairs
+    if output.json:
+        print_json(plain(report))
+        return
+    rows = [
+        ["verdict", found.verdict],
+        ["unknowns", str(report["n_unknowns"])],
+        ["residual", f"{found.residual:.1e}"],
+        ["positive / zero / negative", " / ".join(str(n) for n in found.counts.values())],
+        ["zeros forced by rotations of the outputs", str(found.n_zero_forced)],
+        ["real parts", f"{found.eigenvalues[0]:.6g} to {found.eigenvalues[-1]:.6g}"],
+    ]
+    print_table(["spectrum", ""], rows, "by the Jacobian of the flow of moments (R113, R117)")
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
 

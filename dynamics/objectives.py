@@ -32,7 +32,7 @@ class Objective:
     contrastive
         Whether it compares different samples, and needs neither predictor nor target.
     encoder_flow
-        Whether the flow of a linear encoder under it is known from the moments alone (R113).
+        Whether the flow of a linear encoder under it is known from the moments alone (R113, R115).
     """
 
     name: str
@@ -76,9 +76,10 @@ _ROWS = (
     ),
     Objective(
         "infonce",
-        "−log e^{−r₊/T}/(e^{−r₊/T} + Σ e^{−r₋/T}), r half a squared distance, of networks alone",
+        "−log e^{−r₊/T}/(e^{−r₊/T} + Σ e^{−r₋/T}), r half a squared distance (R114, R115)",
         ("temperature",),
         contrastive=True,
+        encoder_flow=True,
     ),
     Objective("simple", "r₊ − mean r₋ (R105, R113)", contrastive=True, encoder_flow=True),
     Objective(
@@ -106,7 +107,7 @@ def flow_objectives() -> dict[str, Objective]:
     """Objectives whose flow of linear networks is known from the moments.
 
     >>> list(flow_objectives())
-    ['byol', 'byol-prime', 'raft', 'simple']
+    ['byol', 'byol-prime', 'raft', 'infonce', 'simple']
     """
     return {name: row for name, row in OBJECTIVES.items() if row.transform is not None or row.encoder_flow}
 

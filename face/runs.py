@@ -31,6 +31,8 @@ def simulate(
     rtol: float = 1e-8,
     atol: float = 1e-10,
     max_steps: int = 100_000,
+    temperature: float | None = None,
+    negatives: float | None = None,
     **words: Unpack[Words],
 ) -> Result:
     """Run the flow from one start, and compare its end with what theory predicts.
@@ -48,11 +50,14 @@ def simulate(
         Or its start, (W, P, Θ) as arrays.
     t_end, rtol, atol, max_steps
         How long (until at rest) and how exactly.
+    temperature, negatives
+        Of the objective infonce: τ > 0 (1), and 1 or infinitely many negatives (inf).
 
     Returns
     -------
     Result
-        Of an `analysis.runs.simulation.ModeSimulation` or `MatrixSimulation`: `trajectory`, `fate`, `prediction` and
+        Of an `analysis.runs.simulation.ModeSimulation` or `MatrixSimulation`, or of contrastive objectives an
+        `analysis.runs.encoders.EncoderSimulation`: `trajectory`, `fate`, `prediction` and
         so on. A run that failed says so in `trajectory.status`.
 
     Raises
@@ -71,8 +76,13 @@ def simulate(
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    of_infonce: dict[str, Any] = {"temperature": temperature, "negatives": negatives}
+    of_infonce = {name: value for name, value in of_infonce.items() if value is not None}
+    if of_infonce and made.objective.name != "infonce":
+        raise ValueError(f"`{next(iter(of_infonce))}` must go with infonce, got {made.objective.name}")
     if made.objective.encoder_flow:
         from analysis.runs.encoders import simulate_encoder
+        from analysis.runs.infonce import simulate_infonce
 
         for name, given in (("predictor", predictor), ("target", target), ("init_predictor", init_predictor)):
             if given is not None:
@@ -80,7 +90,9 @@ def simulate(
                     f"`{name}` must not go with {made.objective.name}, which trains an encoder alone"
                 )
         encoder = encoder_of(made, online, state, dim, init_online, seed)
-        return Result(simulate_encoder(encoder, made.moments_alone, **options), support=made.moments.support)
+        run: Any = simulate_infonce if made.objective.name == "infonce" else simulate_encoder
+        found = run(encoder, made.moments_alone, **options, **of_infonce)
+        return Result(found, support=made.moments.support)
     if made.of_modes and dim is None and state is None:
         for name, size in (("init_online", init_online), ("init_predictor", init_predictor)):
             if size is not None:

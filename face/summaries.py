@@ -103,10 +103,16 @@ def _encoder_simulation(simulation: Any) -> list[str]:
     lines = [
         f"mode {k}: λd = {number(mode['lambda_d'])}, {mode['fate']}"
         f"{ {True: ' as predicted', False: ', not as predicted', None: ''}[mode['agrees']] }"
-        + ("" if mode["share"] is None else f", {mode['share']:.4g} of ‖W‖²")
+        + _encoder_size(mode)
         for k, mode in enumerate(report["modes"], start=1)
     ]
     return [_ended(report), *listed(lines, "modes")]
+
+
+def _encoder_size(mode: dict[str, Any]) -> str:
+    if "amplitude" in mode["final"]:
+        return f", w Σs wᵀ = {number(mode['final']['amplitude'])}"
+    return "" if mode["share"] is None else f", {mode['share']:.4g} of ‖W‖²"
 
 
 def _basins(found: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from analysis.fates.fate import Fate
 from analysis.runs.simulation import COLLAPSED, cost_of, plain
 from dynamics.exact.contrastive import simple_encoder
 from dynamics.fields.contrastive import simple_field, simple_one_branch_field
+from dynamics.fields.predictors import times
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.states import EncoderState
@@ -23,11 +24,32 @@ BRANCHES: dict[str, tuple[VectorField, int]] = {
 """Fields of the simple contrastive loss by the branches that the gradient goes through, and c of R113."""
 
 
+class Saturating(NamedTuple):
+    """What a run under InfoNCE has besides: sizes of modes, and where they saturate.
+
+    Parameters
+    ----------
+    temperature, negatives
+        τ and H.
+    sizes
+        Part s of tr W Σs Wᵀ along every mode at `trajectory.ts`, shape (T, n1).
+    predicted
+        s at which each mode is said to rest, shape (n1,): 0 where it collapses, infinite where nothing holds it, and
+        NaN where no result applies.
+    """
+
+    temperature: float
+    negatives: float
+    sizes: np.ndarray
+    predicted: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class EncoderSimulation:
-    """A run of dW/dt = c W Σd − η W with what R113 says of it.
+    """A run of a linear encoder under a contrastive loss, with what theory says of it.
 
-    Modes are the eigenvectors q of Σd: in the order of the system where Σd is diagonal, else by descending eigenvalue.
+    Modes of the simple loss are the eigenvectors q of Σd, those of InfoNCE the left eigenvectors of M = Σd Σs⁻¹: in the
+    order of the system where the moments are diagonal, else by descending eigenvalue.
 
     Parameters
     ----------
@@ -36,20 +58,23 @@ class EncoderSimulation:
     trajectory
         States of shape (T, n2, n1).
     directions
-        Modes as orthonormal columns, shape (n1, n1).
+        Modes as unit columns, shape (n1, n1).
     lambda_s, lambda_d
         qᵀ Σs q and qᵀ Σd q, shape (n1,).
     shares
-        Part of ‖W‖² along every mode at `trajectory.ts`, shape (T, n1).
+        Part of ‖W‖² along every mode at `trajectory.ts`, shape (T, n1); of tr W Σs Wᵀ under InfoNCE.
     fate
         What each mode did, shape (n1,). At rest, a mode is learned where its share is not zero, and collapsed where it
         is, or where all of W is zero; a run that is not at rest leaves modes undecided.
     predicted
-        What R113 says: of the modes that the start excites, those of the largest λd are learned, and all collapse
-        where c λd < η; shape (n1,).
+        What theory says (`predict_simple`, `analysis.runs.infonce.predict_infonce`), shape (n1,): learned or collapsed;
+        empty where no result applies.
     error
-        Largest distance of the run from the exact solution W(0) e^{(cΣd − η)t}, relative to the largest weight at the
-        time or at the start, whichever is larger.
+        Of the simple loss, the largest distance of the run from the exact solution W(0) e^{(cΣd − η)t}, relative to the
+        largest weight at the time or at the start, whichever is larger. Of InfoNCE, the largest distance of the size of
+        a learned mode at rest from that predicted, relative to it; NaN where there is none.
+    saturating
+        Of InfoNCE alone.
     """
 
     system: MatrixSystem
@@ -62,12 +87,13 @@ class EncoderSimulation:
     fate: np.ndarray
     predicted: np.ndarray
     error: float
+    saturating: Saturating | None = None
 
     @property
     def agrees(self) -> list[bool | None]:
-        """Whether run and prediction agree, mode by mode; None where the run does not decide."""
+        """Whether run and prediction agree, mode by mode; None where one of them does not decide."""
         return [
-            None if fate == Fate.UNDECIDED else bool(fate == predicted)
+            None if fate == Fate.UNDECIDED or predicted == "" else bool(fate == predicted)
             for fate, predicted in zip(self.fate, self.predicted, strict=True)
         ]
 
@@ -75,6 +101,12 @@ class EncoderSimulation:
     def online_singular_values(self) -> np.ndarray:
         """Singular values of the final W, descending."""
         return np.linalg.svd(self.trajectory.final.online, compute_uv=False)
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """Eigenvalues of the final W Σs Wᵀ, descending."""
+        W = self.trajectory.final.online
+        return np.maximum(np.linalg.eigvalsh(times(W, self.system.sigma_s) @ W.T)[::-1], 0.0)
 
     @property
     def rank(self) -> int:
@@ -99,22 +131,41 @@ class EncoderSimulation:
                 "share": self.shares[-1, k],
                 "fate": str(self.fate[k]),
                 "agrees": self.agrees[k],
-                "predicted": {"fate": str(self.predicted[k]), "reason": "R113", **_entry(np.nan)},
+                "predicted": {
+                    "fate": str(self.predicted[k]) or None,
+                    "reason": _reason(self.saturating) if self.predicted[k] else None,
+                    **_entry(np.nan),
+                },
                 "invariant": {"initial": None, "drift": None},
             }
             for k in range(len(self.fate))
         ]
-        singular_values = self.online_singular_values
-        return plain(
-            {
-                "objective": "simple",
-                "modes": modes,
-                "final": {"rank": self.rank, "online_singular_values": singular_values},
-                "exact": {"error": self.error},
-                "variant": self.vector_field.name,
-                **cost_of(self.trajectory),
+        report: dict[str, Any] = {
+            "objective": "simple",
+            "modes": modes,
+            "final": {"rank": self.rank, "online_singular_values": self.online_singular_values},
+            "exact": {"error": self.error},
+            "variant": self.vector_field.name,
+            **cost_of(self.trajectory),
+        }
+        if self.saturating is not None:
+            of = self.saturating
+            for k, mode in enumerate(modes):
+                mode["initial"]["amplitude"], mode["final"]["amplitude"] = of.sizes[[0, -1], k]
+                mode["predicted"]["amplitude"] = of.predicted[k]
+            report |= {
+                "objective": "infonce",
+                "temperature": of.temperature,
+                "negatives": "inf" if of.negatives == np.inf else of.negatives,
             }
-        )
+            report["final"]["amplitudes"] = self.amplitudes
+        return plain(report)
+
+
+def _reason(saturating: Saturating | None) -> str:
+    if saturating is None:
+        return "R113"
+    return "R116" if saturating.negatives == np.inf else "R114"
 
 
 def _entry(online: float) -> dict[str, float | None]:

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from dynamics.exact.one_negative import OneNegative, check_temperature, one_negative
+from dynamics.fields.contrastive import encoder_sizes, encoder_start
 from dynamics.fields.predictors import times
+from dynamics.fields.vector_field import VectorField
+from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
 
@@ -182,3 +185,58 @@ def one_negative_of(
     """
     check_temperature(temperature)
     return one_negative(*output_moments(W, system), temperature, margin)
+
+
+def infonce_field(temperature: float, negatives: float = np.inf) -> VectorField:
+    """Flow of InfoNCE with one negative or infinitely many, of an `EncoderState`.
+
+        dW/dt = −∇L_H − η W
+
+    Parameters
+    ----------
+    temperature
+        τ > 0.
+    negatives
+        H, 1 or infinite.
+
+    Returns
+    -------
+    VectorField
+        `one_negative_field` or `infonce_mean_field`.
+
+    Raises
+    ------
+    ValueError
+        The temperature is not positive, or no closed form of the flow is known for that number of negatives.
+
+    Notes
+    -----
+    Source: R114, R115.
+
+    Examples
+    --------
+    >>> infonce_field(1.0)(0.0, EncoderState(np.array([[1.0]])), MatrixSystem([1.0], [0.625])).online.round(12) + 0.0
+    array([[0.]])
+    """
+    check_temperature(temperature)
+    flows = {np.inf: infonce_mean_field, 1: one_negative_field}
+    if negatives not in flows:
+        raise ValueError(f"`negatives` must be 1 or inf for a flow of moments, got {negatives}")
+    of_moments = flows[negatives]
+
+    def infonce(t: Any, state: EncoderState, system: MatrixSystem) -> EncoderState:
+        return EncoderState(of_moments(t, state.online, system, temperature))
+
+    def clock(system: MatrixSystem) -> tuple[float, float]:
+        sigma = system.sigma_s
+        sizes = np.abs(sigma if sigma.ndim == 1 else np.linalg.eigvalsh(sigma))
+        sizes = sizes[sizes > sizes.size * np.finfo(float).eps * np.max(sizes)]
+        if sizes.size == 0:
+            return 1.0, 1.0
+        pull = 2 / temperature
+        fastest = pull * float(np.max(sizes)) + float(system.weight_decay)
+        return 1 / fastest, 1 / (pull * float(np.min(sizes)))
+
+    return VectorField(
+        f"infonce-{negatives:g}", infonce, start=encoder_start, sizes=encoder_sizes, clock=clock
+    )

@@ -39,6 +39,19 @@ def draw_shares(ax: Axes, simulation: Any) -> Axes:
     return ax
 
 
+def draw_sizes(ax: Axes, simulation: Any) -> Axes:
+    """Part of tr W Σs Wᵀ along every mode over time, from an `EncoderSimulation` of InfoNCE, and where each rests."""
+    ts, of = simulation.trajectory.ts, simulation.saturating
+    draw_paths(ax, ts, np.where(of.sizes > 0, of.sizes, np.nan), simulation.fate)
+    for size in np.unique(of.predicted[np.isfinite(of.predicted) & (of.predicted > 0)]):
+        ax.axhline(size, color=theme().muted, linestyle=DASHED, linewidth=1.0, zorder=0)
+    top = float(np.max(of.sizes)) or of.temperature
+    ax.set_yscale("log")
+    ax.set_ylim(top * _LEAST, top * 3)
+    ax.set(xlabel="time $t$", ylabel=r"$s$ of each mode of $W \Sigma_s W^T$")
+    return ax
+
+
 def draw_norms(ax: Axes, ts: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> Axes:
     """Singular values of W, shape (T, n), over time, beside lines e^{rate t} through their ends.
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.fates.fate import Fate
-from analysis.runs.encoders import BRANCHES, EncoderSimulation
-from figures.panels.encoders import draw_norms, draw_shares
+from analysis.runs.encoders import BRANCHES, EncoderSimulation, Saturating
+from figures.panels.encoders import draw_norms, draw_shares, draw_sizes
 from figures.results.simulation import fate_handles, page
 from figures.style import DASHED, style, theme
 
@@ -16,9 +16,10 @@ _DECADES = 3  # that are shown below the least of the largest singular value
 
 
 def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
-    """Part of the weights along every mode over time, beside the singular values of W.
+    """Part of the weights along every mode over time, beside the singular values of W; of InfoNCE, sizes of modes.
 
-    The dashed line is e^{(c λ1 − η)t}, at which the largest singular value grows in the end (R113).
+    The dashed line is e^{(c λ1 − η)t}, at which the largest singular value grows in the end (R113); of InfoNCE, the
+    size at which a mode saturates (R114, R116).
 
     Examples
     --------
@@ -29,6 +30,8 @@ def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
     >>> figure_encoder_simulation(run).get_suptitle()
     'W turns to mode 1, rank 1, while its norm grows without bound; unbounded at t = 1.996'
     """
+    if simulation.saturating is not None:
+        return _figure_saturating(simulation, simulation.saturating)
     trajectory, system = simulation.trajectory, simulation.system
     learned = np.flatnonzero(simulation.fate == Fate.LEARNED)
     with style():
@@ -50,6 +53,23 @@ def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
         dashes = Line2D(
             [], [], color=theme().muted, linestyle=DASHED, label=r"$e^{(c\lambda_1 - \eta)t}$ (R113)"
         )
+        figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
+    return figure
+
+
+def _figure_saturating(simulation: EncoderSimulation, of: Saturating) -> Figure:
+    """Size of every mode over time, beside where each is said to rest, and shares."""
+    learned = np.flatnonzero(simulation.fate == Fate.LEARNED)
+    with style():
+        figure = page(6.4, 3.2, _headline(simulation, learned))
+        left, right = figure.subplots(1, 2)
+        left.set_title("Modes of $M = \\Sigma_d \\Sigma_s^{-1}$")
+        draw_sizes(left, simulation)
+        right.set_title("Shares of the outputs' variance")
+        draw_shares(right, simulation)
+        right.set_ylabel(r"share of tr $W \Sigma_s W^T$")
+        law = "R116" if of.negatives == np.inf else "R114"
+        dashes = Line2D([], [], color=theme().muted, linestyle=DASHED, label=f"where it rests ({law})")
         figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
     return figure
 
