@@ -128,6 +128,10 @@ def test_parts_refuse_nonsense(kind: type, options: dict[str, Any], message: str
             {"predictor": {"kind": "optimal"}, "objective": {"kind": "raft"}},
             "must go with the objective byol",
         ),
+        (
+            {"objective": {"normalize": True}, "encoder": {"features": 1}},
+            "`objective.normalize` must go with at least 2 features",
+        ),
         ({"encoder": 3}, "`encoder` must be EncoderSettings or a dictionary of its fields, got 3"),
         ({"encoder": {"depth": 3}}, "`encoder` must name batch_norm, .*, got depth"),
     ],

@@ -268,6 +268,13 @@ def _at_rest(
     return ratios / np.sqrt(rate)
 
 
+def _contrast(kind: str) -> str:
+    """What a linear network would learn under a contrastive loss."""
+    if kind == "simple":
+        return "linear networks turn to the top eigenvector of the averaged view alone, rank one (R113)"
+    return "linear networks learn the modes of M of the largest ratios, and saturate there (R114, R116)"
+
+
 def _number(value: object) -> float:
     return float(np.asarray(value))
 
@@ -297,7 +304,7 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
     n_modes = min(settings.encoder.output, run.spectrum.n_modes)
     decays = _number(optimizer.weight_decay) > 0
     if objective.contrastive:
-        return Prediction("contrast keeps features apart: top eigenvectors of the averaged view (R30)")
+        return Prediction(_contrast(objective.kind))
     if not objective.stop_gradient:
         return Prediction("no stop-gradient: collapse (R12)", most=0)
     if objective.row.cross < 0 and not objective.normalize:

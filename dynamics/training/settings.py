@@ -111,6 +111,11 @@ class TrainingSettings:
             )
         if self.objective.contrastive and not self.objective.stop_gradient:
             raise ValueError(f"`objective.stop_gradient` must be left out for {self.objective.kind}")
+        if self.objective.normalize and self.encoder.output == 1:
+            raise ValueError(
+                "`objective.normalize` must go with at least 2 features: a single one becomes ±1, which has no gradient"
+                " (R129); got 1"
+            )
         lengths = {name: len(value) for name, value in self.swept().items() if isinstance(value, tuple)}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"swept scalars must have one length, got {lengths}")
