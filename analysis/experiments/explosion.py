@@ -107,10 +107,11 @@ def _drawn(rng: np.random.Generator, views: np.ndarray, negatives: int) -> np.nd
     return views[sources, rng.integers(0, views.shape[1], sources.shape)]
 
 
-def problem(rng: np.random.Generator, depth: int) -> tuple[DeepReLU, np.ndarray]:
-    """A network with weights of order one, and views around random centres."""
+def problem(rng: np.random.Generator, depth: int, size: float = 1.0) -> tuple[DeepReLU, np.ndarray]:
+    """A network whose outputs are of order `size`, and views around random centres."""
     widths = (INPUTS, *(WIDTH,) * depth)
-    weights = [rng.standard_normal((m, n)) * math.sqrt(2 / n) for n, m in pairwise(widths)]
+    scale = size ** (1 / depth)
+    weights = [scale * rng.standard_normal((m, n)) * math.sqrt(2 / n) for n, m in pairwise(widths)]
     centres = rng.standard_normal((SOURCES, 1, INPUTS))
     return DeepReLU(tuple(weights)), centres + 0.3 * rng.standard_normal((SOURCES, VIEWS, INPUTS))
 
@@ -140,7 +141,8 @@ def explosions(effort: Effort, n_seeds: int, n_steps: int) -> tuple[list[Measure
             coarse[k] = ends(net, views, bound, n_steps // 2, rng)
             ratios[row, k] = ends(net, views, bound, n_steps, rng)
         note = f"largest of {n_seeds} networks; slack is 1.5 times the largest change from twice the step"
-        slack = 1.5 * float(np.max(np.abs(coarse - ratios[row])))
+        lasting = np.isfinite(coarse) & np.isfinite(ratios[row])
+        slack = 1.5 * float(np.max(np.abs(coarse[lasting] - ratios[row, lasting]), initial=0.0))
         name = f"blow-up time over its bound, depth {depth}"
         measurements.append(at_most(name, 1.0, float(np.max(ratios[row])), note, slack=slack))
     panel = Panel("blow-up under the simple loss", "depth", "time over its bound")
@@ -174,7 +176,10 @@ def chains(n_steps: int) -> list[Measurement]:
 
 
 def growth_of_infonce(effort: Effort, n_seeds: int, n_steps: int) -> tuple[list[Measurement], list[Curve]]:
-    """Squared norms under InfoNCE, beside ‖W(0)‖² + 4 W0(H/e) t and what finite steps add."""
+    """Squared norms under InfoNCE, beside ‖W(0)‖² + 4 W0(H/e) t and what finite steps add.
+
+    Networks start with outputs of order √τ: with larger ones the loss has saturated, and with smaller ones it is flat.
+    """
     measurements, curves = [], []
     step = 0.01
     for negatives in NEGATIVES:
@@ -183,7 +188,7 @@ def growth_of_infonce(effort: Effort, n_seeds: int, n_steps: int) -> tuple[list[
         for depth in DEPTHS:
             for k in range(n_seeds):
                 rng = np.random.default_rng([effort.seed, depth, k, negatives])
-                net, views = problem(rng, depth)
+                net, views = problem(rng, depth, math.sqrt(TEMPERATURE))
                 run = trained(net, rng, views, InfoNCELoss(TEMPERATURE), step, n_steps, negatives)
                 grown = run.squares - run.squares[0]
                 added = np.concatenate([np.zeros((1, depth)), np.cumsum(run.increments, axis=0)])

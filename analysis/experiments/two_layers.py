@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 STEP = 0.01
 NOISELESS = (1 - 0.4 ** (1 / 3)) / 0.4 ** (1 / 3)
 """Growth in the last three fifths of a run over that in the first two, where it goes on like t^{1/3} (R114)."""
+LEAST = 1e-4
+"""Smallest mean |w2| that is drawn."""
 TOP = 10
 """Nodes in the top tenth: one of so many."""
 
@@ -141,7 +143,7 @@ def selectivity(
             )
         )
         means = activity(run.final, problem.mixtures).mean_weights()
-        kept = {n: mean for n, mean in means.items() if mean > 0}
+        kept = {n: mean for n, mean in means.items() if mean > LEAST}
         curves.append(panel.training(names[loss], list(kept), list(kept.values())))
     fewer = counts(runs["infonce"].final, problem)
     measurements += [

@@ -25,7 +25,7 @@ OBJECTS = ("11", "101")
 """The two objects of the source, and what a neuron sees of them, are words of 0s and 1s."""
 _OFFSETS = (0, 1)
 _AFTER = 2.0  # ct after the corner that is drawn
-_ANGLES = (15.0, 45.0, 75.0, 88.0, 92.0, 105.0, 135.0, 165.0)  # of starts to Δ, in degrees
+_ANGLES = (15.0, 45.0, 75.0, 88.0)  # of starts to Δ, in degrees; the others are their mirror images
 _SAMPLES, _LAST = (
     60,
     12.0,
@@ -152,8 +152,8 @@ def compute_figure_3(
         corner=corner,
         ts=ts,
         states=states,
-        shares=np.stack(shares, axis=1),
-        cosines=np.stack(cosines, axis=1),
+        shares=np.stack(shares * 2, axis=1),
+        cosines=np.stack([*cosines, *(-one for one in cosines)], axis=1),
     )
 
 
@@ -196,7 +196,7 @@ def caption_figure_3(found: Figure3) -> str:
         f"responds to 10 alone grows at the rate c = {found.rate:.4g} until ct = ln(−w2/w1) = {found.corner:.4g}, "
         "where 11 switches on; from there it slides along w1 = −w2 at c/2 (R123; dashed: slopes 1 and ½). Bottom "
         "right: nodes of two linear layers between two clusters, in closed form (R124), from starts at "
-        f"{', '.join(f'{angle:g}°' for angle in _ANGLES)} to Δ; A = ¼ΔΔᵀ with eigenvalue 1."
+        f"{', '.join(f'{angle:g}°' for angle in _ANGLES)} to Δ and to −Δ; A = ¼ΔΔᵀ with eigenvalue 1."
     )
 
 
