@@ -29,6 +29,8 @@ PAGES = {
     "stability-map": "figures.gallery.stability_map:STABILITY_MAP",
     "sylvester": "figures.gallery.sylvester:SYLVESTER",
     "errata": "figures.gallery.errata:ERRATA",
+    "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
+    "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
