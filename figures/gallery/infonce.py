@@ -130,7 +130,8 @@ def _caption_spectrum(result: InfonceSpectrum) -> str:
     )
     return (
         "Eigenvalues of W Σs Wᵀ over the temperature at which modes of ratio r rest under InfoNCE, with infinitely many"
-        " negatives (R116) and with one (R114), and dots where runs of one row for each mode came to rest, beside the same times 1 − r:"
+        " negatives (R116) and with one (R114), and dots where runs of one row for each mode came to rest,"
+        " beside the same times 1 − r:"
         f" {described(result.parameters)}. The dots are within {worst:.1g} of the curves. Without augmentation noise,"
         " r = 1, nothing holds a mode."
     )
