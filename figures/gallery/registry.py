@@ -29,16 +29,13 @@ PAGES = {
     "stability-map": "figures.gallery.stability_map:STABILITY_MAP",
     "sylvester": "figures.gallery.sylvester:SYLVESTER",
     "errata": "figures.gallery.errata:ERRATA",
-<<<<<<< HEAD
     "figure-3": "figures.gallery.rings:FIGURE_3",
     "ring-plane": "figures.gallery.rings:RING_PLANE",
     "figure-7": "figures.gallery.two_layers:FIGURE_7",
     "figure-8": "figures.gallery.two_layers:FIGURE_8",
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
-=======
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
->>>>>>> infonce
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
