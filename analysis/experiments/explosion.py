@@ -178,7 +178,7 @@ def chains(n_steps: int) -> list[Measurement]:
 def growth_of_infonce(effort: Effort, n_seeds: int, n_steps: int) -> tuple[list[Measurement], list[Curve]]:
     """Squared norms under InfoNCE, beside ‖W(0)‖² + 4 W0(H/e) t and what finite steps add.
 
-    Networks start with outputs of order √τ: with larger ones the loss has saturated, and with smaller ones it is flat.
+    Networks start with outputs of order √τ/4, from which they grow: at √τ and above the loss has saturated.
     """
     measurements, curves = [], []
     step = 0.01
@@ -188,7 +188,7 @@ def growth_of_infonce(effort: Effort, n_seeds: int, n_steps: int) -> tuple[list[
         for depth in DEPTHS:
             for k in range(n_seeds):
                 rng = np.random.default_rng([effort.seed, depth, k, negatives])
-                net, views = problem(rng, depth, math.sqrt(TEMPERATURE))
+                net, views = problem(rng, depth, math.sqrt(TEMPERATURE) / 4)
                 run = trained(net, rng, views, InfoNCELoss(TEMPERATURE), step, n_steps, negatives)
                 grown = run.squares - run.squares[0]
                 added = np.concatenate([np.zeros((1, depth)), np.cumsum(run.increments, axis=0)])
