@@ -1,4 +1,4 @@
-"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C12."""
+"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C13."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from analysis.experiments import (
     direct,
     fate_map,
     flow_limit,
+    infonce,
     mirrored,
     objectives,
     resonance,
@@ -60,6 +61,7 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
+    infonce,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
