@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Does training agree with theory: the experiments of `dyn confirm`."""
+=======
+"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C13."""
+>>>>>>> infonce
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from analysis.experiments import (
     explosion,
     fate_map,
     flow_limit,
+    infonce,
     mirrored,
     objectives,
     resonance,
@@ -62,8 +67,12 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
+<<<<<<< HEAD
     explosion,
     two_layers,
+=======
+    infonce,
+>>>>>>> infonce
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
