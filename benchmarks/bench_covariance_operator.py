@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from _harness import measure, write_table
@@ -53,8 +54,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for layer in range(1, len(WIDTHS)):
         contenders: dict[str, Callable[[], tuple[float, float]]] = {
-            "matrix-free": lambda layer=layer: matrix_free(layer),
-            "dense": lambda layer=layer: dense(layer),
+            "matrix-free": partial(matrix_free, layer),
+            "dense": partial(dense, layer),
         }
         times = measure(contenders, repeats=3)
         ends = {name: np.array(work()) for name, work in contenders.items()}
