@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """`dyn confirm --quick`: all experiments, each with a verdict, and the exit code that follows from them."""
-=======
-"""`dyn confirm --quick`: all thirteen experiments, each with a verdict, and the exit code that follows from them."""
->>>>>>> infonce
 
 from __future__ import annotations
 
@@ -19,11 +15,7 @@ def test_the_theory_is_confirmed_and_what_is_not_is_said(dyn):
     code, out, _ = dyn("confirm", "--quick", "--json", "--folder", "figures")
     report = json.loads(out)
     found = {item["id"]: item for item in report["experiments"]}
-<<<<<<< HEAD
     assert list(found) == list(EXPERIMENTS)
-=======
-    assert list(found) == list(EXPERIMENTS) == [f"C{k}" for k in range(1, 14)]
->>>>>>> infonce
     assert {name: found[name]["verdict"] for name in THEORY} == dict.fromkeys(THEORY, "holds")
     violated = [item for item in found.values() if item["verdict"] == "violated"]
     assert report["n_failed"] == len(violated)

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Does training agree with theory: the experiments of `dyn confirm`."""
-=======
-"""Does training agree with theory: the experiments of `dyn confirm`, C1 to C13."""
->>>>>>> infonce
 
 from __future__ import annotations
 
@@ -67,12 +63,9 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
-<<<<<<< HEAD
     explosion,
     two_layers,
-=======
     infonce,
->>>>>>> infonce
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
