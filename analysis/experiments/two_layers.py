@@ -52,7 +52,7 @@ def explosion(effort: Effort, problem: ClusterProblem, batch: int) -> tuple[list
     times = np.array([first_blow_up(*one) for one in zip(problem.starts, problem.mixtures, strict=True)])
 
     def late(step: float) -> np.ndarray:
-        n_steps = round(1.3 * float(times.max()) / step)
+        n_steps = round(1.3 * float(times.max()) / STEP)  # for either step, so that one program serves both
         settings = TwoLayerSettings(learning_rate=step, steps=n_steps, batch=batch)
         return trained_on_clusters(settings, problem, seed=effort.seed).overflows * step / times
 
@@ -163,7 +163,7 @@ def run(effort: Effort) -> Outcome:
     """Train without and with normalisation, by both losses, on clusters as in G.1."""
     from dynamics.training.two_layers import TwoLayerSettings
 
-    problem = cluster_problem(6 if effort.quick else 30, seed=effort.seed)
+    problem = cluster_problem(10 if effort.quick else 30, seed=effort.seed)
     steps, batch = (1500, 32) if effort.quick else (5000, 128)
     measurements, curves = explosion(effort, problem, batch)
     effort.report(0.1)

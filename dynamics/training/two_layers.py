@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -177,7 +177,10 @@ def train_two_layers(
         weights = TwoLayerState(
             *(jnp.asarray(np.stack(part), jnp.float64) for part in zip(*starts, strict=True))
         )
-        final, (bottom, top, increments, short) = _trained(settings, clusters, weights, keys)
+        # one program for all sizes of a step
+        program = replace(settings, learning_rate=1.0)
+        step = jnp.asarray(settings.learning_rate, jnp.float64)
+        final, (bottom, top, increments, short) = _trained(program, step, clusters, weights, keys)
         before = [_norm(np.asarray(part))[:, None] for part in weights]
         ends = TwoLayerState(*(np.asarray(part) for part in final))
         return TwoLayerRun(
@@ -235,7 +238,9 @@ def _norm(weights: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=0)
-def _trained(settings: TwoLayerSettings, clusters: _Clusters, weights: TwoLayerState, keys: Any) -> Any:
+def _trained(
+    settings: TwoLayerSettings, eps: Any, clusters: _Clusters, weights: TwoLayerState, keys: Any
+) -> Any:
     gradient = jax.grad(lambda weights, x: contrastive_value(settings, weights, x), has_aux=True)
 
     def one(clusters: _Clusters, weights: TwoLayerState, key: Any) -> Any:
@@ -248,7 +253,6 @@ def _trained(settings: TwoLayerSettings, clusters: _Clusters, weights: TwoLayerS
             x = clusters.centres[jnp.stack([k, k, other])]
             x = x + jax.random.normal(noise, (3, settings.batch, d), jnp.float64) @ clusters.root.T
             by, short = gradient(weights, x)
-            eps = settings.learning_rate
             weights = TwoLayerState(*(part - eps * slope for part, slope in zip(weights, by, strict=True)))
             norms = [jnp.sqrt(jnp.sum(part**2)) for part in weights]
             return weights, (*norms, eps**2 * jnp.sum(by.top**2), short)
