@@ -343,10 +343,11 @@ def normalise(f: Any) -> tuple[Any, Any]:
     largest = xp.max(xp.abs(f), axis=-1, keepdims=True)
     scale = xp.maximum(largest, NORM_FLOOR * xp.ones_like(largest))  # squares neither overflow nor vanish
     scaled = f / scale
-    length = xp.sqrt(xp.sum(scaled * scaled, axis=-1, keepdims=True))
+    squared = xp.sum(scaled * scaled, axis=-1, keepdims=True)
     floor = NORM_FLOOR / scale
-    degenerate = length < floor
-    return scaled / xp.where(degenerate, floor, length), xp.sum(degenerate)
+    degenerate = squared < floor * floor
+    # where first: at f = 0 the slope of the root is infinite, and JAX would make NaN of it
+    return scaled / xp.sqrt(xp.where(degenerate, floor * floor, squared)), xp.sum(degenerate)
 
 
 # --- array library -------------------------------------------------------------------------------------------------
