@@ -100,16 +100,16 @@ def draw_infonce_spectrum(result: InfonceSpectrum) -> Figure:
         figure, axes = panels("InfoNCE saturates where augmentation noise holds a mode", 2, columns=2)
         shown = result.curve_ratios > 0.02
         r = result.curve_ratios[shown]
-        for ax, weight in zip(axes, (np.ones_like, lambda x: 1 - x), strict=True):
-            ax.plot(r, weight(r) * result.many[shown], color=theme().ink, label=r"$H = \infty$ (R116)")
+        for ax, power in zip(axes, (0, 1), strict=True):
+            ax.plot(r, (1 - r) ** power * result.many[shown], color=theme().ink, label=r"$H = \infty$ (R116)")
             ax.plot(
                 r,
-                weight(r) * result.one[shown],
+                (1 - r) ** power * result.one[shown],
                 color=theme().muted,
                 linestyle=DASHED,
                 label="$H = 1$ (R114)",
             )
-            own = weight(result.ratios)
+            own = (1 - result.ratios) ** power
             ax.plot(result.ratios, own * result.many_runs, **mark("stable"), label=r"at rest, $H = \infty$")
             ax.plot(result.ratios, own * result.one_runs, **mark("saddle"), label="at rest, $H = 1$")
             ax.set(xlim=(0, 1), xlabel=r"ratio $r = \lambda_d/\lambda_s$")
