@@ -398,7 +398,11 @@ def test_learning_is_diagnosed_with_the_probe_beside_the_random_encoder(network_
     [
         (
             {"objective": {"kind": "infonce"}, "predictor": {"kind": "none"}, "target": {"kind": "none"}},
-            "R30",
+            "R114, R116",
+        ),
+        (
+            {"objective": {"kind": "simple"}, "predictor": {"kind": "none"}, "target": {"kind": "none"}},
+            "R113",
         ),
         ({"objective": {"stop_gradient": False}, "target": {"kind": "none"}}, "R12"),
         ({"objective": {"kind": "raft"}}, "R26"),

