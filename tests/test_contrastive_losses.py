@@ -69,7 +69,10 @@ def test_losses_are_what_is_printed(loss: Any) -> None:
 @each
 def test_slopes_are_the_gradient(loss: Any) -> None:
     with jax.enable_x64(True):
-        total = lambda a, b: jnp.sum(loss(a, b))  # noqa: E731
+
+        def total(a: Any, b: Any, loss: Any = loss) -> Any:
+            return jnp.sum(loss(a, b))
+
         a, minus_xi = jax.grad(total, argnums=(0, 1))(jnp.asarray(POSITIVE), jnp.asarray(NEGATIVES))
     found = pair_weights(loss, POSITIVE, NEGATIVES)
     assert_allclose(found[0], a, rtol=1e-13)

@@ -22,6 +22,7 @@ from dynamics.exact.infonce import (
 )
 from dynamics.exact.one_negative import one_negative
 from dynamics.exact.unit_outputs import equal_mode_cosine, second_mode_gain
+from dynamics.fields.contrastive import simple_one_branch_field
 from dynamics.fields.infonce import infonce_mean_field, infonce_mean_loss, output_moments
 from dynamics.fields.matrices import no_predictor_field
 
@@ -74,6 +75,7 @@ MUTANTS: list[tuple[str, dict[str, Any]]] = [
         "R118",
         {"correction": lambda S, D, tau, **_: finite_negative_correction(S, D, tau, positive_in_denominator=False)},
     ),
+    ("R119", {"simple": simple_one_branch_field}),
     ("R119", {"norm": lambda r, tau, weight_decay, lambda_s: saturation_norm(
         r, tau, weight_decay=2 * weight_decay, lambda_s=lambda_s)}),
     ("R120", {"many": lambda t, W, system, tau: infonce_mean_field(t, W, system, tau) - 0.1 * W}),

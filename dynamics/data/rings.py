@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,8 @@ class RingObjects:
     length: int
     objects: Sequence[Any]
     prior: Any = None
+    profiles: np.ndarray = field(init=False, repr=False)
+    """Each object with its first pixel at position 0, shape (n_objects, d)."""
 
     def __post_init__(self) -> None:
         d = self.length
@@ -85,12 +87,7 @@ class RingObjects:
             array.setflags(write=False)
         object.__setattr__(self, "objects", tuple(self.objects))
         object.__setattr__(self, "prior", prior)
-        object.__setattr__(self, "_profiles", profiles)
-
-    @property
-    def profiles(self) -> np.ndarray:
-        """Each object with its first pixel at position 0, shape (n_objects, d)."""
-        return self._profiles  # type: ignore[attr-defined]
+        object.__setattr__(self, "profiles", profiles)
 
     @property
     def masses(self) -> np.ndarray:

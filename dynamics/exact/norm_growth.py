@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,11 @@ def norm_growth_bound(
         raise ValueError(f"`loss` must be one of {', '.join(GROWTH_LOSSES)}, got {loss!r}")
     given = {"negatives": negatives, "temperature": temperature, "margin": margin}
     owned = {"infonce": ("negatives",), "triplet": ("temperature", "margin"), "simple": ()}[loss]
-    least = {"negatives": ">= 1", "temperature": "> 0", "margin": ">= 0"}
+    least: dict[str, tuple[str, Callable[[float], bool]]] = {
+        "negatives": (">= 1", lambda value: value >= 1),
+        "temperature": ("> 0", lambda value: value > 0),
+        "margin": (">= 0", lambda value: value >= 0),
+    }
     for name, value in given.items():
         if name not in owned:
             if value is not None:
@@ -68,9 +73,8 @@ def norm_growth_bound(
                     f"`{name}` must be left out, as the bound of {loss} does not depend on it, got {value}"
                 )
             continue
-        within = value is not None and math.isfinite(value)
-        if not (within and {">= 1": value >= 1, "> 0": value > 0, ">= 0": value >= 0}[least[name]]):  # type: ignore[operator]
-            raise ValueError(f"`{name}` must be finite and {least[name]} for {loss}, got {value}")
+        if value is None or not (math.isfinite(value) and least[name][1](value)):
+            raise ValueError(f"`{name}` must be finite and {least[name][0]} for {loss}, got {value}")
     if loss == "simple":
         return math.inf
     from scipy.special import wrightomega  # ω(z) = W0(e^z), without the exponential

@@ -333,7 +333,9 @@ def zero_sums(
     lam, t = rng.uniform(0.2, 2.0, 2)
     table = ViewTable(np.full(2, 0.5), rng.standard_normal((2, 2, 2)))
     net = DeepReLU((rng.standard_normal((1, 2)),))
-    f = lambda moved: (table.views @ moved.weights[0].T)[..., 0]  # noqa: E731
+
+    def f(moved: Any) -> Any:
+        return (table.views @ moved.weights[0].T)[..., 0]
 
     def population(moved: DeepReLU) -> Any:
         g = f(moved).ravel()

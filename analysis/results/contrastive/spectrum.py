@@ -21,6 +21,7 @@ from dynamics.exact.infonce import (
 )
 from dynamics.exact.several_negatives import OneRow, one_row
 from dynamics.exact.unit_outputs import equal_mode_cosine, expected_cosine, second_mode_gain
+from dynamics.fields.contrastive import simple_field
 from dynamics.fields.infonce import (
     infonce_mean_field,
     infonce_mean_loss,
@@ -91,8 +92,16 @@ def finite_negatives(
 # --- R119 ---------------------------------------------------------------------------------------------------
 
 
-def decay_threshold(rng: np.random.Generator, *, norm: Callable[..., float] = saturation_norm) -> Measurement:
-    """R119: all zeros of the field along a mode at a weight decay on either side of 2λd/τ, and the growth of 0."""
+def decay_threshold(
+    rng: np.random.Generator,
+    *,
+    norm: Callable[..., float] = saturation_norm,
+    simple: VectorField = simple_field,
+) -> Measurement:
+    """R119: all zeros of the field along a mode at a weight decay on either side of 2λd/τ, and the growth of 0.
+
+    Under the simple loss, whether a weight grows at a decay on either side of 2λd.
+    """
     tau, lambda_s, r = 10 ** rng.uniform(-1, 1), 10 ** rng.uniform(-1, 1), rng.uniform(0.1, 0.9)
     edge = 2 * r * lambda_s / tau
     parts: list[tuple[Any, Any]] = []
@@ -121,6 +130,10 @@ def decay_threshold(rng: np.random.Generator, *, norm: Callable[..., float] = sa
     for share in (0.99, 1.01):
         decayed = MatrixSystem(system.sigma_s, system.sigma_d, weight_decay=2 * top / tau * share)
         parts.append(refuted(unless=(len(critical_points(decayed, 1, tau)) > 1) == (share < 1)))
+    for share in (1 - 1e-6, 1 + 1e-6):
+        one = MatrixSystem([lambda_s], [r * lambda_s], weight_decay=2 * r * lambda_s * share)
+        (moved,) = simple(0.0, EncoderState(np.ones((1, 1))), one)
+        parts.append(refuted(unless=(float(moved[0, 0]) > 0) == (share < 1)))
     return worst(*parts)
 
 
