@@ -1,13 +1,13 @@
-"""The registry of `dyn check`: what is true of linear BYOL, each result with a test that can fail."""
+"""The registry of `dyn check`: what is true of the systems of the sources, each result with a test that can fail."""
 
 from collections.abc import Iterable
 
-from analysis.results import contrastive, linear
+from analysis.results import contrastive, linear, trees
 from analysis.results.registry import Check, Measurement, Result, Verdict, check
 
 __all__ = ["PARTS", "RESULTS", "Check", "Measurement", "Result", "Verdict", "check", "select"]
 
-_PARTS = {"linear": linear.RESULTS, "contrastive": contrastive.RESULTS}
+_PARTS = {"linear": linear.RESULTS, "contrastive": contrastive.RESULTS, "trees": trees.RESULTS}
 
 RESULTS: dict[str, Result] = {key: result for part in _PARTS.values() for key, result in part.items()}
 """All results by id, in order."""

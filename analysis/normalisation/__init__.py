@@ -1,0 +1,1 @@
+"""Batch normalisation in linear BYOL: spectra, stability, and what each variant changes."""

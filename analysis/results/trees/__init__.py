@@ -1,0 +1,5 @@
+"""Latent trees, batch normalisation, moving averages and restarts: R201–R227."""
+
+from analysis.results.registry import collect
+
+RESULTS = collect(())
