@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import OUTPUT, SYSTEM, OneOf, command, numeric, option
 from commands.options import (
-    InfonceOptions,
+    LossOptions,
     SystemOptions,
     encoder_system,
     matrix_system,
     mode_system,
     read_moments,
-    refuse_without_flow,
     rest_objectives,
 )
 from commands.output import ReportOptions, eigenvalue_text, print_json, print_table, triple_text
@@ -22,13 +20,14 @@ from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
+    from dynamics.fields.infonce import SaturatingLoss
 
 MOST_POINTS = 5000  # of the network that are listed
 MOST_ENCODERS = 1000  # critical points of a contrastive loss, each with a dense spectrum
 
 
 @dataclass(frozen=True)
-class RestOptions(InfonceOptions, SystemOptions):
+class RestOptions(LossOptions, SystemOptions):
     """A system whose objective may be a contrastive one."""
 
     objective: Annotated[
@@ -73,15 +72,9 @@ def fixed_points(
     """Print isolated fixed points, and lines of them with the stability of each segment."""
     from analysis.fixed_points.one_mode import fixed_points as theory
 
-    if system.objective != "infonce":
-        for name in ("temperature", "negatives"):
-            if getattr(system, name) is not None:
-                raise ValueError(
-                    f"--{name} must go with --objective infonce, got --objective {system.objective}"
-                )
+    loss = system.loss_of(system.objective)
     contrastive = OBJECTIVES[system.objective].contrastive
     if contrastive:
-        refuse_without_flow(system.objective)
         options = {
             "--invariant": invariant,
             "--target": target,
@@ -94,7 +87,7 @@ def fixed_points(
                 raise ValueError(f"{name} must not go with --objective {system.objective}")
     moments = read_moments(system, output)
     if contrastive:
-        _print_encoders(_encoder_report(system, moments, 1 if dim is None else dim), output)
+        _print_encoders(_encoder_report(system, loss, moments, 1 if dim is None else dim), output)
         return
     if dim is not None:
         for name, given in (("--invariant", invariant), ("--target", target), ("--exact", exact or None)):
@@ -148,15 +141,15 @@ def fixed_points(
         print_table(["line", "where", "stability", *(["exact"] if exact else [])], rows)
 
 
-def _encoder_report(system: RestOptions, moments: Moments, dim: int) -> dict[str, Any]:
+def _encoder_report(
+    system: RestOptions, loss: SaturatingLoss | None, moments: Moments, dim: int
+) -> dict[str, Any]:
     """Critical points of a contrastive loss of an encoder (R113, R114, R116), each with its spectrum where known."""
     from analysis.contrastive.encoder_rest import encoder_rest
     from analysis.runs.simulation import plain
 
     full = encoder_system(system, moments)
-    temperature = 1.0 if system.temperature is None else system.temperature
-    negatives = math.inf if system.negatives is None else system.negatives
-    points = encoder_rest(full, dim, system.objective, temperature, negatives, limit=MOST_ENCODERS)
+    points = encoder_rest(full, dim, loss, limit=MOST_ENCODERS)
     report: dict[str, Any] = plain({"objective": system.objective, "fixed_points": points, "lines": []})
     return report
 

@@ -17,6 +17,7 @@ from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
+    from dynamics.fields.infonce import SaturatingLoss
     from dynamics.states import State
     from dynamics.system import MatrixSystem, ModeSystem
 
@@ -131,11 +132,11 @@ def negatives_of(text: str | float) -> float:
 
 
 @dataclass(frozen=True)
-class InfonceOptions:
-    """What infonce alone takes."""
+class LossOptions:
+    """What infonce and triplet take."""
 
     temperature: Annotated[
-        float | None, numeric("--temperature", panel=SYSTEM, help="Of infonce: τ > 0 (1).")
+        float | None, numeric("--temperature", panel=SYSTEM, help="Of infonce and triplet: τ > 0 (1).")
     ] = None
     negatives: Annotated[
         float | None,
@@ -147,6 +148,13 @@ class InfonceOptions:
             metavar="H",
         ),
     ] = None
+    margin: Annotated[float | None, numeric("--margin", panel=SYSTEM, help="Of triplet: m >= 0 (0).")] = None
+
+    def loss_of(self, objective: str) -> SaturatingLoss | None:
+        """Return infonce or triplet with its numbers; None of an objective that does not saturate."""
+        from dynamics.fields.infonce import saturating_loss
+
+        return saturating_loss(OBJECTIVES[objective], self.temperature, self.negatives, self.margin)
 
 
 def encoder_system(system: SystemOptions, moments: Moments) -> MatrixSystem:
@@ -168,15 +176,6 @@ def contrastive_names() -> list[str]:
 def rest_objectives() -> list[str]:
     """Objectives that fixed points and their stability are asked of: of BYOL's kind, and contrastive ones."""
     return [*linear_objectives(), *contrastive_names()]
-
-
-def refuse_without_flow(objective: str) -> None:
-    """Refuse contrastive objectives whose flow no moments give."""
-    if not OBJECTIVES[objective].encoder_flow:
-        raise ValueError(
-            f"--objective {objective} has no flow of moments; what is known of its rest is said by"
-            f" `dyn contrast --objective {objective}`"
-        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import SYSTEM, OneOf, command, option
 from commands.options import (
-    InfonceOptions,
+    LossOptions,
     OutputOptions,
     RunOptions,
     StartOptions,
@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from analysis.runs.encoders import EncoderSimulation
     from analysis.runs.simulation import MatrixSimulation, ModeSimulation
     from dynamics.data.moments import Moments
+    from dynamics.fields.infonce import SaturatingLoss
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(InfonceOptions, SystemOptions):
+class SimulatedOptions(LossOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -68,7 +69,9 @@ def simulate(
     """Run the flow from one start, for modes or for matrices."""
     checked_outputs(output)
     began = perf_counter()
-    _check_options_of_objective(system)
+    loss = system.loss_of(system.objective)
+    if system.branches is not None and system.objective != "simple":
+        raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
     moments = read_moments(system, output)
     of_encoder = OBJECTIVES[system.objective].encoder_flow
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None and not of_encoder
@@ -78,7 +81,7 @@ def simulate(
     with watch as report_progress:
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
         if of_encoder:
-            simulation = _simulate_encoder(system, start, moments, output.seed, options)
+            simulation = _simulate_encoder(system, loss, start, moments, output.seed, options)
         elif as_modes:
             simulation = _simulate_modes(system, start, moments, options)
         else:
@@ -141,22 +144,18 @@ def _simulate_matrices(
     return simulate_matrices(state, matrix_system(system, moments), field, **options)
 
 
-_OWNERS = {"branches": "simple", "temperature": "infonce", "negatives": "infonce"}
-
-
-def _check_options_of_objective(system: SimulatedOptions) -> None:
-    for name, owner in _OWNERS.items():
-        if getattr(system, name) is not None and system.objective != owner:
-            raise ValueError(f"--{name} must go with --objective {owner}, got --objective {system.objective}")
-
-
 def _simulate_encoder(
-    system: SimulatedOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
+    system: SimulatedOptions,
+    loss: SaturatingLoss | None,
+    start: StartOptions,
+    moments: Moments,
+    seed: int,
+    options: dict[str, Any],
 ) -> EncoderSimulation:
     import numpy as np
 
     from analysis.runs.encoders import simulate_encoder
-    from analysis.runs.infonce import simulate_infonce
+    from analysis.runs.infonce import simulate_saturating
     from dynamics.states import EncoderState
 
     full = encoder_system(system, moments)
@@ -180,11 +179,9 @@ def _simulate_encoder(
     else:
         check_no_mode_start(start)
         state = matrix_start(start, moments, seed, EncoderState)
-    if system.objective == "simple":
+    if loss is None:
         return simulate_encoder(state, full, system.branches or "all", **options)
-    temperature = 1.0 if system.temperature is None else system.temperature
-    negatives = np.inf if system.negatives is None else system.negatives
-    return simulate_infonce(state, full, temperature, negatives, **options)
+    return simulate_saturating(state, full, loss, **options)
 
 
 def _save_simulation(
@@ -293,11 +290,11 @@ def _predicted_size(predicted: dict[str, Any]) -> str:
 
 
 def _print_encoder(report: dict[str, Any]) -> None:
-    of_infonce = report["objective"] == "infonce"
+    saturates = report["objective"] != "simple"
     rows = []
     for k, mode in enumerate(report["modes"][:_LISTED]):
         row = [str(k + 1), number_text(mode["lambda_d"]), number_text(mode["ratio"])]
-        if of_infonce:
+        if saturates:
             row += [f"{mode[when]['amplitude']:.6g}" for when in ("initial", "final")]
             row.append(_predicted_size(mode["predicted"]))
         else:
@@ -310,6 +307,6 @@ def _print_encoder(report: dict[str, Any]) -> None:
     caption = (f"and {rest.total()} more modes: {more} (--json lists them)\n" if rest else "") + (
         f"rank {report['final']['rank']} · error {'–' if error is None else f'{error:.1e}'} · {_cost_text(report)}"
     )
-    sizes = ["start w Σs wᵀ", "end", "predicted end"] if of_infonce else ["start", "end", "share of ‖W‖²"]
+    sizes = ["start w Σs wᵀ", "end", "predicted end"] if saturates else ["start", "end", "share of ‖W‖²"]
     columns = ["mode", "λd", "λd/λs", *sizes, "fate", "predicted"]
     print_table(columns, rows, caption)

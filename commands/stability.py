@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, OneOf, command, numeric, option
 from commands.options import (
+    LossOptions,
     StartOptions,
     SystemOptions,
     encoder_system,
     matrix_start,
     matrix_system,
     read_moments,
-    refuse_without_flow,
     rest_objectives,
     variant_names,
 )
@@ -23,10 +23,11 @@ from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from analysis.stability.spectrum import Stability
+    from dynamics.fields.infonce import SaturatingLoss
 
 
 @dataclass(frozen=True)
-class MatrixOptions(SystemOptions):
+class MatrixOptions(LossOptions, SystemOptions):
     """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
 
     objective: Annotated[
@@ -34,11 +35,6 @@ class MatrixOptions(SystemOptions):
         option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
         OneOf(rest_objectives),
     ] = "byol"
-    temperature: Annotated[
-        float | None,
-        numeric("--temperature", panel=SYSTEM, help="Of infonce, with many negatives: τ > 0 (1)."),
-    ] = None
-
     variant: Annotated[
         str,
         option("--variant", panel=SYSTEM, help="Variant of the flow (full).", hidden=True),
@@ -77,17 +73,14 @@ def stability(
     ] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
-    if system.objective != "infonce" and system.temperature is not None:
-        raise ValueError(
-            f"--temperature must go with --objective infonce, got --objective {system.objective}"
-        )
+    loss = system.loss_of(system.objective)
     if OBJECTIVES[system.objective].contrastive:
         for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
             if given:
                 raise ValueError(
                     f"{name} must not go with --objective {system.objective}, whose spectrum is dense"
                 )
-        _encoder_stability(system, output, state, tolerance, eigenvalues)
+        _encoder_stability(system, loss, output, state, tolerance, eigenvalues)
         return
     from analysis.fixed_points import network as network_fixed_points
     from analysis.runs.simulation import plain
@@ -143,21 +136,22 @@ def stability(
 
 
 def _encoder_stability(
-    system: MatrixOptions, output: ReportOptions, state: Path, tolerance: float, eigenvalues: bool
+    system: MatrixOptions,
+    loss: SaturatingLoss | None,
+    output: ReportOptions,
+    state: Path,
+    tolerance: float,
+    eigenvalues: bool,
 ) -> None:
     """Print the dense spectrum at a resting encoder."""
     from analysis.runs.simulation import plain
     from analysis.stability.encoders import encoder_stability
     from dynamics.states import EncoderState
 
-    refuse_without_flow(system.objective)
     moments = read_moments(system, output)
     full = encoder_system(system, moments)
     start = matrix_start(StartOptions(state=state), moments, output.seed, EncoderState)
-    temperature = 1.0 if system.temperature is None else system.temperature
-    found = encoder_stability(
-        start, full, temperature if system.objective == "infonce" else None, tolerance=tolerance
-    )
+    found = encoder_stability(start, full, loss, tolerance=tolerance)
     report = {**found.report(), "objective": system.objective}
     pairs = [[value, 0.0] for value in found.eigenvalues.tolist()]
     if eigenvalues:
@@ -173,7 +167,7 @@ def _encoder_stability(
         ["zeros forced by rotations of the outputs", str(found.n_zero_forced)],
         ["real parts", f"{found.eigenvalues[0]:.6g} to {found.eigenvalues[-1]:.6g}"],
     ]
-    print_table(["spectrum", ""], rows, "by the Jacobian of the flow of moments (R113, R117)")
+    print_table(["spectrum", ""], rows, "by the Jacobian of the flow of moments (R113, R114, R117)")
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
 

@@ -32,7 +32,9 @@ class Objective:
     contrastive
         Whether it compares different samples, and needs neither predictor nor target.
     encoder_flow
-        Whether the flow of a linear encoder under it is known from the moments alone (R113, R115).
+        Whether the flow of a linear encoder under it is known from the moments alone (R113–R115).
+    negatives
+        Whether its number of negatives is free: a number of the flow, and in training the batch.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Objective:
     transform: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
     contrastive: bool = False
     encoder_flow: bool = False
+    negatives: bool = False
 
 
 def _own(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -80,13 +83,15 @@ _ROWS = (
         ("temperature",),
         contrastive=True,
         encoder_flow=True,
+        negatives=True,
     ),
     Objective("simple", "r₊ − mean r₋ (R105, R113)", contrastive=True, encoder_flow=True),
     Objective(
         "triplet",
-        "T mean log(1 + e^{(r₊ − r₋ + margin)/T}), of networks alone",
+        "T mean log(1 + e^{(r₊ − r₋ + margin)/T}) (R114)",
         ("temperature", "margin"),
         contrastive=True,
+        encoder_flow=True,
     ),
 )
 
@@ -107,7 +112,7 @@ def flow_objectives() -> dict[str, Objective]:
     """Objectives whose flow of linear networks is known from the moments.
 
     >>> list(flow_objectives())
-    ['byol', 'byol-prime', 'raft', 'infonce', 'simple']
+    ['byol', 'byol-prime', 'raft', 'infonce', 'simple', 'triplet']
     """
     return {name: row for name, row in OBJECTIVES.items() if row.transform is not None or row.encoder_flow}
 
@@ -119,3 +124,34 @@ def with_weight(weight: str) -> tuple[str, ...]:
     ('triplet',)
     """
     return tuple(name for name, row in OBJECTIVES.items() if weight in row.weights)
+
+
+def check_taken(objective: Objective, **numbers: Any) -> None:
+    """Refuse numbers of contrastive losses that are given, and that an objective does not take.
+
+    Parameters
+    ----------
+    objective
+        A row of `OBJECTIVES`.
+    **numbers
+        temperature, margin, negatives; None where one is not given.
+
+    Raises
+    ------
+    ValueError
+        A number is given that the objective does not take.
+
+    Examples
+    --------
+    >>> check_taken(OBJECTIVES["triplet"], temperature=0.5, negatives=None)
+    >>> check_taken(OBJECTIVES["simple"], temperature=0.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: `temperature` must go with `objective` infonce or triplet, got simple
+    """
+    for name, value in numbers.items():
+        takers = [
+            row.name for row in _ROWS if (row.negatives if name == "negatives" else name in row.weights)
+        ]
+        if value is not None and objective.name not in takers:
+            raise ValueError(f"`{name}` must go with `objective` {' or '.join(takers)}, got {objective.name}")

@@ -33,6 +33,7 @@ def simulate(
     max_steps: int = 100_000,
     temperature: float | None = None,
     negatives: float | None = None,
+    margin: float | None = None,
     **words: Unpack[Words],
 ) -> Result:
     """Run the flow from one start, and compare its end with what theory predicts.
@@ -50,8 +51,8 @@ def simulate(
         Or its start, (W, P, Θ) as arrays.
     t_end, rtol, atol, max_steps
         How long (until at rest) and how exactly.
-    temperature, negatives
-        Of the objective infonce: τ > 0 (1), and 1 or infinitely many negatives (inf).
+    temperature, negatives, margin
+        Of infonce and triplet: τ > 0 (1); of infonce: 1 or infinitely many negatives (inf); of triplet: m >= 0 (0).
 
     Returns
     -------
@@ -73,16 +74,14 @@ def simulate(
     mode 1: r = 0.5, collapsed as predicted, (w1, w2, θ) = (0, -0.2828, 0)
     """
     from analysis.runs.simulation import simulate_matrices, simulate_modes
+    from dynamics.fields.infonce import saturating_loss
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
-    of_infonce: dict[str, Any] = {"temperature": temperature, "negatives": negatives}
-    of_infonce = {name: value for name, value in of_infonce.items() if value is not None}
-    if of_infonce and made.objective.name != "infonce":
-        raise ValueError(f"`{next(iter(of_infonce))}` must go with infonce, got {made.objective.name}")
+    loss = saturating_loss(made.objective, temperature, negatives, margin)
     if made.objective.encoder_flow:
         from analysis.runs.encoders import simulate_encoder
-        from analysis.runs.infonce import simulate_infonce
+        from analysis.runs.infonce import simulate_saturating
 
         for name, given in (("predictor", predictor), ("target", target), ("init_predictor", init_predictor)):
             if given is not None:
@@ -90,8 +89,12 @@ def simulate(
                     f"`{name}` must not go with {made.objective.name}, which trains an encoder alone"
                 )
         encoder = encoder_of(made, online, state, dim, init_online, seed)
-        run: Any = simulate_infonce if made.objective.name == "infonce" else simulate_encoder
-        found = run(encoder, made.moments_alone, **options, **of_infonce)
+        alone = made.moments_alone
+        found = (
+            simulate_encoder(encoder, alone, **options)
+            if loss is None
+            else simulate_saturating(encoder, alone, loss, **options)
+        )
         return Result(found, support=made.moments.support)
     if made.of_modes and dim is None and state is None:
         for name, size in (("init_online", init_online), ("init_predictor", init_predictor)):

@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose
 
 from analysis.results.contrastive.linear import random_encoder_system
 from analysis.runs import infonce
-from analysis.runs.infonce import predict_infonce, simulate_infonce
-from dynamics.exact.infonce import one_negative_saturation, saturation
-from dynamics.fields.infonce import infonce_field, infonce_mean_field
+from analysis.runs.infonce import predict_saturating, simulate_saturating
+from dynamics.exact.infonce import one_negative_saturation, saturation, saturation_norm
+from dynamics.fields.infonce import SaturatingLoss, infonce_mean_field, one_negative_of, saturating_field
 from dynamics.integration.trajectory import Status
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
@@ -26,7 +26,9 @@ SATURATED = {np.inf: saturation, 1: one_negative_saturation}
 @pytest.mark.parametrize("negatives", [np.inf, 1])
 @pytest.mark.parametrize("temperature", [2e-13, 0.3, 1e30])
 def test_the_larger_ratio_is_learned_at_its_size(temperature: float, negatives: float) -> None:
-    found = simulate_infonce(EncoderState([[0.1, 0.1]]), RACE, temperature, negatives)
+    found = simulate_saturating(
+        EncoderState([[0.1, 0.1]]), RACE, SaturatingLoss("infonce", temperature, negatives)
+    )
     assert found.trajectory.status is Status.STEADY
     assert found.fate.tolist() == ["collapsed", "learned"] == found.predicted.tolist()
     # at rest weights are within 10 tolerances, the larger of rtol and atol in units of the temperature
@@ -47,7 +49,7 @@ def test_the_larger_ratio_is_learned_at_its_size(temperature: float, negatives: 
     ],
 )
 def test_what_the_start_excites_is_learned(online: Any, fates: list[str], negatives: float) -> None:
-    found = simulate_infonce(EncoderState(online), RACE, negatives=negatives)
+    found = simulate_saturating(EncoderState(online), RACE, SaturatingLoss(negatives=negatives))
     assert found.trajectory.status is Status.STEADY
     assert found.fate.tolist() == fates == found.predicted.tolist()
     assert found.rank == fates.count("learned")
@@ -58,9 +60,9 @@ def test_what_the_start_excites_is_learned(online: Any, fates: list[str], negati
 
 def test_rows_that_share_no_mode_do_not_compete() -> None:
     system = MatrixSystem(np.ones(3), [0.9, 0.8, 0.3])
-    apart = simulate_infonce(EncoderState([[0.1, 0.1, 0.0], [0.0, 0.0, 0.1]]), system)
+    apart = simulate_saturating(EncoderState([[0.1, 0.1, 0.0], [0.0, 0.0, 0.1]]), system, SaturatingLoss())
     assert apart.fate.tolist() == ["learned", "collapsed", "learned"] == apart.predicted.tolist()
-    together = simulate_infonce(EncoderState([[0.1, 0.1, 0.1], [0.0, 0.1, 0.2]]), system)
+    together = simulate_saturating(EncoderState([[0.1, 0.1, 0.1], [0.0, 0.1, 0.2]]), system, SaturatingLoss())
     assert together.fate.tolist() == ["learned", "learned", "collapsed"] == together.predicted.tolist()
 
 
@@ -75,7 +77,7 @@ def test_rows_that_share_no_mode_do_not_compete() -> None:
 )
 def test_weight_decay_takes_from_ratios(weight_decay: float, fates: list[str], ratio: float) -> None:
     system = MatrixSystem([10.0, 1.0], [5.0, 0.9], weight_decay=weight_decay)
-    found = simulate_infonce(EncoderState([[0.1, 0.1]]), system)
+    found = simulate_saturating(EncoderState([[0.1, 0.1]]), system, SaturatingLoss())
     assert found.fate.tolist() == fates == found.predicted.tolist()
     assert_allclose(found.amplitudes[0], saturation(ratio), rtol=1e-6, atol=1e-12)
 
@@ -84,7 +86,9 @@ def test_weight_decay_takes_from_ratios(weight_decay: float, fates: list[str], r
 def test_moments_that_do_not_commute(negatives: float) -> None:
     rng = np.random.default_rng(3)
     system = random_encoder_system(rng, 5)
-    found = simulate_infonce(EncoderState(0.1 * rng.standard_normal((2, 5))), system, 0.5, negatives)
+    found = simulate_saturating(
+        EncoderState(0.1 * rng.standard_normal((2, 5))), system, SaturatingLoss("infonce", 0.5, negatives)
+    )
     assert found.agrees == [True] * 5
     assert found.fate.tolist() == ["learned"] * 2 + ["collapsed"] * 3
     r = np.sort(np.linalg.eigvals(np.linalg.solve(system.sigma_s, system.sigma_d)).real)[::-1]
@@ -92,13 +96,13 @@ def test_moments_that_do_not_commute(negatives: float) -> None:
 
 
 def test_nothing_holds_a_mode_without_noise_and_ties_are_open() -> None:
-    found = simulate_infonce(EncoderState([[0.1]]), MatrixSystem([1.0], [1.0]))
+    found = simulate_saturating(EncoderState([[0.1]]), MatrixSystem([1.0], [1.0]), SaturatingLoss())
     assert found.trajectory.status is Status.SLOW
     assert found.fate.tolist() == ["undecided"]
     assert found.report()["modes"][0]["predicted"]["fate"] == "learned"
     assert np.isinf(found.saturating.predicted[0])  # type: ignore[union-attr]
-    fates, sizes = predict_infonce(
-        EncoderState(np.array([[0.1, 0.2]])), MatrixSystem([1.0, 1.0], [0.5, 0.5]), 1.0
+    fates, sizes = predict_saturating(
+        EncoderState(np.array([[0.1, 0.2]])), MatrixSystem([1.0, 1.0], [0.5, 0.5]), SaturatingLoss()
     )
     assert fates.tolist() == ["", ""]
     assert np.all(np.isnan(sizes))
@@ -106,17 +110,22 @@ def test_nothing_holds_a_mode_without_noise_and_ties_are_open() -> None:
 
 def test_weight_decay_with_one_negative_is_run_and_not_predicted() -> None:
     system = MatrixSystem([10.0, 1.0], [5.0, 0.9], weight_decay=0.1)
-    found = simulate_infonce(EncoderState([[0.1, 0.1]]), system, negatives=1)
+    found = simulate_saturating(EncoderState([[0.1, 0.1]]), system, SaturatingLoss(negatives=1))
     assert found.fate.tolist() == ["collapsed", "learned"]
     assert found.agrees == [None, None]
     # half of the pull on the mode is the decay's: λs ∂L/∂s + λd ∂L/∂d + η/2 = 0
     W = found.trajectory.final.online
-    assert np.max(np.abs(infonce_field(1.0, 1)(0.0, EncoderState(W), system).online)) < 1e-6
+    assert (
+        np.max(np.abs(saturating_field(SaturatingLoss(negatives=1))(0.0, EncoderState(W), system).online))
+        < 1e-6
+    )
 
 
 def test_units_of_the_run_are_those_of_the_flow() -> None:
     system = MatrixSystem([10.0, 1.0], [5.0, 0.9], weight_decay=0.2)
-    found = simulate_infonce(EncoderState([[0.1, 0.3]]), system, 2.0, t_end=0.7, rtol=1e-10, atol=1e-12)
+    found = simulate_saturating(
+        EncoderState([[0.1, 0.3]]), system, SaturatingLoss(temperature=2.0), t_end=0.7, rtol=1e-10, atol=1e-12
+    )
     assert_allclose(found.trajectory.t, 0.7, rtol=1e-12)
     from scipy.integrate import solve_ivp
 
@@ -130,22 +139,62 @@ def test_units_of_the_run_are_those_of_the_flow() -> None:
     assert_allclose(found.trajectory.final.online[0], other.y[:, -1], rtol=1e-8)
 
 
+@pytest.mark.parametrize("temperature", [1e-9, 0.3, 1e6])
+def test_the_triplet_loss_is_infonce_with_one_negative_in_another_time(temperature: float) -> None:
+    # R114: without margin τ log(1 + e^{(r₊ − r₋)/τ}) is τ times InfoNCE with H = 1
+    start = EncoderState([[0.1 * temperature**0.5, 0.2 * temperature**0.5]])
+    one, triplet = (
+        simulate_saturating(start, RACE, SaturatingLoss(name, temperature, 1), t_end)
+        for name, t_end in (("infonce", 0.4 * temperature), ("triplet", 0.4))
+    )
+    assert_allclose(triplet.trajectory.final.online, one.trajectory.final.online, rtol=1e-12)
+    assert_allclose(triplet.trajectory.t, 0.4)
+
+
+@pytest.mark.parametrize("margin", [0.1, 1.0, 5.0])
+def test_a_margin_makes_the_learned_mode_larger(margin: float) -> None:
+    loss = SaturatingLoss("triplet", 0.5, 1, margin)
+    found = simulate_saturating(EncoderState([[0.1, 0.1]]), RACE, loss)
+    assert found.fate.tolist() == ["collapsed", "learned"] == found.predicted.tolist()
+    at_rest = saturation_norm(0.9, 0.5, negatives=1, margin=margin)
+    assert at_rest > saturation_norm(0.9, 0.5, negatives=1)
+    assert_allclose(found.amplitudes, [at_rest], rtol=1e-6)
+    # and there the loss, by its own quadrature, is least along the row
+    w = found.trajectory.final.online
+    values = [one_negative_of(factor * w, RACE, 0.5, margin).loss for factor in (0.98, 1.0, 1.02)]
+    assert values[1] == min(values)
+
+
+def test_no_result_says_what_a_margin_does_to_several_rows() -> None:
+    loss = SaturatingLoss("triplet", 0.5, 1, 1.0)
+    found = simulate_saturating(EncoderState([[0.1, 0.2], [0.3, -0.1]]), RACE, loss)
+    assert found.predicted.tolist() == ["", ""]
+    assert found.agrees == [None, None]
+    assert found.fate.tolist() == ["learned", "learned"]
+    # decay of the triplet loss is a rate, whatever the temperature: of a small start it takes η off 2 λd σ(m/τ)
+    system = MatrixSystem([10.0, 1.0], [5.0, 0.9], weight_decay=9.0)
+    start = EncoderState([[1e-6, 1e-6]])
+    small = simulate_saturating(start, system, loss, t_end=1e-2).trajectory.final.online[0]
+    active = 1 / (1 + np.exp(-2.0))
+    assert_allclose(np.log(small / 1e-6) / 1e-2, 2 * active * np.array([5.0, 0.9]) - 9.0, rtol=1e-5)
+
+
 def test_a_wrong_prediction_disagrees_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        infonce, "predict_infonce", lambda *_: (np.array(["learned", "collapsed"]), np.ones(2))
+        infonce, "predict_saturating", lambda *_: (np.array(["learned", "collapsed"]), np.ones(2))
     )
-    assert simulate_infonce(EncoderState([[0.1, 0.1]]), RACE).agrees == [False, False]
+    assert simulate_saturating(EncoderState([[0.1, 0.1]]), RACE, SaturatingLoss()).agrees == [False, False]
 
 
 def test_starts_beyond_what_numbers_hold_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"`temperature` must be at least 1e-13 for a start of weights up to 0.1"
     ):
-        simulate_infonce(EncoderState([[0.1, 0.1]]), RACE, 1e-100)
+        simulate_saturating(EncoderState([[0.1, 0.1]]), RACE, SaturatingLoss(temperature=1e-100))
     with pytest.raises(ValueError, match="`online` must be zero along a mode, or at least 1e-20 √"):
-        simulate_infonce(EncoderState([[0.1, 0.1]]), RACE, 1e100)
+        simulate_saturating(EncoderState([[0.1, 0.1]]), RACE, SaturatingLoss(temperature=1e100))
     with pytest.raises(ValueError, match="`negatives` must be 1 or inf for a flow of moments, got 3"):
-        simulate_infonce(EncoderState([[0.1, 0.1]]), RACE, negatives=3)
+        simulate_saturating(EncoderState([[0.1, 0.1]]), RACE, SaturatingLoss(negatives=3))
 
 
 # --- the command, and the face of notebooks ---------------------------------------------------------------------
@@ -206,5 +255,5 @@ def test_the_face_runs_infonce() -> None:
         lambda_s=[10, 1], lambda_d=[5, 0.9], objective=dyn.objectives.infonce, temperature=2.0
     )
     assert "mode 2: λd = 0.9, learned as predicted, w Σs wᵀ = 9.708" in str(found)
-    with pytest.raises(ValueError, match="`temperature` must go with infonce, got byol"):
+    with pytest.raises(ValueError, match="`temperature` must go with `objective` infonce or triplet, got byol"):
         dyn.simulate(lambda_s=1, lambda_d=0.5, temperature=2.0)

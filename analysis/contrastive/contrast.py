@@ -21,7 +21,7 @@ from analysis.contrastive.infonce_points import (
 )
 from analysis.contrastive.learned_subspaces import EQUAL
 from dynamics.exact.norm_growth import norm_growth_bound
-from dynamics.objectives import OBJECTIVES, Objective, with_weight
+from dynamics.objectives import OBJECTIVES, Objective, check_taken
 from dynamics.system import MatrixSystem
 
 MOST_POINTS = 1000
@@ -189,16 +189,7 @@ def contrast(
     >>> [contrast(system, 1, OBJECTIVES[name]).learned.modes for name in ("simple", "infonce")]
     [(0,), (1,)]
     """
-    takers = {
-        "temperature": with_weight("temperature"),
-        "margin": with_weight("margin"),
-        "negatives": ("infonce",),
-    }
-    for name, value in (("temperature", temperature), ("negatives", negatives), ("margin", margin)):
-        if value is not None and objective.name not in takers[name]:
-            raise ValueError(
-                f"`{name}` must go with `objective` {' or '.join(takers[name])}, got {objective.name}"
-            )
+    check_taken(objective, temperature=temperature, negatives=negatives, margin=margin)
     tau = 1.0 if temperature is None else temperature
     if objective.name == "simple":
         return _simple(system, n2)

@@ -8,22 +8,25 @@ import numpy as np
 
 from analysis.contrastive.infonce_points import (
     EncoderPoint,
+    covered,
     critical_points,
     n_critical_points,
     saturation_norms,
 )
 from analysis.contrastive.infonce_points import encoder_modes as modes_of
 from analysis.stability.encoders import encoder_stability
+from dynamics.fields.infonce import SaturatingLoss
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
+
+MOST_DIFFERENCES = 2000
+"""Most weights of all points whose spectra are differences of the field: some seconds."""
 
 
 def encoder_rest(
     system: MatrixSystem,
     n2: int,
-    objective: str,
-    temperature: float = 1.0,
-    negatives: float = np.inf,
+    loss: SaturatingLoss | None,
     *,
     limit: int = 1000,
 ) -> list[dict[str, Any]]:
@@ -35,10 +38,9 @@ def encoder_rest(
         Σs, Σd and η.
     n2
         Rows, >= 1.
-    objective
-        "infonce", or "simple", which rests at W = 0 alone (where 2λd = η, modes of that λd rest at any size, too).
-    temperature, negatives
-        τ > 0, and H, 1 or infinite, of infonce.
+    loss
+        InfoNCE or triplet; None for the simple loss, which rests at W = 0 alone (where 2λd = η, modes of that λd rest
+        at any size, too).
     limit
         Most points to list.
 
@@ -46,7 +48,7 @@ def encoder_rest(
     -------
     list of dict
         Of each: name, modes, online, predictor and target (None), amplitudes w Σs wᵀ, eigenvalues (None with one
-        negative, of which only signs are known), stability, and exact forms of the amplitudes.
+        negative and more than `MOST_DIFFERENCES` weights of all points), stability, and exact forms of the amplitudes.
 
     Raises
     ------
@@ -60,24 +62,20 @@ def encoder_rest(
     Examples
     --------
     >>> system = MatrixSystem([10.0, 1.0], [5.0, 0.9])
-    >>> [(point["name"], point["stability"]) for point in encoder_rest(system, 1, "infonce")]
+    >>> [(point["name"], point["stability"]) for point in encoder_rest(system, 1, SaturatingLoss())]
     [('collapsed', 'unstable'), ('mode 1', 'saddle'), ('mode 2', 'stable')]
     """
-    if objective == "simple":
+    if loss is None:
         found = encoder_stability(EncoderState(np.zeros((n2, system.n1))), system, None)
         origin = EncoderPoint((), np.zeros(0), np.zeros((n2, system.n1)), found.verdict, 0.0)
         return [_entry(origin, found.eigenvalues, "0")]
-    if objective != "infonce":
-        raise ValueError(f"`objective` must be simple or infonce, got {objective}")
-    if negatives not in (1, np.inf):
-        raise ValueError(
-            f"`negatives` must be 1 or inf for fixed points of a flow of moments, got {negatives}"
-        )
+    temperature, negatives, margin = loss.temperature, loss.negatives, loss.margin
+    covered(system, n2, negatives, margin)
     modes = modes_of(system, temperature)
-    count = n_critical_points(modes, n2, saturation_norms(modes, temperature, negatives))
+    count = n_critical_points(modes, n2, saturation_norms(modes, temperature, negatives, margin))
     if count > limit:
         raise ValueError(f"`dim` must be less: at most {limit} fixed points are listed, there are {count}")
-    exact = "2 r τ/((1 − r)(3 + r))"
+    exact = "2 r τ/((1 − r)(3 + r))" if not margin else "a numerical root (R114)"
     if negatives == np.inf:
         exact = (
             "τ (2/(√(9 − 8ρ) − 1) − 1), ρ = r − η τ/(2 λs)"
@@ -85,10 +83,10 @@ def encoder_rest(
             else "τ (2/(√(9 − 8r) − 1) − 1)"
         )
     entries = []
-    for point in critical_points(system, n2, temperature, negatives, limit=limit):
+    for point in critical_points(system, n2, temperature, negatives, margin, limit=limit):
         values = None
-        if negatives == np.inf:
-            values = encoder_stability(EncoderState(point.online), system, temperature).eigenvalues
+        if negatives == np.inf or count * n2 * system.n1 <= MOST_DIFFERENCES:
+            values = encoder_stability(EncoderState(point.online), system, loss).eigenvalues
         entries.append(_entry(point, values, exact if point.modes else "0"))
     return entries
 

@@ -11,6 +11,7 @@ from analysis.fates.fate import Fate
 from analysis.runs.simulation import COLLAPSED, cost_of, plain
 from dynamics.exact.contrastive import simple_encoder
 from dynamics.fields.contrastive import simple_field, simple_one_branch_field
+from dynamics.fields.infonce import SaturatingLoss
 from dynamics.fields.predictors import times
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.trajectory import Status, Trajectory
@@ -25,12 +26,12 @@ BRANCHES: dict[str, tuple[VectorField, int]] = {
 
 
 class Saturating(NamedTuple):
-    """What a run under InfoNCE has besides: sizes of modes, and where they saturate.
+    """What a run under InfoNCE or the triplet loss has besides: sizes of modes, and where they saturate.
 
     Parameters
     ----------
-    temperature, negatives
-        τ and H.
+    loss
+        The loss.
     sizes
         Part s of tr W Σs Wᵀ along every mode at `trajectory.ts`, shape (T, n1).
     predicted
@@ -38,8 +39,7 @@ class Saturating(NamedTuple):
         NaN where no result applies.
     """
 
-    temperature: float
-    negatives: float
+    loss: SaturatingLoss
     sizes: np.ndarray
     predicted: np.ndarray
 
@@ -48,8 +48,8 @@ class Saturating(NamedTuple):
 class EncoderSimulation:
     """A run of a linear encoder under a contrastive loss, with what theory says of it.
 
-    Modes of the simple loss are the eigenvectors q of Σd, those of InfoNCE the left eigenvectors of M = Σd Σs⁻¹: in the
-    order of the system where the moments are diagonal, else by descending eigenvalue.
+    Modes of the simple loss are the eigenvectors q of Σd, those of the others the left eigenvectors of M = Σd Σs⁻¹:
+    in the order of the system where the moments are diagonal, else by descending eigenvalue.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ class EncoderSimulation:
     lambda_s, lambda_d
         qᵀ Σs q and qᵀ Σd q, shape (n1,).
     shares
-        Part of ‖W‖² along every mode at `trajectory.ts`, shape (T, n1); of tr W Σs Wᵀ under InfoNCE.
+        Part of ‖W‖² along every mode at `trajectory.ts`, shape (T, n1); of tr W Σs Wᵀ under the others.
     fate
         What each mode did, shape (n1,). At rest, a mode is learned where its share is not zero, and collapsed where it
         is, or where all of W is zero; a run that is not at rest leaves modes undecided.
     predicted
-        What theory says (`predict_simple`, `analysis.runs.infonce.predict_infonce`), shape (n1,): learned or collapsed;
-        empty where no result applies.
+        What theory says (`predict_simple`, `analysis.runs.infonce.predict_saturating`), shape (n1,): learned or
+        collapsed; empty where no result applies.
     error
         Of the simple loss, the largest distance of the run from the exact solution W(0) e^{(cΣd − η)t}, relative to the
         largest weight at the time or at the start, whichever is larger. Of InfoNCE, the largest distance of the size of
@@ -154,9 +154,10 @@ class EncoderSimulation:
                 mode["initial"]["amplitude"], mode["final"]["amplitude"] = of.sizes[[0, -1], k]
                 mode["predicted"]["amplitude"] = of.predicted[k]
             report |= {
-                "objective": "infonce",
-                "temperature": of.temperature,
-                "negatives": "inf" if of.negatives == np.inf else of.negatives,
+                "objective": of.loss.name,
+                "temperature": of.loss.temperature,
+                "negatives": "inf" if of.loss.negatives == np.inf else of.loss.negatives,
+                "margin": of.loss.margin,
             }
             report["final"]["amplitudes"] = self.amplitudes
         return plain(report)
@@ -165,7 +166,7 @@ class EncoderSimulation:
 def _reason(saturating: Saturating | None) -> str:
     if saturating is None:
         return "R113"
-    return "R116" if saturating.negatives == np.inf else "R114"
+    return "R116" if saturating.loss.negatives == np.inf else "R114"
 
 
 def _entry(online: float) -> dict[str, float | None]:

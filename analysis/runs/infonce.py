@@ -1,4 +1,4 @@
-"""One run of a linear encoder under InfoNCE, and what theory says of its end (R114, R116, R119)."""
+"""One run of a linear encoder under InfoNCE or the triplet loss, and what theory says of its end (R114, R116, R119)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.fates.fate import Fate
 from analysis.runs.encoders import EncoderSimulation, Saturating
 from analysis.runs.simulation import COLLAPSED
 from dynamics.fields.contrastive import encoder_start
-from dynamics.fields.infonce import infonce_field
+from dynamics.fields.infonce import SaturatingLoss, saturating_field
 from dynamics.fields.predictors import times
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.states import EncoderState
@@ -24,10 +24,10 @@ SMALLEST_START = 1e-20
 """Smallest weight of a mode at the start in the same units: less grows unseen behind the rounding of others."""
 
 
-def predict_infonce(
-    start: EncoderState, system: MatrixSystem, temperature: float, negatives: float = np.inf
+def predict_saturating(
+    start: EncoderState, system: MatrixSystem, loss: SaturatingLoss
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fate of every mode of M under InfoNCE, and where it rests.
+    """Fate of every mode of M under InfoNCE or the triplet loss, and where it rests.
 
     The flow keeps the rank of W and every block of rows and modes that the start does not connect. Of the modes of a
     block, as many are learned as its rank: those with the largest r − ητ/(2λs), as far as that is positive.
@@ -38,14 +38,15 @@ def predict_infonce(
         W(0), shape (n2, n1).
     system
         Σs ≻ 0, 0 ≼ Σd ≼ Σs and η >= 0.
-    temperature, negatives
-        τ > 0; H, 1 or infinite.
+    loss
+        InfoNCE or triplet.
 
     Returns
     -------
     fates, sizes : array
-        Shape (n1,): learned, collapsed, or empty where no result applies, which is weight decay with one negative, and
-        modes of equal ratio of which only some are learned; and τ y*, 0 or NaN.
+        Shape (n1,): learned, collapsed, or empty where no result applies, which is weight decay with one negative, a
+        margin with several independent rows, and modes of equal ratio of which only some are learned; and their sizes
+        w Σs wᵀ at rest, 0 or NaN.
 
     Raises
     ------
@@ -59,18 +60,18 @@ def predict_infonce(
     Examples
     --------
     >>> system = MatrixSystem([10.0, 1.0], [5.0, 0.9])
-    >>> fates, sizes = predict_infonce(EncoderState(np.array([[0.1, 0.1]])), system, 1.0)
+    >>> fates, sizes = predict_saturating(EncoderState(np.array([[0.1, 0.1]])), system, SaturatingLoss())
     >>> fates.tolist(), sizes.round(6).tolist()
     (['collapsed', 'learned'], [0.0, 4.854102])
     """
-    modes = encoder_modes(system, temperature)
-    if negatives != np.inf and system.weight_decay:
-        return np.full(system.n1, "", dtype="<U9"), np.full(system.n1, np.nan)
+    modes = encoder_modes(system, 1 / loss.pull)
     A = _coordinates(start.online, system, modes)
+    if (loss.negatives != np.inf and system.weight_decay) or (loss.margin and _rank(A) > 1):
+        return np.full(system.n1, "", dtype="<U9"), np.full(system.n1, np.nan)
     fates = np.full(system.n1, str(Fate.COLLAPSED))
     for rows, members in _blocks(A, modes):
         block = A[np.ix_(rows, members)]
-        rank = int(np.linalg.matrix_rank(block / np.max(np.abs(block))))
+        rank = _rank(block)
         rho = modes.effective[members]
         order = np.argsort(-rho, kind="stable")
         taken = order[: min(rank, int(np.sum(rho > 0)))]
@@ -79,9 +80,14 @@ def predict_infonce(
             edge = rho[order[taken.size - 1]]
             if edge - rho[order[taken.size]] <= TIED and rho[order[taken.size]] > 0:
                 fates[members[np.abs(rho - edge) <= TIED]] = ""
-    norms = saturation_norms(modes, temperature, negatives)
+    norms = saturation_norms(modes, loss.temperature, loss.negatives, loss.margin)
     sizes = np.where(fates == Fate.LEARNED, norms, np.where(fates == "", np.nan, 0.0))
     return fates, sizes
+
+
+def _rank(A: np.ndarray) -> int:
+    """Rank of weights of any size."""
+    return int(np.linalg.matrix_rank(A / (np.max(np.abs(A)) or 1.0)))
 
 
 def _coordinates(W: np.ndarray, system: MatrixSystem, modes: EncoderModes) -> np.ndarray:
@@ -129,25 +135,24 @@ def _column_sizes(state: Any) -> tuple[np.ndarray]:
     return (np.max(np.abs(state.online), axis=0, keepdims=True),)
 
 
-def simulate_infonce(
+def simulate_saturating(
     state: EncoderState,
     system: MatrixSystem,
-    temperature: float = 1.0,
-    negatives: float = np.inf,
+    loss: SaturatingLoss,
     t_end: float | None = None,
     **options: Any,
 ) -> EncoderSimulation:
-    """Run a linear encoder under InfoNCE, and compare where it rests with R114, R116 and R119.
+    """Run a linear encoder under InfoNCE or the triplet loss, and compare where it rests with R114, R116 and R119.
 
-    The run is made in units of the temperature and of the largest eigenvalue of Σs, W √(λs/τ) over t λs/τ, in which
-    neither appears (R115).
+    The run is made in units of the temperature and of the largest eigenvalue of Σs, W √(λs/τ), over
+    the time in which a small encoder moves, in which neither appears (R115).
 
     Parameters
     ----------
     state, system, t_end, **options
         As for `dynamics.integration.integrate.integrate`, but for `atol`, which is in units of √(τ/λs).
-    temperature, negatives
-        τ > 0; H, 1 or infinite.
+    loss
+        InfoNCE or triplet.
 
     Raises
     ------
@@ -162,16 +167,17 @@ def simulate_infonce(
     Examples
     --------
     >>> system = MatrixSystem([10.0, 1.0], [5.0, 0.9])
-    >>> found = simulate_infonce(EncoderState([[0.1, 0.1]]), system)
+    >>> found = simulate_saturating(EncoderState([[0.1, 0.1]]), system, SaturatingLoss())
     >>> found.fate.tolist(), found.amplitudes.round(3).tolist()
     (['collapsed', 'learned'], [4.854])
     """
     from dynamics.integration.integrate import integrate  # SciPy's integrators take their time to import
 
-    vector_field = infonce_field(temperature, negatives)
+    vector_field = saturating_field(loss)
+    temperature = loss.temperature
     start = encoder_start(state, system)
-    predicted, sizes_at_rest = predict_infonce(start, system, temperature, negatives)
-    modes = encoder_modes(system, temperature)
+    predicted, sizes_at_rest = predict_saturating(start, system, loss)
+    modes = encoder_modes(system, 1 / loss.pull)
     largest = float(
         np.max(system.sigma_s) if system.sigma_s.ndim == 1 else np.linalg.eigvalsh(system.sigma_s)[-1]
     )
@@ -188,13 +194,13 @@ def simulate_infonce(
             f"`online` must be zero along a mode, or at least {SMALLEST_START:g} √(τ/λs) = {SMALLEST_START * unit:.3g},"
             f" below which rounding hides it while it grows, got {faint.flat[0]:.3g}"
         )
-    tick = temperature / largest
+    tick = 1 / loss.pull / largest
     scaled = MatrixSystem(
         system.sigma_s / largest, system.sigma_d / largest, weight_decay=system.weight_decay * tick
     )
     blocks = _blocks(_coordinates(start.online, system, modes), modes)
     basis = _row_basis(start.online, blocks)
-    flow = infonce_field(1.0, negatives)
+    flow = saturating_field(loss.unit)
     if _along_axes(modes):  # each has a fate of its own, however small it starts
         flow = replace(flow, sizes=_column_sizes)
     run: Trajectory[EncoderState] = integrate(
@@ -226,7 +232,7 @@ def simulate_infonce(
         fate=fate,
         predicted=predicted,
         error=_error(fate, predicted, sizes[-1], sizes_at_rest),
-        saturating=Saturating(temperature, negatives, sizes, sizes_at_rest),
+        saturating=Saturating(loss, sizes, sizes_at_rest),
     )
 
 

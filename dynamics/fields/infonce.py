@@ -5,6 +5,7 @@ Both are gradient flows through all branches, −∇L − ηW, of losses of the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dynamics.exact.one_negative import OneNegative, check_temperature, one_nega
 from dynamics.fields.contrastive import encoder_sizes, encoder_start
 from dynamics.fields.predictors import times
 from dynamics.fields.vector_field import VectorField
+from dynamics.objectives import Objective, check_taken
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
@@ -187,27 +189,28 @@ def one_negative_of(
     return one_negative(*output_moments(W, system), temperature, margin)
 
 
-def infonce_field(temperature: float, negatives: float = np.inf) -> VectorField:
-    """Flow of InfoNCE with one negative or infinitely many, of an `EncoderState`.
+@dataclass(frozen=True)
+class SaturatingLoss:
+    """A loss under which modes of a linear encoder saturate: InfoNCE, or the triplet loss.
 
-        dW/dt = −∇L_H − η W
+        infonce   −E log[e^{−r₊/τ}/(e^{−r₊/τ} + Σ e^{−r_k/τ})]  with H negatives
+        triplet   τ E log(1 + e^{(r₊ − r₋ + m)/τ})
 
     Parameters
     ----------
+    name
+        infonce or triplet, as in `dynamics.objectives.OBJECTIVES`.
     temperature
         τ > 0.
     negatives
-        H, 1 or infinite.
-
-    Returns
-    -------
-    VectorField
-        `one_negative_field` or `infonce_mean_field`.
+        H of infonce, 1 or infinite; the triplet loss has one.
+    margin
+        m >= 0 of triplet.
 
     Raises
     ------
     ValueError
-        The temperature is not positive, or no closed form of the flow is known for that number of negatives.
+        A number is out of range, does not go with the loss, or no closed form of the flow is known for it.
 
     Notes
     -----
@@ -215,17 +218,75 @@ def infonce_field(temperature: float, negatives: float = np.inf) -> VectorField:
 
     Examples
     --------
-    >>> infonce_field(1.0)(0.0, EncoderState(np.array([[1.0]])), MatrixSystem([1.0], [0.625])).online.round(12) + 0.0
+    >>> SaturatingLoss("triplet", 2.0, 1, margin=0.5).pull
+    1.0
+    """
+
+    name: str = "infonce"
+    temperature: float = 1.0
+    negatives: float = np.inf
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        if self.name not in ("infonce", "triplet"):
+            raise ValueError(f"`objective` must be infonce or triplet, got {self.name}")
+        if self.negatives not in (1, np.inf):
+            raise ValueError(f"`negatives` must be 1 or inf for a flow of moments, got {self.negatives:g}")
+        if self.name == "triplet" and self.negatives != 1:
+            raise ValueError(f"`negatives` must be 1 for triplet, got {self.negatives:g}")
+        if not 0 <= self.margin < np.inf:
+            raise ValueError(f"`margin` must be finite and >= 0, got {self.margin}")
+        if self.margin and self.name != "triplet":
+            raise ValueError(f"`margin` must go with triplet, got {self.margin:g} with {self.name}")
+
+    @property
+    def pull(self) -> float:
+        """Force of a pair on a small encoder, the same as −∂L/∂r₋ where all weight is on it: 1/τ, or 1 of triplet."""
+        return 1 / self.temperature if self.name == "infonce" else 1.0
+
+    @property
+    def unit(self) -> SaturatingLoss:
+        """The loss in units of the temperature, in which that is 1."""
+        return replace(self, temperature=1.0, margin=self.margin / self.temperature)
+
+
+def saturating_field(loss: SaturatingLoss) -> VectorField:
+    """Flow of an `EncoderState` under InfoNCE or the triplet loss.
+
+        dW/dt = −∇L − η W
+
+    Parameters
+    ----------
+    loss
+        The loss.
+
+    Returns
+    -------
+    VectorField
+        Of `infonce_mean_field` or `one_negative_field`.
+
+    Notes
+    -----
+    Source: R114, R115.
+
+    Examples
+    --------
+    >>> flow = saturating_field(SaturatingLoss())
+    >>> flow(0.0, EncoderState(np.array([[1.0]])), MatrixSystem([1.0], [0.625])).online.round(12) + 0.0
     array([[0.]])
     """
-    check_temperature(temperature)
-    flows = {np.inf: infonce_mean_field, 1: one_negative_field}
-    if negatives not in flows:
-        raise ValueError(f"`negatives` must be 1 or inf for a flow of moments, got {negatives}")
-    of_moments = flows[negatives]
+    temperature = loss.temperature
 
-    def infonce(t: Any, state: EncoderState, system: MatrixSystem) -> EncoderState:
-        return EncoderState(of_moments(t, state.online, system, temperature))
+    def of_encoder(t: Any, state: EncoderState, system: MatrixSystem) -> EncoderState:
+        W = state.online
+        if loss.negatives == np.inf:
+            return EncoderState(infonce_mean_field(t, W, system, temperature))
+        if loss.name == "infonce":
+            return EncoderState(one_negative_field(t, W, system, temperature))
+        # τ times the gradient of the logistic loss, and once the decay
+        slower = MatrixSystem(system.sigma_s, system.sigma_d, weight_decay=system.weight_decay / temperature)
+        return EncoderState(temperature * one_negative_field(t, W, slower, temperature, loss.margin))
 
     def clock(system: MatrixSystem) -> tuple[float, float]:
         sigma = system.sigma_s
@@ -233,10 +294,40 @@ def infonce_field(temperature: float, negatives: float = np.inf) -> VectorField:
         sizes = sizes[sizes > sizes.size * np.finfo(float).eps * np.max(sizes)]
         if sizes.size == 0:
             return 1.0, 1.0
-        pull = 2 / temperature
+        pull = 2 * loss.pull
         fastest = pull * float(np.max(sizes)) + float(system.weight_decay)
         return 1 / fastest, 1 / (pull * float(np.min(sizes)))
 
-    return VectorField(
-        f"infonce-{negatives:g}", infonce, start=encoder_start, sizes=encoder_sizes, clock=clock
+    name = f"infonce-{loss.negatives:g}" if loss.name == "infonce" else loss.name
+    return VectorField(name, of_encoder, start=encoder_start, sizes=encoder_sizes, clock=clock)
+
+
+def saturating_loss(
+    objective: Objective,
+    temperature: float | None = None,
+    negatives: float | None = None,
+    margin: float | None = None,
+) -> SaturatingLoss | None:
+    """Return the loss of an objective, with what is not given at its default; None of one that does not saturate.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range, or the objective does not take it.
+
+    Examples
+    --------
+    >>> from dynamics.objectives import OBJECTIVES
+    >>> saturating_loss(OBJECTIVES["triplet"], margin=0.5)
+    SaturatingLoss(name='triplet', temperature=1.0, negatives=1, margin=0.5)
+    >>> saturating_loss(OBJECTIVES["simple"]) is None
+    True
+    """
+    check_taken(objective, temperature=temperature, negatives=negatives, margin=margin)
+    if not objective.encoder_flow or "temperature" not in objective.weights:
+        return None
+    if negatives is None:
+        negatives = np.inf if objective.negatives else 1
+    return SaturatingLoss(
+        objective.name, 1.0 if temperature is None else temperature, negatives, margin or 0.0
     )

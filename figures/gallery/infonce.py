@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.runs.infonce import simulate_infonce
+from analysis.runs.infonce import simulate_saturating
 from dynamics.exact.contrastive import simple_encoder
 from dynamics.exact.infonce import one_negative_saturation, saturation
+from dynamics.fields.infonce import SaturatingLoss
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 from figures.gallery.captions import described
@@ -80,7 +81,7 @@ def compute_infonce_spectrum(
     start = EncoderState(online * np.random.default_rng(seed).standard_normal((r.size, r.size)))
     at_rest = {}
     for negatives in (np.inf, 1):
-        run = simulate_infonce(start, system, temperature, negatives)
+        run = simulate_saturating(start, system, SaturatingLoss("infonce", temperature, negatives))
         at_rest[negatives] = np.where(run.trajectory.status.value == "steady", run.amplitudes, np.nan)
     order = np.argsort(np.argsort(-r))  # amplitudes descend as ratios do
     return InfonceSpectrum(
@@ -205,7 +206,7 @@ def compute_infonce_race(
     if len(online) != 2 or not np.all(np.array(online) != 0):
         raise ValueError(f"`online` must be two numbers other than 0, got {online}")
     system, start = MatrixSystem(s, r * s), EncoderState(np.array([online], dtype=float))
-    run = simulate_infonce(start, system, temperature, t_end=t_end)
+    run = simulate_saturating(start, system, SaturatingLoss("infonce", temperature), t_end)
     assert run.saturating is not None
     # the simple flow is the same at first, at τ times its speed; it is shown until its norm has left the panel
     simple_t = np.linspace(0.0, t_end / temperature / 4, 400)

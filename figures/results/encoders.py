@@ -68,7 +68,7 @@ def _figure_saturating(simulation: EncoderSimulation, of: Saturating) -> Figure:
         right.set_title("Shares of the outputs' variance")
         draw_shares(right, simulation)
         right.set_ylabel(r"share of tr $W \Sigma_s W^T$")
-        law = "R116" if of.negatives == np.inf else "R114"
+        law = "R116" if of.loss.negatives == np.inf else "R114"
         dashes = Line2D([], [], color=theme().muted, linestyle=DASHED, label=f"where it rests ({law})")
         figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
     return figure
