@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
 from dynamics.data.augmentation import Augmentation, ExactAugmentation
-from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Roll, Scramble, Shift
 from dynamics.data.datasets import standardised
 from dynamics.data.moments import Moments
 from dynamics.data.views import AUGMENTATIONS, parse, view_moments
@@ -46,6 +46,8 @@ def outcomes(augmentation: Augmentation) -> list[np.ndarray]:
             steps = range(-k, k + 1)
             shifts = product(steps, steps)
             return [dense(partial(np.roll, shift=shift, axis=(0, 1))) for shift in shifts]
+        case Roll():
+            return [dense(partial(np.roll, shift=b, axis=1)) for b in range(w)]
         case Flip():
             return [np.eye(D), dense(lambda x: x[:, ::-1])]
         case Erase():
@@ -81,6 +83,7 @@ EXACT: list[ExactAugmentation] = [
     Shift(0),
     Shift(1),
     Shift(2),
+    Roll(),
     Noise(0.3),
     Flip(),
     Erase(0.05),
@@ -314,6 +317,7 @@ def test_sampled_moments_are_kept_in_order() -> None:
         ("noise:0.3", Noise(0.3)),
         ("noise:3e-1", Noise(0.3)),
         ("flip", Flip()),
+        ("roll", Roll()),
         (" crop : 1/2 ", Crop(0.5)),
         ("erase:1", Erase(1.0)),
         ("scramble:0", Scramble(0)),
@@ -334,7 +338,7 @@ def test_a_seed_reaches_the_scrambled_subspace() -> None:
     [
         (
             "rotate:1",
-            "an augmentation must be one of shift:k, noise:s, flip, crop:f, erase:f, scramble:k, gain:s,"
+            "an augmentation must be one of shift:k, roll, noise:s, flip, crop:f, erase:f, scramble:k, gain:s,"
             " got 'rotate:1'",
         ),
         ("", "an augmentation must be one of .*, got ''"),

@@ -255,5 +255,7 @@ def test_the_face_runs_infonce() -> None:
         lambda_s=[10, 1], lambda_d=[5, 0.9], objective=dyn.objectives.infonce, temperature=2.0
     )
     assert "mode 2: λd = 0.9, learned as predicted, w Σs wᵀ = 9.708" in str(found)
-    with pytest.raises(ValueError, match="`temperature` must go with `objective` infonce or triplet, got byol"):
+    with pytest.raises(
+        ValueError, match="`temperature` must go with `objective` infonce or triplet, got byol"
+    ):
         dyn.simulate(lambda_s=1, lambda_d=0.5, temperature=2.0)

@@ -23,7 +23,7 @@ from dynamics.training.augmentations import augment
 from dynamics.training.data import draw_views, exact_pairs, view_pair
 from dynamics.training.generator import _from_word, _words, new_key, normal
 
-SPECS = ("shift:1", "noise:0.7", "flip", "crop:1/2", "erase:1/4", "scramble:3", "gain:0.5")
+SPECS = ("shift:1", "roll", "noise:0.7", "flip", "crop:1/2", "erase:1/4", "scramble:3", "gain:0.5")
 
 
 def random_moments(seed: int, n: int = 3) -> Moments:

@@ -97,6 +97,39 @@ class Shift(ExactAugmentation):
 
 
 @dataclass(frozen=True)
+class Roll(ExactAugmentation):
+    """Cyclic shift along the rows by b columns, b uniform over all of them: views of an object on a ring (R121).
+
+        (A x)[i, j] = x[i, j − b mod w],   E[A] = the mean of each row
+
+    Examples
+    --------
+    >>> Roll().propagate(np.diag([1.0, 3.0]), np.diag([1.0, 3.0]), (1, 2, 1))
+    (array([[2., 0.],
+           [0., 2.]]), array([[1., 1.],
+           [1., 1.]]))
+    """
+
+    spatial = True
+    name = "roll"
+    signature = "roll"
+    meaning = "cyclic shift along the rows, all columns equally likely: positions on a ring"
+
+    def _views(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        n, _, w, _ = images.shape
+        columns = (np.arange(w) - rng.integers(0, w, (n, 1))) % w
+        return np.take_along_axis(images, columns[:, None, :, None], axis=2)
+
+    def _moments(self, sigma_s: np.ndarray, sigma_d: np.ndarray, shape: Shape) -> Pair:
+        S, D = sigma_s.reshape(shape + shape), sigma_d.reshape(shape + shape)
+        together = np.zeros_like(S)
+        for step in range(shape[1]):
+            together += np.roll(S, (step, step), (1, 4))
+        apart = np.broadcast_to(D.mean(axis=(1, 4), keepdims=True), D.shape)
+        return together.reshape(sigma_s.shape) / shape[1], apart.reshape(sigma_d.shape)
+
+
+@dataclass(frozen=True)
 class Noise(ExactAugmentation):
     """Additive white noise: x ↦ x + ε, ε ~ N(0, s² I); Σs ↦ Σs + s² I, Σd ↦ Σd. Source: R16, additive model.
 

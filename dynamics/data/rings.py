@@ -217,8 +217,7 @@ def load_ring(spec: str) -> Dataset:
     -------
     Dataset
         Images (n_objects · d, 1, d, 1); a label says which object. Two views in the sense of the
-        theory are two uniform positions of one object; no augmentation of the table makes them of these images yet,
-        and `RingObjects.views` lists them exactly.
+        theory are two uniform positions of one object, which the augmentation ``roll`` draws.
 
     Raises
     ------

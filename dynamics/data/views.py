@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dynamics.data.augmentation import Augmentation, ExactAugmentation, Pair
-from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Roll, Scramble, Shift
 from dynamics.data.datasets import Batches
 
-_KINDS: tuple[type[Augmentation], ...] = (Shift, Noise, Flip, Crop, Erase, Scramble, Gain)
+_KINDS: tuple[type[Augmentation], ...] = (Shift, Roll, Noise, Flip, Crop, Erase, Scramble, Gain)
 AUGMENTATIONS = {kind.name: kind for kind in _KINDS}
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dynamics.data.augmentation import Augmentation
-from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Scramble, Shift
+from dynamics.data.augmentations import Crop, Erase, Flip, Gain, Noise, Roll, Scramble, Shift
 from dynamics.training.generator import normal
 
 
@@ -40,6 +40,12 @@ def _shift(a: Shift, key: Any, x: Any) -> Any:
     down, right = jax.random.randint(key, (2, n, 1), -a.k, a.k + 1)
     rows, columns = (jnp.arange(h) - down) % h, (jnp.arange(w) - right) % w
     return x[jnp.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _roll(_: Roll, key: Any, x: Any) -> Any:
+    n, _, w, _ = x.shape
+    columns = (jnp.arange(w) - jax.random.randint(key, (n, 1), 0, w)) % w
+    return jnp.take_along_axis(x, columns[:, None, :, None], axis=2)
 
 
 def _noise(a: Noise, key: Any, x: Any) -> Any:
@@ -94,6 +100,7 @@ def _gain(a: Gain, key: Any, x: Any) -> Any:
 
 _VIEWS: dict[type[Augmentation], Callable[[Any, Any, Any], Any]] = {
     Shift: _shift,
+    Roll: _roll,
     Noise: _noise,
     Flip: _flip,
     Crop: _crop,

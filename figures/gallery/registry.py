@@ -33,6 +33,7 @@ PAGES = {
     "ring-plane": "figures.gallery.rings:RING_PLANE",
     "figure-7": "figures.gallery.two_layers:FIGURE_7",
     "figure-8": "figures.gallery.two_layers:FIGURE_8",
+    "cluster-directions": "figures.gallery.clusters:CLUSTER_DIRECTIONS",
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
