@@ -7,12 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from commands.declaration import SYSTEM, OneOf, command, option
 from commands.options import (
     LossOptions,
     OutputOptions,
+    RestartOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
@@ -38,6 +39,7 @@ from dynamics.objectives import OBJECTIVES, flow_objectives
 
 if TYPE_CHECKING:
     from analysis.runs.encoders import EncoderSimulation
+    from analysis.runs.restarts import RestartedSimulation, Restarts
     from analysis.runs.simulation import MatrixSimulation, ModeSimulation
     from dynamics.data.moments import Moments
     from dynamics.fields.infonce import SaturatingLoss
@@ -64,7 +66,11 @@ class SimulatedOptions(LossOptions, SystemOptions):
     epilog="Example: dyn simulate --lambda-s 1 --lambda-d 0.5",
 )
 def simulate(
-    system: SimulatedOptions, start: StartOptions, run: RunOptions, output: OutputOptions
+    system: SimulatedOptions,
+    start: StartOptions,
+    run: RunOptions,
+    restart: RestartOptions,
+    output: OutputOptions,
 ) -> int | None:
     """Run the flow from one start, for modes or for matrices."""
     checked_outputs(output)
@@ -72,30 +78,38 @@ def simulate(
     loss = system.loss_of(system.objective)
     if system.branches is not None and system.objective != "simple":
         raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
+    restarts = restart.restarts
+    if restarts is not None and run.t_end is None:
+        raise ValueError("--t-end must be given with --restart-every, got none")
     moments = read_moments(system, output)
     of_encoder = OBJECTIVES[system.objective].encoder_flow
     as_modes = system.lambda_s is not None and start.dim is None and start.state is None and not of_encoder
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
-    simulation: ModeSimulation | MatrixSimulation | EncoderSimulation
+    if restarts is not None and of_encoder:
+        raise ValueError(
+            f"--restart-every must not go with --objective {system.objective}, which has no predictor"
+        )
+    simulation: ModeSimulation | MatrixSimulation | EncoderSimulation | RestartedSimulation
     watch = progress("simulating", output, "modes") if as_modes else ticker("simulating", output)
     with watch as report_progress:
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
         if of_encoder:
             simulation = _simulate_encoder(system, loss, start, moments, output.seed, options)
         elif as_modes:
-            simulation = _simulate_modes(system, start, moments, options)
+            simulation = _simulate_modes(system, start, moments, output.seed, restarts, options)
         else:
-            simulation = _simulate_matrices(system, start, moments, output.seed, options)
+            simulation = _simulate_matrices(system, start, moments, output.seed, restarts, options)
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if not as_modes:
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:
         note(text, output)
+    shown: Any = simulation if restarts is None else cast("RestartedSimulation", simulation).whole
     if output.out is not None:
-        _save_simulation(simulation, moments, report, output.out)
+        _save_simulation(shown, moments, report, output.out)
     if output.plot is not None:
-        _plot_simulation(simulation, output.plot)
+        _plot_simulation(shown, output.plot)
     if output.json:
         print_json(report)
     elif of_encoder:
@@ -104,12 +118,19 @@ def simulate(
         _print_modes(report)
     else:
         _print_matrices(report)
+    if restarts is not None and not output.json:
+        _print_restarts(report["restarts"], as_modes=as_modes)
     return status_code(simulation.trajectory)
 
 
 def _simulate_modes(
-    system: SimulatedOptions, start: StartOptions, moments: Moments, options: dict[str, Any]
-) -> ModeSimulation:
+    system: SimulatedOptions,
+    start: StartOptions,
+    moments: Moments,
+    seed: int,
+    restarts: Restarts | None,
+    options: dict[str, Any],
+) -> ModeSimulation | RestartedSimulation:
     from analysis.runs.simulation import simulate_modes
     from dynamics.variants import VARIANTS
 
@@ -126,12 +147,22 @@ def _simulate_modes(
     online = start.online or [0.1]
     predictor = start.predictor or (online if system.variant == "tied" else [0.1])
     state = modes.state(online, predictor, start.target or [0.1])
-    return simulate_modes(state, modes, VARIANTS[system.variant].mode_field, **options)
+    field = VARIANTS[system.variant].mode_field
+    if restarts is not None:
+        from analysis.runs.restarts import restarted_modes
+
+        return restarted_modes(state, modes, field, restarts, seed=seed, **options)
+    return simulate_modes(state, modes, field, **options)
 
 
 def _simulate_matrices(
-    system: SimulatedOptions, start: StartOptions, moments: Moments, seed: int, options: dict[str, Any]
-) -> MatrixSimulation:
+    system: SimulatedOptions,
+    start: StartOptions,
+    moments: Moments,
+    seed: int,
+    restarts: Restarts | None,
+    options: dict[str, Any],
+) -> MatrixSimulation | RestartedSimulation:
     from analysis.runs.simulation import simulate_matrices
     from dynamics.states import MatrixState
     from dynamics.variants import VARIANTS
@@ -141,7 +172,12 @@ def _simulate_matrices(
     if field is None:
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
     state = matrix_start(start, moments, seed, MatrixState)
-    return simulate_matrices(state, matrix_system(system, moments), field, **options)
+    full = matrix_system(system, moments)
+    if restarts is not None:
+        from analysis.runs.restarts import restarted_matrices
+
+        return restarted_matrices(state, full, field, restarts, seed=seed, **options)
+    return simulate_matrices(state, full, field, **options)
 
 
 def _simulate_encoder(
@@ -245,6 +281,41 @@ def _print_modes(report: dict[str, Any]) -> None:
         "drift of c",
     ]
     print_table(columns, rows, _cost_text(report))
+
+
+def _print_restarts(restarts: dict[str, Any], *, as_modes: bool) -> None:
+    events = restarts["events"]
+    if as_modes:
+        columns = ["restart", "t", "mode", "fresh w2", "fate", "predicted", "|w1| predicted", "w1 at the end"]
+        rows = [
+            [
+                str(k + 1),
+                f"{event['t']:.6g}",
+                str(j + 1),
+                f"{mode['predictor']:.6g}",
+                mode["fate"],
+                _prediction_text(mode),
+                "–" if mode["predicted"]["amplitude"] is None else f"{mode['predicted']['amplitude']:.6g}",
+                f"{mode['online']:.6g}",
+            ]
+            for k, event in enumerate(events[:_LISTED])
+            for j, mode in enumerate(event["modes"])
+        ]
+    else:
+        columns = ["restart", "t", "‖P‖", "rank floor", "rank at the end", "τo ‖W‖² before", "after"]
+        rows = [
+            [
+                str(k + 1),
+                f"{event['t']:.6g}",
+                f"{event['predictor_norm']:.4g}",
+                "–" if event["rank_floor"] is None else str(event["rank_floor"]),
+                str(event["rank"]),
+                *(f"{value:.6g}" for value in event["online_trace"]),
+            ]
+            for k, event in enumerate(events[:_LISTED])
+        ]
+    more = f"and {len(events) - _LISTED} more restarts (--json lists them)" if len(events) > _LISTED else ""
+    print_table(columns, rows, more)
 
 
 def _print_matrices(report: dict[str, Any]) -> None:
