@@ -19,6 +19,7 @@ from analysis.experiments import (
     mirrored,
     objectives,
     resonance,
+    restarts,
     stepwise,
     two_layers,
     weight_decay,
@@ -66,6 +67,7 @@ _MODULES = (
     explosion,
     two_layers,
     infonce,
+    restarts,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
