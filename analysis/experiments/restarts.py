@@ -102,7 +102,7 @@ def fractions(n: int, restarts: int, laws: tuple[RestartLaw, ...], effort: Effor
                     exact[k],
                     trained[k],
                     student(n) * error[k] + other[k] + 1e-4,
-                    f"{student(n):.1f} standard errors of {n} networks, and the {other[k]:.2g} that are near an edge and"
+                    f"{student(n):.1f} standard errors of {n} networks, and the {other[k]:.2g} near an edge that"
                     " ended on its other side",
                 )
             )
@@ -128,7 +128,8 @@ def _growth(dt: float, restarts: int, n: int, seed: int) -> _Growth:
     law = RestartLaw(0.15)
     rng = np.random.default_rng([seed, len(LAWS)])
     weights = np.broadcast_to(0.6 * np.eye(3), (n, 3, 3))
-    trace, said = [], []
+    trace: list[float] = []
+    said: list[float] = []
     for _ in range(restarts + 1):
         p = law.draw(rng, (n, 3, 3))
         before = said[-1] if said else float(np.mean(np.sum(weights**2, axis=(1, 2))))

@@ -34,6 +34,7 @@ PAGES = {
     "figure-7": "figures.gallery.two_layers:FIGURE_7",
     "figure-8": "figures.gallery.two_layers:FIGURE_8",
     "cluster-directions": "figures.gallery.clusters:CLUSTER_DIRECTIONS",
+    "restarts": "figures.gallery.restarts:RESTARTS",
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
