@@ -44,14 +44,20 @@ ONE_PIECE = {"dynamics/integration/mode_flow.py", "dynamics/integration/ensemble
 ROOMS = {
     "dynamics": ("data", "exact", "fields", "integration", "training"),
     "analysis": (
-        "contrastive", "experiments", "fates", "fixed_points", "normalisation", "phase_planes", "results", "runs",
-        "stability", "sweeps", "sylvester", "trees",
+        "contrastive", "depth", "experiments", "fates", "fixed_points", "normalisation", "objectives", "phase_planes",
+        "results", "runs", "stability", "steps", "sweeps", "sylvester", "trees",
     ),
     "figures": ("gallery", "layout", "panels", "results"),
     "commands": (),
 }  # fmt: skip
 # Rooms within rooms: results by the part of the theory that they belong to.
-DEEPER = {"analysis/results/linear", "analysis/results/contrastive", "analysis/results/trees"}
+DEEPER = {
+    "analysis/results/linear",
+    "analysis/results/contrastive",
+    "analysis/results/trees",
+    "analysis/results/steps",
+    "analysis/results/objectives",
+}
 MOST_ENTRIES = 17  # fifteen rooms and two files
 
 

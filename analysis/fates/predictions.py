@@ -1,8 +1,8 @@
 """Where a start ends, predicted without following the flow: the exact fate of one mode, variant by variant.
 
 For one mode with η = 0 the flow stays on its leaf of constant c = τo w1² − τp w2² and every trajectory converges
-(R6), so the leaf, not the target, decides between learning and collapse (R224). Other variants have results of their own,
-listed at `predict_fates`; where nothing is proved the prediction is empty, never a guess.
+(R6), so the leaf, not the target, decides between learning and collapse (R224). Other variants have results of
+their own, listed at `predict_fates`; where nothing is proved the prediction is empty, never a guess.
 """
 
 from __future__ import annotations

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 
-from analysis.results import contrastive, linear, trees
+from analysis.results import contrastive, linear, objectives, steps, trees
 from analysis.results.registry import Check, Measurement, Result, Verdict, check
 
 __all__ = ["PARTS", "RESULTS", "Check", "Measurement", "Result", "Verdict", "check", "select"]
 
-_PARTS = {"linear": linear.RESULTS, "contrastive": contrastive.RESULTS, "trees": trees.RESULTS}
+_PARTS = {
+    "linear": linear.RESULTS,
+    "contrastive": contrastive.RESULTS,
+    "trees": trees.RESULTS,
+    "steps": steps.RESULTS,
+    "objectives": objectives.RESULTS,
+}
 
 RESULTS: dict[str, Result] = {key: result for part in _PARTS.values() for key, result in part.items()}
 """All results by id, in order."""

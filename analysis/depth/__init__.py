@@ -1,0 +1,1 @@
+"""Linear encoders of several layers: fates, times and thresholds of weight decay."""

@@ -1,0 +1,5 @@
+"""Other objectives, normalised losses, deep encoders, and claims of others: R311–R336."""
+
+from analysis.results.registry import collect
+
+RESULTS = collect(())

@@ -1,0 +1,1 @@
+"""Real steps: fates, critical steps and period doubling of gradient descent, and what batches add."""
