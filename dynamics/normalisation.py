@@ -172,8 +172,8 @@ def batch_moments(
     Raises
     ------
     ValueError
-        The views are not of one shape, fewer than two samples, or the normaliser divides: its gradient is not a function
-        of moments alone.
+        The views are not of one shape, fewer than two samples, or the normaliser divides: moments alone do not give its
+        gradient.
 
     Notes
     -----
