@@ -10,6 +10,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import SYSTEM, OneOf, command, option
+from commands.normalisation import (
+    BatchNormOptions,
+    batch_norm_report,
+    check_decoupled,
+    check_normalised,
+    needs_field,
+    normalised_moments,
+)
 from commands.options import (
     InfonceOptions,
     OutputOptions,
@@ -40,10 +48,11 @@ if TYPE_CHECKING:
     from analysis.runs.encoders import EncoderSimulation
     from analysis.runs.simulation import MatrixSimulation, ModeSimulation
     from dynamics.data.moments import Moments
+    from dynamics.normalisation import Normaliser
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(InfonceOptions, SystemOptions):
+class SimulatedOptions(InfonceOptions, BatchNormOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -69,9 +78,14 @@ def simulate(
     checked_outputs(output)
     began = perf_counter()
     _check_options_of_objective(system)
-    moments = read_moments(system, output)
     of_encoder = OBJECTIVES[system.objective].encoder_flow
-    as_modes = system.lambda_s is not None and start.dim is None and start.state is None and not of_encoder
+    normaliser = check_normalised(system, system, encoder=of_encoder)
+    moments = normalised_moments(system, system, read_moments(system, output), normaliser)
+    of_normalised = needs_field(normaliser)
+    by_modes = system.lambda_s is not None and start.dim is None and start.state is None
+    as_modes = by_modes and not of_encoder and not of_normalised
+    if as_modes:
+        check_decoupled(moments, normaliser)
     settings = {"t_end": run.t_end, "rtol": run.rtol, "atol": run.atol, "method": run.method}
     simulation: ModeSimulation | MatrixSimulation | EncoderSimulation
     watch = progress("simulating", output, "modes") if as_modes else ticker("simulating", output)
@@ -79,11 +93,15 @@ def simulate(
         options = {**settings, "max_steps": run.max_steps, "progress": report_progress}
         if of_encoder:
             simulation = _simulate_encoder(system, start, moments, output.seed, options)
+        elif of_normalised:
+            simulation = _simulate_normalised(system, start, moments, normaliser, output.seed, options)
         elif as_modes:
             simulation = _simulate_modes(system, start, moments, options)
         else:
             simulation = _simulate_matrices(system, start, moments, output.seed, options)
     report = {**simulation.report(), "seconds": perf_counter() - began}
+    if normaliser.active:
+        report.setdefault("batch_norm", batch_norm_report(normaliser))
     if not as_modes:
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
@@ -139,6 +157,51 @@ def _simulate_matrices(
         raise ValueError(f"--variant {system.variant} is defined for modes only, got a matrix run")
     state = matrix_start(start, moments, seed, MatrixState)
     return simulate_matrices(state, matrix_system(system, moments), field, **options)
+
+
+def _simulate_normalised(
+    system: SimulatedOptions,
+    start: StartOptions,
+    moments: Moments,
+    normaliser: Normaliser,
+    seed: int,
+    options: dict[str, Any],
+) -> MatrixSimulation:
+    from analysis.runs.normalised import simulate_normalised
+    from dynamics.fields.batch_normalised import BASES
+    from dynamics.states import MatrixState
+
+    bases = {field.name: field for field in BASES}
+    if system.variant not in bases:
+        raise ValueError(
+            f"--variant must be one of {', '.join(bases)} where features are divided by their deviation or the mean is"
+            f" detached, got {system.variant}"
+        )
+    full = matrix_system(system, moments)
+    scalars = (start.online, start.predictor, start.target)
+    drawn = (start.dim, start.state, start.init_online, start.init_predictor)
+    if system.lambda_s is not None and all(option is None for option in drawn):  # one row per mode
+        parts = []
+        for name, values in zip(("online", "predictor", "target"), scalars, strict=True):
+            if len(values or [0.1]) not in (1, full.n1):
+                raise ValueError(
+                    f"`{name}` must be given once, or once for each of {full.n1} modes, got {len(values or ())}"
+                )
+            parts.append(
+                [[x if i == j else 0.0 for j in range(full.n1)] for i, x in _spread(values, full.n1)]
+            )
+        state = MatrixState(*parts)
+    else:
+        check_no_mode_start(start)
+        state = matrix_start(start, moments, seed, MatrixState)
+    base = bases[system.variant]
+    return simulate_normalised(state, full, normaliser, moments.mean, base=base, **options)
+
+
+def _spread(values: list[float] | None, n: int) -> list[tuple[int, float]]:
+    """Scalars of a start, one per mode."""
+    given = values or [0.1]
+    return list(enumerate(given * n if len(given) == 1 else given))
 
 
 _OWNERS = {"branches": "simple", "temperature": "infonce", "negatives": "infonce"}
@@ -270,15 +333,31 @@ def _print_matrices(report: dict[str, Any]) -> None:
     floor = "–" if theory["rank_floor"] is None else theory["rank_floor"]
     resonance = "–" if theory["resonance_error"] is None else f"{theory['resonance_error']:.1e}"
     drift = report["invariant"]["drift"]
+    conserved = (report.get("batch_norm", {}).get("conserved") or "balance").replace("-", " ")
     caption = (
         f"n1 = {system['n1']}, n2 = {system['n2']}, dropped directions {system['dropped_directions']},"
         f" commutator of Σs and Σd {system['commutator']:.3g}\n"
         f"top of M's spectrum: {top}\n"
         f"rank {report['final']['rank']} (floor {floor}) · resonance error {resonance}"
-        f" · drift of the balance {'–' if drift is None else f'{drift:.1e}'}\n{_cost_text(report)}"
+        f" · drift of the {conserved} {'–' if drift is None else f'{drift:.1e}'}\n{_cost_text(report)}"
     )
     columns = ["row", "predictor eigenvalue", "ratio of M", "mode of M", "amplitude", "fate"]
-    print_table(columns, rows, caption)
+    print_table(columns, rows, caption + _normalised_text(report.get("batch_norm", {})))
+
+
+def _normalised_text(found: dict[str, Any]) -> str:
+    """What a run with normalised features has besides."""
+    if "row_norms" not in found:
+        return ""
+    ends = (", ".join(f"{norm:.4g}" for norm in found["row_norms"][when]) for when in ("initial", "final"))
+    lines = ["norms of rows: {} → {}".format(*ends)]
+    if found["dead_row"] is not None:
+        predicted = found["predicted"]["death"]
+        said = "no result applies" if predicted is None else f"predicted {predicted:.7g}"
+        lines.append(f"row {found['dead_row'] + 1} reached zero ({said})")
+    if (rate := found["predicted"]["runaway_rate"]) is not None:
+        lines.append(f"a mode grows like e^(gt), g = {rate:.7g} (R216)")
+    return "\n" + "\n".join(lines)
 
 
 def _prediction_text(mode: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.normalisation.mean import has_runaway_mode, interlacing, mean_runaway_rate
 from analysis.normalisation.stability import (
+    decoupled_selection,
     field_jacobian,
     is_stable,
     normalised_blocks,
@@ -186,9 +187,35 @@ def test_systems_that_blocks_do_not_hold_for_are_refused() -> None:
     with pytest.raises(ValueError, match="`weight_decay` must be 0"):
         normalised_point([0], 1.0, MatrixSystem([1.0], [0.5], weight_decay=0.1))
     with pytest.raises(ValueError, match="`sigma_s` must be diagonal"):
-        normalised_point([0], 1.0, MatrixSystem([[1.0, 0.1], [0.1, 1.0]], np.eye(2) / 2))
+        normalised_blocks([0], 1.0, MatrixSystem([[1.0, 0.1], [0.1, 1.0]], np.eye(2) / 2))
     with pytest.raises(ValueError, match="`sigma_s` must be positive definite"):
         normalised_point([0], 1.0, MatrixSystem([0.0], [0.0]))
+
+
+def test_points_of_moments_that_do_not_commute_are_at_rest() -> None:
+    system = random_moments(np.random.default_rng(0), 4)
+    point = normalised_point([2, 0], [0.5, 1.5], system)
+    ratios = spectrum(system)
+    assert np.allclose(point.predictor.diagonal(), ratios[[2, 0]], rtol=1e-10)
+    found = normalised_stability(point, system, FULL)
+    assert found.residual < 1e-13
+    assert found.verdict == "saddle"
+    assert normalised_stability(normalised_point([0], 1.0, system), system, FULL).verdict == "stable"
+
+
+def test_a_point_is_told_from_its_neighbours() -> None:
+    system = MatrixSystem([1.0, 1.0, 1.0], [0.9, 0.5, 0.1])
+    point = normalised_point([1, 0], [0.5, 2.0], system)
+    found = decoupled_selection(point, system)
+    assert found is not None
+    assert found[0] == [1, 0]
+    assert np.all(found[1] == [0.5, 2.0])
+    turned = point._replace(online=-point.online, target=-point.target)
+    assert decoupled_selection(turned, system) is not None
+    assert decoupled_selection(point._replace(predictor=np.eye(2)), system) is None
+    assert decoupled_selection(point._replace(target=-point.target), system) is None
+    both = system.state([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], 0.9 * np.eye(2))
+    assert decoupled_selection(both, system) is None
 
 
 def test_what_is_not_at_rest_or_too_large_is_refused() -> None:

@@ -68,23 +68,54 @@ class NormalisedCondition(NamedTuple):
         return f"row {self.row + 1} {leaves[self.verdict]} mode {self.mode + 1}, {why}: margin {self.margin:.4g} (R220)"
 
 
-def _diagonals(system: MatrixSystem) -> tuple[np.ndarray, np.ndarray]:
-    """λs and λd of a system of diagonal moments, without weight decay."""
+def _is_diagonal(sigma: np.ndarray) -> bool:
+    return sigma.ndim == 1 or not np.any(np.diag(np.diagonal(sigma)) != sigma)
+
+
+def _refuse_weight_decay(system: MatrixSystem) -> None:
     if system.weight_decay:
         raise ValueError(
             f"`weight_decay` must be 0 for normalised features at rest, got {system.weight_decay:g}"
         )
+
+
+def _diagonals(system: MatrixSystem) -> tuple[np.ndarray, np.ndarray]:
+    """λs and λd of a system of diagonal moments, without weight decay."""
+    _refuse_weight_decay(system)
     found = []
     for name in ("sigma_s", "sigma_d"):
         sigma = getattr(system, name)
-        if sigma.ndim == 2:
-            if np.any(sigma != np.diag(np.diagonal(sigma))):
-                raise ValueError(f"`{name}` must be diagonal for blocks, got a matrix that is not")
-            sigma = np.diagonal(sigma)
-        found.append(sigma)
+        if not _is_diagonal(sigma):
+            raise ValueError(f"`{name}` must be diagonal for blocks, got a matrix that is not")
+        found.append(sigma if sigma.ndim == 1 else np.diagonal(sigma))
     if np.any(found[0] <= 0):
         raise ValueError(f"`sigma_s` must be positive definite, got an eigenvalue {np.min(found[0]):.3g}")
     return found[0], found[1]
+
+
+def decoupled_selection(
+    state: MatrixState, system: MatrixSystem, tolerance: float = 1e-6
+) -> tuple[list[int], np.ndarray] | None:
+    """Modes and lengths of rows of a state that is a `normalised_point` of diagonal moments; None where it is none.
+
+    >>> system = MatrixSystem([1.0, 1.0], [0.9, 0.5])
+    >>> decoupled_selection(normalised_point([1, 0], 2.0, system), system)
+    ([1, 0], array([2., 2.]))
+    """
+    diagonal = all(_is_diagonal(sigma) for sigma in (system.sigma_s, system.sigma_d))
+    if not diagonal or system.weight_decay:
+        return None
+    norms = np.linalg.norm(state.online, axis=1)
+    selection = np.argmax(np.abs(state.online), axis=1).tolist()
+    if len(set(selection)) < len(selection) or np.any(norms == 0):
+        return None
+    sign = np.sign(state.online[np.arange(len(norms)), selection])
+    point = normalised_point(selection, norms, system)
+    flipped = point._replace(online=sign[:, None] * point.online, target=sign[:, None] * point.target)
+    for found, wanted in zip(state, flipped, strict=True):
+        if np.max(np.abs(found - wanted)) > tolerance * np.max(np.abs(wanted), initial=1.0):
+            return None
+    return selection, norms
 
 
 def _checked(selection: Sequence[int], norms: Any, n1: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,17 +130,33 @@ def _checked(selection: Sequence[int], norms: Any, n1: int) -> tuple[np.ndarray,
     return modes, sizes
 
 
+def ranked_modes(system: MatrixSystem) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios r and unit directions, columns, of M = Σd Σs⁻¹: by axes where moments are diagonal, else by descending r.
+
+    >>> ranked_modes(MatrixSystem([1.0, 1.0], [0.5, 0.9]))[0]
+    array([0.5, 0.9])
+    """
+    if all(_is_diagonal(sigma) for sigma in (system.sigma_s, system.sigma_d)):
+        lambda_s, lambda_d = _diagonals(system)
+        return lambda_d / lambda_s, np.eye(system.n1)
+    from scipy.linalg import eigh
+
+    S, D = (np.diag(sigma) if sigma.ndim == 1 else sigma for sigma in (system.sigma_s, system.sigma_d))
+    ratios, directions = eigh(D, S)
+    return ratios[::-1], (directions / np.linalg.norm(directions, axis=0))[:, ::-1]
+
+
 def normalised_point(selection: Sequence[int], norms: Any, system: MatrixSystem) -> MatrixState:
     """Fixed point with row i of length ‖w_i‖ on mode k(i), P = diag r_k(i) and Θ = W.
 
     Parameters
     ----------
     selection
-        k(i), distinct modes counted from 0, one per row.
+        k(i), distinct modes of `ranked_modes` counted from 0, one per row.
     norms
         ‖w_i‖ > 0, one for all rows or one per row: they are conserved.
     system
-        Diagonal moments, Σs ≻ 0.
+        Moments that features are learned from, Σs ≻ 0, and no weight decay.
 
     Raises
     ------
@@ -125,11 +172,11 @@ def normalised_point(selection: Sequence[int], norms: Any, system: MatrixSystem)
     >>> normalised_point([1], 2.0, MatrixSystem([1.0, 1.0], [0.9, 0.5])).predictor
     array([[0.5]])
     """
-    lambda_s, lambda_d = _diagonals(system)
+    _refuse_weight_decay(system)
+    ratios, directions = ranked_modes(system)
     modes, sizes = _checked(selection, norms, system.n1)
-    W = np.zeros((len(modes), system.n1))
-    W[np.arange(len(modes)), modes] = sizes
-    return MatrixState(W, np.diag((lambda_d / lambda_s)[modes]), W.copy())
+    W = sizes[:, None] * directions[:, modes].T
+    return MatrixState(W, np.diag(ratios[modes]), W.copy())
 
 
 def _curvature(
@@ -255,19 +302,15 @@ def is_stable(selection: Sequence[int], norms: Any, system: MatrixSystem) -> boo
     return all(condition.verdict == "stable" for condition in stability_conditions(selection, norms, system))
 
 
-def normalised_fixed_points(
-    system: MatrixSystem, n2: int, norm: float = 1.0, *, limit: int = 5000
-) -> Iterator[tuple[int, ...]]:
+def normalised_fixed_points(system: MatrixSystem, n2: int, *, limit: int = 5000) -> Iterator[tuple[int, ...]]:
     """Selections of n2 distinct modes, those of the largest ratios first; rows of one length may be exchanged.
 
     Parameters
     ----------
     system
-        Diagonal moments.
+        Moments that features are learned from.
     n2
         Number of rows, 1 to n1.
-    norm
-        ‖w_i‖ > 0 of all rows.
     limit
         Most that are listed.
 
@@ -281,15 +324,15 @@ def normalised_fixed_points(
     >>> list(normalised_fixed_points(MatrixSystem([1.0, 1.0, 1.0], [0.1, 0.9, 0.5]), 2))
     [(1, 2), (1, 0), (2, 0)]
     """
-    lambda_s, lambda_d = _diagonals(system)
+    _refuse_weight_decay(system)
+    ratios, _ = ranked_modes(system)
     if not 1 <= n2 <= system.n1:
         raise ValueError(
             f"`n2` must lie within 1 and {system.n1} for normalised rows on distinct modes, got {n2}"
         )
     if (count := comb(system.n1, n2)) > limit:
         raise ValueError(f"`limit` must be at least the {count} fixed points there are, got {limit}")
-    _checked([0], norm, system.n1)
-    order = np.argsort(-lambda_d / lambda_s, kind="stable").tolist()
+    order = np.argsort(-ratios, kind="stable").tolist()
     return combinations(order, n2)
 
 
