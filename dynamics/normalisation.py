@@ -123,7 +123,7 @@ def learning_moments(
 
     Notes
     -----
-    In a forward-only mean with a raw target the encoder sees (S, Σd): the gradient is not centred. Source: R213.
+    With a forward-only mean and a raw target the encoder sees (S, Σd): the gradient is not centred. Source: R213, R222.
 
     Examples
     --------

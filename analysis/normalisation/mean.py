@@ -151,3 +151,36 @@ def mean_runaway_rate(
             break
         x -= step
     return x / tau_target
+
+
+class GradientTerms(NamedTuple):
+    """Two terms of a velocity, shape (n2, n1) each."""
+
+    contrastive: np.ndarray
+    rest: np.ndarray
+
+
+def no_stop_gradient_terms(W: Any, P: Any, sigma_s: Any, sigma_d: Any) -> GradientTerms:
+    """Velocity without stop-gradient, τo dW/dt, as a term in Σs − Σd and one in Σd: both shrink W.
+
+        −(PᵀP + I) W (Σs − Σd),   −(I − P)ᵀ(I − P) W Σd
+
+    Parameters
+    ----------
+    W, P
+        Shape (n2, n1) and (n2, n2).
+    sigma_s, sigma_d
+        Σs and Σd, shape (n1, n1); centred ones with mean normalisation.
+
+    Notes
+    -----
+    Source: R217, which corrects the first term (E24).
+
+    Examples
+    --------
+    >>> one = np.eye(1)
+    >>> no_stop_gradient_terms(one, 0.5 * one, one, 0.5 * one)
+    GradientTerms(contrastive=array([[-0.625]]), rest=array([[-0.125]]))
+    """
+    one = np.eye(len(P), dtype=np.asarray(P).dtype)
+    return GradientTerms(-(P.T @ P + one) @ W @ (sigma_s - sigma_d), -(one - P).T @ (one - P) @ W @ sigma_d)

@@ -302,6 +302,35 @@ def is_stable(selection: Sequence[int], norms: Any, system: MatrixSystem) -> boo
     return all(condition.verdict == "stable" for condition in stability_conditions(selection, norms, system))
 
 
+def rayleigh_rates(norm: float, system: MatrixSystem) -> np.ndarray:
+    """Rates at which a row turns to the top mode without predictor and average, by modes; 0 for the top mode itself.
+
+        (r_1 − r_j) λs_j/(λs_1 ‖w‖² τo)
+
+    Parameters
+    ----------
+    norm
+        ‖w‖ > 0 of the row.
+    system
+        Centred moments, diagonal.
+
+    Notes
+    -----
+    All rows turn to one mode: complete collapse is impossible, and dimensional collapse total. Source: R219.
+
+    Examples
+    --------
+    >>> rayleigh_rates(2.0, MatrixSystem([1.0, 2.0], [0.9, 1.0])).round(12)
+    array([0. , 0.2])
+    """
+    lambda_s, lambda_d = _diagonals(system)
+    _, sizes = _checked([0], norm, system.n1)
+    r = lambda_d / lambda_s
+    top = int(np.argmax(r))
+    rates: np.ndarray = (r[top] - r) * lambda_s / (lambda_s[top] * sizes[0] ** 2 * system.tau_online)
+    return rates
+
+
 def normalised_fixed_points(system: MatrixSystem, n2: int, *, limit: int = 5000) -> Iterator[tuple[int, ...]]:
     """Selections of n2 distinct modes, those of the largest ratios first; rows of one length may be exchanged.
 
@@ -336,7 +365,7 @@ def normalised_fixed_points(system: MatrixSystem, n2: int, *, limit: int = 5000)
     return combinations(order, n2)
 
 
-def field_jacobian(state: MatrixState, system: MatrixSystem, field: VectorField) -> np.ndarray:
+def field_jacobian(state: Any, system: MatrixSystem, field: VectorField) -> np.ndarray:
     """Jacobian of a field of matrices by the complex step, exact to rounding, shape (n, n) in the order of `pack`.
 
     >>> system = MatrixSystem([1.0], [0.5])
