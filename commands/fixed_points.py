@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import OUTPUT, SYSTEM, OneOf, command, numeric, option
+from commands.normalisation import (
+    BatchNormOptions,
+    batch_norm_report,
+    check_decoupled,
+    check_normalised,
+    needs_field,
+    normalised_moments,
+)
 from commands.options import (
     LossOptions,
     SystemOptions,
@@ -21,13 +29,14 @@ from dynamics.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
     from dynamics.fields.infonce import SaturatingLoss
+    from dynamics.normalisation import Normaliser
 
 MOST_POINTS = 5000  # of the network that are listed
 MOST_ENCODERS = 1000  # critical points of a contrastive loss, each with a dense spectrum
 
 
 @dataclass(frozen=True)
-class RestOptions(LossOptions, SystemOptions):
+class RestOptions(LossOptions, BatchNormOptions, SystemOptions):
     """A system whose objective may be a contrastive one."""
 
     objective: Annotated[
@@ -85,9 +94,20 @@ def fixed_points(
         for name, given in options.items():
             if given is not None:
                 raise ValueError(f"{name} must not go with --objective {system.objective}")
-    moments = read_moments(system, output)
+    normaliser = check_normalised(system, system, encoder=contrastive)
+    moments = normalised_moments(system, system, read_moments(system, output), normaliser)
     if contrastive:
         _print_encoders(_encoder_report(system, loss, moments, 1 if dim is None else dim), output)
+        return
+    if needs_field(normaliser):
+        options = {"--invariant": invariant, "--target": target, "--exact": exact or None, "--rank": rank}
+        for name, given in options.items():
+            if given is not None:
+                raise ValueError(f"{name} must not go with --batch-norm {system.batch_norm}, got {given}")
+        size = 1.0 if amplitude is None else amplitude
+        _print_network(
+            _normalised_report(system, moments, normaliser, 1 if dim is None else dim, size), output
+        )
         return
     if dim is not None:
         for name, given in (("--invariant", invariant), ("--target", target), ("--exact", exact or None)):
@@ -98,6 +118,7 @@ def fixed_points(
     for name, of_network in (("--rank", rank), ("--amplitude", amplitude)):
         if of_network is not None:
             raise ValueError(f"{name} must go with --dim, got {of_network:g} alone")
+    check_decoupled(moments, normaliser)
     if target is None and system.variant == "fixed-target":
         target = 1.0
     found = theory(mode_system(system, moments), str(system.variant), invariant=invariant, target=target)
@@ -212,6 +233,47 @@ def _network_report(
     return plain({"fixed_points": points, "lines": []})
 
 
+def _normalised_report(
+    system: RestOptions, moments: Moments, normaliser: Normaliser, dim: int, norm: float
+) -> dict[str, Any]:
+    """Fixed points with rows on distinct modes, all of one length, each with its stability (R220)."""
+    from analysis.normalisation.stability import (
+        normalised_fixed_points,
+        normalised_point,
+        normalised_stability,
+    )
+    from analysis.runs.simulation import plain
+    from dynamics.normalisation import centred_moments
+
+    if system.variant != "full":
+        raise ValueError(f"--variant must be full for fixed points of the network, got {system.variant}")
+    if normaliser.mean == "forward":
+        raise ValueError(
+            "--detach must not be mean for fixed points: with a target that is not centred the encoder grows along the"
+            " mean for ever (R216)"
+        )
+    if not 1e-150 <= norm <= 1e150:
+        raise ValueError(f"`amplitude` must lie within 1e-150 and 1e150 for normalised rows, got {norm:g}")
+    full = matrix_system(system, moments)
+    seen = centred_moments(full, moments.mean) if normaliser.subtracts else full
+    points = []
+    for selection in normalised_fixed_points(seen, dim, limit=MOST_POINTS):
+        point = normalised_point(selection, norm, seen)
+        result = normalised_stability(point, full, normaliser, moments.mean)
+        counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
+        points.append(
+            {
+                "name": "modes " + ", ".join(str(m + 1) for m in selection),
+                "modes": list(selection),
+                "levels": [],
+                **point._asdict(),
+                "stability": result.verdict,
+                "spectrum": {**counts, "max_real": result.max_real, "min_real": result.min_real},
+            }
+        )
+    return plain({"fixed_points": points, "lines": [], "batch_norm": batch_norm_report(normaliser)})
+
+
 def _print_network(report: dict[str, Any], output: ReportOptions) -> None:
     if output.json:
         print_json(report)
@@ -228,7 +290,8 @@ def _print_network(report: dict[str, Any], output: ReportOptions) -> None:
         for point in report["fixed_points"]
     ]
     columns = ["fixed point", "level", "diagonal of P", "stability", "positive / zero / negative", "max re"]
-    print_table(columns, rows, "up to W → S W, P → S P S⁻¹ (R4)")
+    normalised = "up to mixtures of rows and their lengths, which are conserved (R220)"
+    print_table(columns, rows, normalised if "batch_norm" in report else "up to W → S W, P → S P S⁻¹ (R4)")
 
 
 def _exact_text(entry: dict[str, Any]) -> str:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import numpy as np
+
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, OneOf, command, numeric, option
+from commands.normalisation import (
+    BatchNormOptions,
+    batch_norm_report,
+    check_normalised,
+    needs_field,
+    normalised_moments,
+)
 from commands.options import (
     LossOptions,
     StartOptions,
@@ -24,10 +33,13 @@ from dynamics.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from analysis.stability.spectrum import Stability
     from dynamics.fields.infonce import SaturatingLoss
+    from dynamics.normalisation import Normaliser
+    from dynamics.states import MatrixState
+    from dynamics.system import MatrixSystem
 
 
 @dataclass(frozen=True)
-class MatrixOptions(LossOptions, SystemOptions):
+class MatrixOptions(LossOptions, BatchNormOptions, SystemOptions):
     """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
 
     objective: Annotated[
@@ -74,6 +86,7 @@ def stability(
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
     loss = system.loss_of(system.objective)
+    normaliser = check_normalised(system, system, encoder=OBJECTIVES[system.objective].contrastive)
     if OBJECTIVES[system.objective].contrastive:
         for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
             if given:
@@ -90,23 +103,34 @@ def stability(
 
     if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
-    moments = read_moments(system, output)
+    moments = normalised_moments(system, system, read_moments(system, output), normaliser)
+    of_normalised = needs_field(normaliser)
+    if of_normalised:
+        for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
+            if given:
+                raise ValueError(
+                    f"{name} must not go with --batch-norm {system.batch_norm}, whose spectrum is dense"
+                )
     full = matrix_system(system, moments)
     start = full.state(*matrix_start(StartOptions(state=state), moments, output.seed, MatrixState))
     polished: dict[str, Any] = {}
     if polish:
         start, *facts = network_fixed_points.polish(start, full)
         polished = {"polished": dict(zip(network_fixed_points.Polished._fields[1:], facts, strict=True))}
-    result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
-    conditions = []
+    conditions: list[Any] = []
     r10_applies = full.weight_decay == 0 and OBJECTIVES[system.objective].cross > 0
-    if r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
+    if of_normalised:
+        result, conditions = _normalised_stability(start, full, normaliser, moments.mean, tolerance)
+    else:
+        result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
+    if not of_normalised and r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
         conditions = pair_conditions(start, full, tolerance=tolerance)
     counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
     report: dict[str, Any] = {
         **result.report(),
         "conditions": [condition._asdict() for condition in conditions],
         **polished,
+        **({"batch_norm": batch_norm_report(normaliser)} if normaliser.active else {}),
     }
     pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
     if eigenvalues:
@@ -133,6 +157,24 @@ def stability(
     print_table(["spectrum", ""], rows, "\n".join(decisive))
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+def _normalised_stability(
+    start: MatrixState, system: MatrixSystem, normaliser: Normaliser, mean: Any, tolerance: float
+) -> tuple[Stability, list[Any]]:
+    """The dense spectrum with normalised features, and the conditions of R220 where they decide it."""
+    from analysis.normalisation.stability import (
+        decoupled_selection,
+        normalised_stability,
+        stability_conditions,
+    )
+    from dynamics.normalisation import centred_moments
+
+    result = normalised_stability(start, system, normaliser, mean, tolerance=tolerance)
+    seen = centred_moments(system, mean) if normaliser.subtracts else system
+    one_mean = normaliser.mean == "full" or (normaliser.mean == "none" and not np.any(mean))
+    found = decoupled_selection(start, seen, tolerance) if one_mean and normaliser.std == "full" else None
+    return result, [] if found is None else stability_conditions(*found, seen)
 
 
 def _encoder_stability(

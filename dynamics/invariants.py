@@ -214,3 +214,57 @@ def rank_floor(state: MatrixState, system: MatrixSystem) -> int:
     size = system.tau_online * np.sum(W**2) + system.tau_predictor * np.sum(P**2)
     rounding = np.finfo(np.float64).eps * (n1 + 2 * n2) * size
     return int(np.sum(np.linalg.eigvalsh(balance_matrix(state, system)) > rounding))
+
+
+def squared_row_norms(state: MatrixState) -> Any:
+    """Squared norm ‖w_i‖² of every row of the encoder: what the deviation in the graph of gradients conserves.
+
+    Parameters
+    ----------
+    state
+        W (..., n2, n1): a start, or a trajectory with time first.
+
+    Returns
+    -------
+    array (..., n2)
+        ‖w_i(t)‖² = e^{−2ηt}‖w_i(0)‖² under batch normalisation with gradients through mean and deviation.
+
+    Notes
+    -----
+    Source: R218.
+
+    Examples
+    --------
+    >>> squared_row_norms(MatrixState(np.array([[3.0, 4.0]]), np.eye(1), np.zeros((1, 2))))
+    array([25.])
+    """
+    return (state.online**2).sum(-1)
+
+
+def diagonal_balance(state: MatrixState, system: MatrixSystem) -> Any:
+    """Balance of every row of the encoder and the predictor's column behind it, τo‖w_i‖² − τp‖P_{:i}‖².
+
+    Parameters
+    ----------
+    state
+        W (..., n2, n1) and P (..., n2, n2).
+    system
+        Gives τo and τp.
+
+    Returns
+    -------
+    array (..., n2)
+        The diagonal of `balance_matrix`. It is e^{−2ηt} times its start under batch normalisation with a detached
+        deviation, where the rest of that matrix is not conserved.
+
+    Notes
+    -----
+    Source: R221.
+
+    Examples
+    --------
+    >>> system = MatrixSystem(np.eye(2), 0.5 * np.eye(2))
+    >>> diagonal_balance(system.state([[1.0, 0.0], [0.0, 2.0]], np.eye(2)), system)
+    array([0., 3.])
+    """
+    return system.tau_online * squared_row_norms(state) - system.tau_predictor * (state.predictor**2).sum(-2)

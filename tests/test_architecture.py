@@ -48,7 +48,7 @@ ROOMS = {
         "results", "runs", "stability", "steps", "sweeps", "sylvester", "trees",
     ),
     "figures": ("gallery", "layout", "panels", "results"),
-    "commands": (),
+    "commands": ("simulations",),
 }  # fmt: skip
 # Rooms within rooms: results by the part of the theory that they belong to.
 DEEPER = {

@@ -217,7 +217,7 @@ def test_a_spent_budget_is_reported_with_what_was_computed(method: str) -> None:
 
 
 def test_every_status_has_a_sentence_and_two_are_failures() -> None:
-    words = {"steady", "end-time", "slow", "unbounded", "blow-up", "diverged", "max-steps"}
+    words = {"steady", "end-time", "slow", "unbounded", "blow-up", "death", "diverged", "max-steps"}
     assert {status.value for status in Status} == words
     assert len({status.message for status in Status}) == len(words)
     assert [status for status in Status if status.failed] == [Status.DIVERGED, Status.MAX_STEPS]

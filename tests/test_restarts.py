@@ -347,7 +347,7 @@ def test_the_command_restarts_matrices(dyn: Any, tmp_path: Any) -> None:
         ),
         (
             ("--restart-every", "1", "--t-end", "3", "--objective", "simple"),
-            "--restart-every must not go with --objective simple, which has no predictor",
+            "--restart-every must not go with --objective simple, which trains an encoder alone",
         ),
     ],
 )

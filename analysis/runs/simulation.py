@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from dynamics.modes import commutator, spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 from dynamics.variants import VARIANTS, mode_variant
+
+if TYPE_CHECKING:
+    from analysis.runs.normalised import NormalisedRun
 
 COLLAPSED = 1e-6
 """A direction at rest has collapsed when it is below this fraction of the largest encoder weight at the start."""
@@ -109,6 +112,9 @@ class MatrixSimulation:
         Largest distance of a predictor eigenvalue on the column space of W from the spectrum of M (R18).
     drift
         Largest departure of τo W Wᵀ − τp Pᵀ P from e^{−2ηt} times its start (R2); NaN where it is not conserved.
+    normalised
+        Of a run with normalised features alone: then `zero`, `rows` and `resonance_error` are of these features, and
+        `drift` of what it names.
     """
 
     system: MatrixSystem
@@ -120,11 +126,13 @@ class MatrixSimulation:
     rank_floor: int | None
     resonance_error: float
     drift: float
+    normalised: NormalisedRun | None = None
 
     @property
     def rank(self) -> int:
-        """Number of singular values of the final W above `zero`."""
-        return int(np.sum(self.online_singular_values > self.zero))
+        """Number of singular values of the final W, or of its normalised rows, above `zero`."""
+        rows = self.trajectory.final.online if self.normalised is None else self.normalised.features
+        return int(np.sum(np.linalg.svd(rows, compute_uv=False) > self.zero))
 
     @property
     def online_singular_values(self) -> np.ndarray:
@@ -162,6 +170,7 @@ class MatrixSimulation:
                 },
                 "invariant": {"drift": self.drift},
                 "variant": self.vector_field.name,
+                **({} if self.normalised is None else {"batch_norm": self.normalised.report()}),
                 **cost_of(self.trajectory),
             }
         )

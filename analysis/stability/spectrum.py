@@ -195,14 +195,14 @@ def stability(
     if method == "dense":
         jacobian = dense_jacobian(rest.state, system)
         spectrum = bounded_spectrum([jacobian[None]], noise)
-        return _counted(spectrum, len(jacobian), rest.residual, forced, zero_tolerance)
+        return counted(spectrum, len(jacobian), rest.residual, forced, zero_tolerance)
     if method == "blocks" or (method == "auto" and _n_entries(form) <= MAX_ENTRIES):
         jacobian = sparse_jacobian(form.W, form.P, form.E, form.system)
         component = components(jacobian)
         largest = int(np.bincount(component).max())
         if method == "blocks" or largest <= MAX_BLOCK:
             spectrum = bounded_spectrum(diagonal_blocks(jacobian, component), noise)
-            return _counted(spectrum, largest, rest.residual, forced, zero_tolerance)
+            return counted(spectrum, largest, rest.residual, forced, zero_tolerance)
     return _iterative(rest, system, forced, zero_tolerance)
 
 
@@ -268,9 +268,10 @@ def _decoupled(form: DecoupledForm, system: MatrixSystem, rest: Rest) -> Stabili
     )
 
 
-def _counted(
+def counted(
     spectrum: Spectrum, largest: int, residual: float, forced: int | None, zero_tolerance: float | None
 ) -> Stability:
+    """Count signs of eigenvalues by their own errors; the `forced` ones that are nearest to 0 beside these are 0."""
     n = spectrum.eigenvalues.size
     errors = spectrum.errors if zero_tolerance is None else np.full(n, zero_tolerance)
     with np.errstate(divide="ignore", invalid="ignore"):

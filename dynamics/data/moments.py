@@ -35,6 +35,7 @@ from dynamics.data.samples import check_finite, real_numbers
 from dynamics.data.views import view_moments
 from dynamics.files import read_npz, write_npz
 from dynamics.modes import relative_commutator
+from dynamics.normalisation import checked_mean
 
 
 class Modes(NamedTuple):
@@ -60,6 +61,8 @@ class Moments:
         What was done to the data, one plain sentence each.
     standard_error
         Of sampled moments: the larger standard error of Σs and Σd in the Frobenius norm, over ‖Σs‖_F; else None.
+    mean
+        μ of the views, shape (n1,) like the matrices; None where it is not known.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class Moments:
     support: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     standard_error: float | None = None
+    mean: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         sigma_s, sigma_d = (
@@ -92,10 +96,10 @@ class Moments:
         )
         check_one_shape("sigma_s", sigma_s, "sigma_d", sigma_d)
         support = None if self.support is None else checked_orthonormal("support", self.support, len(sigma_s))
-        error = self.standard_error
-        if error is not None and not 0 <= error < np.inf:
+        if (error := self.standard_error) is not None and not 0 <= error < np.inf:
             raise ValueError(f"`standard_error` must be finite and >= 0, or None, got {error}")
         notes = tuple(self.notes)
+        mean = None if self.mean is None else checked_mean(self.mean, len(sigma_s))
 
         values, basis = support_of(sigma_s)
         check_semidefinite("sigma_d", sigma_d, slack_of(sigma_s, sigma_d))
@@ -103,10 +107,12 @@ class Moments:
         if n1 < n:
             sigma_s, sigma_d = np.diag(values), restricted(sigma_s, sigma_d, basis)
             support = basis if support is None else support @ basis
+            mean = None if mean is None else basis.T @ mean
             notes += (f"dropped {n - n1} of {n} directions, in which Σs is zero to rounding",)
         check_order(sigma_s, sigma_d)
 
-        for name, array in (("sigma_s", sigma_s), ("sigma_d", sigma_d), ("support", support)):
+        arrays = {"sigma_s": sigma_s, "sigma_d": sigma_d, "support": support, "mean": mean}
+        for name, array in arrays.items():
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -242,7 +248,7 @@ class Moments:
                 f" semidefinite, got a negative part of norm {below:.3g}, standard error {error_d:.3g}"
             )
         notes = (f"moments estimated from {n} pairs of views",)
-        return cls._from_samples(sigma_s, sigma_d, max(error_s, error_d), notes)
+        return cls._from_samples(sigma_s, sigma_d, max(error_s, error_d), notes, (x1 + x2).mean(0) / 2)
 
     @classmethod
     def additive_noise(cls, sigma_x: Any, sigma_n: Any) -> Moments:
@@ -359,7 +365,7 @@ class Moments:
 
     @classmethod
     def _from_samples(
-        cls, sigma_s: np.ndarray, sigma_d: np.ndarray, error: float, notes: tuple[str, ...]
+        cls, sigma_s: np.ndarray, sigma_d: np.ndarray, error: float, notes: tuple[str, ...], mean: Any = None
     ) -> Moments:
         """Moments from estimates: ratios that sampling left outside [0, 1] are clipped, so that 0 ≼ Σd ≼ Σs.
 
@@ -381,7 +387,7 @@ class Moments:
                 f" at most: clipped, which changes Σd by {change:.2g} of its norm",
             )
             sigma_d = projected
-        return cls(sigma_s, sigma_d, notes=notes, standard_error=relative)
+        return cls(sigma_s, sigma_d, notes=notes, standard_error=relative, mean=mean)
 
 
 def save_moments(path: str | Path, moments: Moments) -> None:
@@ -402,7 +408,9 @@ def save_moments(path: str | Path, moments: Moments) -> None:
     ...     load_moments(f"{folder}/m.npz").ratios
     array([0.5])
     """
-    arrays = {name: getattr(moments, name) for name in ("sigma_s", "sigma_d", "support", "standard_error")}
+    arrays = {
+        name: getattr(moments, name) for name in ("sigma_s", "sigma_d", "support", "standard_error", "mean")
+    }
     arrays["notes"] = np.array(moments.notes, dtype=np.str_)
     write_npz(Path(path), {name: array for name, array in arrays.items() if array is not None})
 
@@ -438,4 +446,5 @@ def load_moments(path: str | Path) -> Moments:
         support=arrays.get("support"),
         notes=tuple(map(str, np.ravel(arrays.get("notes", ())))),
         standard_error=None if error is None else error.item(),
+        mean=arrays.get("mean"),
     )

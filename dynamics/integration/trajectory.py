@@ -25,6 +25,7 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     MAX_STEPS = "max-steps"
     BLOW_UP = "blow-up"
+    DEATH = "death"
 
     @property
     def failed(self) -> bool:
@@ -42,6 +43,7 @@ class Status(StrEnum):
             Status.DIVERGED: "the trajectory grew without bound",
             Status.MAX_STEPS: "the step budget was spent, or weights sank so low that numbers no longer hold them",
             Status.BLOW_UP: "the trajectory became infinite in finite time",
+            Status.DEATH: "a row of the encoder reached zero in finite time",
         }[self]
 
 
