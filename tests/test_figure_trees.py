@@ -72,8 +72,8 @@ def test_the_picture_of_a_tree_shows_its_report() -> None:
     report = found.report()
     ceilings, traces = figure_tree(found).axes
     lines = {label: handle for handle, label in zip(*ceilings.get_legend_handles_labels(), strict=True)}
-    assert_allclose(lines[LINEAR].get_ydata(), report["ceiling"]["linear_by_depth"])
-    assert_allclose(lines[BAYES][0].get_ydata(), report["ceiling"]["bayes_by_depth"])
+    assert_allclose(np.asarray(lines[LINEAR].get_ydata()), report["ceiling"]["linear_by_depth"])
+    assert_allclose(np.asarray(lines[BAYES].lines[0].get_ydata(), float), report["ceiling"]["bayes_by_depth"])
     assert_allclose(traces.lines[0].get_ydata(), report["layer_trace"])
 
 

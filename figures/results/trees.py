@@ -23,7 +23,7 @@ def figure_tree(found: TreeSummary) -> Figure:
     """
     with style():
         known = found.layer_trace is not None
-        figure, axes = panels(f"A latent tree of {found.tree.n_nodes} nodes", 1 + known, columns=2)
+        figure, axes = panels(f"A latent tree of {found.tree.n_nodes} nodes", 1 + known, columns=1 + known)
         draw_ceilings(axes[0], found)
         if found.layer_trace is not None:
             draw_layer_trace(axes[1], found.layer_trace)
