@@ -96,7 +96,7 @@ def test_saved_files_hold_the_report(dyn, tmp_path):
         (("--polarity-range", ".9", ".7"), "--polarity-range must be LOW <= HIGH"),
         (
             ("--polarity-range", ".9", "1", "--polarity", ".5"),
-            "--polarity must be left out with --polarity-range",
+            "--polarity must be left out where --polarity-range draws it",
         ),
         (("--tree", "no.json"), "no.json"),
     ],
