@@ -64,7 +64,7 @@ def tree(
         option("--units-per-latent", panel=SYSTEM, help="Units that a network has per latent (1).", min=1),
     ] = 1,
 ) -> None:
-    """Print how well leaves tell the root, how much of it reaches each layer, and how rare lucky units are."""
+    """Print how well leaves tell the state of the root, how much of it reaches each layer, and lucky units."""
     from analysis.runs.simulation import plain
     from analysis.trees.summary import summary
 
