@@ -1,6 +1,13 @@
 """Latent trees, batch normalisation, moving averages and restarts: R201–R227."""
 
 from analysis.results.registry import collect
-from analysis.results.trees import batch_mean, batch_variance, restarts
+from analysis.results.trees import batch_mean, batch_variance, restarts, tree_moments
 
-RESULTS = collect((batch_mean, batch_variance, restarts))
+RESULTS = collect(
+    (
+        batch_mean,
+        batch_variance,
+        restarts,
+        tree_moments,
+    )
+)
