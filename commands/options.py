@@ -16,7 +16,6 @@ from commands.output import ReportOptions, ShowOptions, duration_text, note, pro
 from dynamics.objectives import OBJECTIVES, linear_objectives
 
 if TYPE_CHECKING:
-    from analysis.runs.restarts import Restarts
     from dynamics.data.moments import Moments
     from dynamics.fields.infonce import SaturatingLoss
     from dynamics.states import State
@@ -222,46 +221,6 @@ class RunOptions:
         "auto"
     )
     max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
-
-
-def law_names() -> list[str]:
-    """Laws of a fresh predictor."""
-    from dynamics.exact.restarts import LAWS
-
-    return list(LAWS)
-
-
-@dataclass(frozen=True)
-class RestartOptions:
-    """A fresh predictor every now and then."""
-
-    restart_every: Annotated[
-        float | None, numeric("--restart-every", panel=RUN, help="Draw the predictor anew after this time.")
-    ] = None
-    restart_scale: Annotated[
-        float | None, numeric("--restart-scale", panel=RUN, help="Scale a > 0 of its weights (0.1).")
-    ] = None
-    restart_law: Annotated[
-        str | None,
-        option("--restart-law", panel=RUN, help="uniform in ±a, positive in [0, a], or normal (uniform)."),
-        OneOf(law_names),
-    ] = None
-
-    @property
-    def restarts(self) -> Restarts | None:
-        """When and from what law; None without restarts."""
-        from analysis.runs.restarts import Restarts
-        from dynamics.exact.restarts import RestartLaw
-
-        if self.restart_every is None:
-            for name in ("restart_scale", "restart_law"):
-                if (value := getattr(self, name)) is not None:
-                    raise ValueError(f"`{name}` must go with --restart-every, got {value} alone")
-            return None
-        scale = 0.1 if self.restart_scale is None else self.restart_scale
-        if not 0 < scale < math.inf:
-            raise ValueError(f"`restart_scale` must be finite and > 0, got {scale:g}")
-        return Restarts(self.restart_every, RestartLaw(scale, self.restart_law or "uniform"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from commands.declaration import command
 from commands.normalisation import batch_norm_report, check_normalised, normalised_moments
 from commands.options import (
     OutputOptions,
-    RestartOptions,
     RunOptions,
     StartOptions,
     checked_outputs,
@@ -23,6 +22,7 @@ from commands.simulations.encoders import ENCODER
 from commands.simulations.matrices import MATRICES, NORMALISED
 from commands.simulations.modes import MODES
 from commands.simulations.request import Request, SimulatedOptions
+from commands.simulations.restarts import RestartOptions
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:

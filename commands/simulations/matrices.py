@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from commands.normalisation import BatchNormOptions, needs_field
-from commands.options import RestartOptions, check_no_mode_start, matrix_start, matrix_system
+from commands.options import check_no_mode_start, matrix_start, matrix_system
 from commands.output import number_text, print_table
 from commands.simulations.request import Kind, Request
-from commands.simulations.restarts import print_restarts
+from commands.simulations.restarts import RestartOptions, print_restarts
 from commands.simulations.tables import cost_text
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from commands.normalisation import BatchNormOptions, check_decoupled
-from commands.options import RestartOptions, mode_system
+from commands.options import mode_system
 from commands.output import number_text, print_table, triple_text
 from commands.simulations.request import Kind, Request
-from commands.simulations.restarts import print_restarts
+from commands.simulations.restarts import RestartOptions, print_restarts
 from commands.simulations.tables import cost_text, prediction_text
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
     OutputOptions,
-    RestartOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
 )
+from commands.simulations.restarts import RestartOptions
 from dynamics.objectives import OBJECTIVES, flow_objectives
 
 if TYPE_CHECKING:
