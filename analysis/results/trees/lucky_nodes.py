@@ -311,7 +311,8 @@ RESULTS: tuple[Result, ...] = (
             "Q(c, r) = ∫_{√c}^∞ φ(x)Φ(−r x/√(1 − r²))dx, r = (‖v̄‖² − ‖a‖²)/(‖u⁺‖‖u⁻‖) ≥ 0, and 0 where u⁺ and u⁻ are "
             "parallel; bounded weights need c ≤ 3‖u⁺‖₁²/‖u⁺‖₂² ≤ 3N. ln(1/δ)/Q nodes are needed, which grows like "
             "e^{c/(2(1 − r²))}. On the event, where ‖u⁺‖ ≥ ‖u⁻‖, "
-            "λ ≥ (σ_w²/N) Σ_k [s_k²(c(1 + ρ_k²) − ¾(1 − ρ_k²)) − ¾σ_l²]; without noise this is positive for every polarity once c > ¾."
+            "λ ≥ (σ_w²/N) Σ_k [s_k²(c(1 + ρ_k²) − ¾(1 − ρ_k²)) − ¾σ_l²]; without noise "
+            "this is positive for every polarity once c > ¾."
         ),
         source="DD theorem 7, (9), (113)–(128)",
         hypotheses="Binary latents, activations >= 0, uniform weights of variance σ_w²/N; Q for N → ∞.",
