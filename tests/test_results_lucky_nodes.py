@@ -158,7 +158,7 @@ def test_eleven_nodes_are_enough_for_nineteen_times_in_twenty() -> None:
     assert nodes_needed() == nodes_needed(0.95) == 11
     assert nodes_needed(0.75, probability=0.5) == 2  # a whole number, which must not become three
     assert nodes_needed(0.5, probability=1.0) == 1
-    assert nodes_needed(1e-9) == 1
+    assert (nodes_needed(0.0), nodes_needed(1e-9)) == (0, 1)
     assert nodes_needed(0.95, probability=1e-300) > 1e300
 
 
@@ -218,7 +218,7 @@ def test_an_update_does_nothing_where_nothing_is_known_of_the_root() -> None:
         (lambda: largest_event_size([0.0, 0.0]), "`inputs` must not be zero, got [0.0, 0.0]"),
         (lambda: selectivity_gap([1.0], [1.0], slope=2.0), "`slope` must be >= 0 and <= 1, got 2.0"),
         (lambda: lucky_probability_bound(math.nan, [[1.0]], [1.0]), "`q` must be >= 0, got nan"),
-        (lambda: nodes_needed(1.0), "`confidence` must be > 0 and < 1, got 1.0"),
+        (lambda: nodes_needed(1.0), "`confidence` must be in [0, 1), got 1.0"),
         (lambda: nodes_needed(probability=0.0), "`probability` must be > 0 and <= 1, got 0.0"),
         (lambda: antithetic_weights(np.random.default_rng(0), 3, 2), "`n_units` must be even and >= 2, got 3"),
         (lambda: updated_weights([1], [1], 1, 0, 1, branches="both"), "`branches` must be one or all, got 'both'"),

@@ -9,6 +9,8 @@ import numpy as np
 
 NEGLIGIBLE = 40.0
 """Integrands below e^{−40} of their largest value are left out: less than one rounding of the integral."""
+LUCKY = 0.25
+"""Least probability with which a node with symmetric random weights is as selective as half the median (R208)."""
 
 # --- R206: how far a rectifier can raise a mean -------------------------------------------------------------
 
@@ -435,7 +437,7 @@ def mean_square_bound(child_selectivity: Any, *, weight_std: float = 1.0, slope:
     return float(((1 + slope) * weight_std / 2) ** 2 * np.mean(np.square(child_selectivity)))
 
 
-def nodes_needed(confidence: float = 0.95, *, probability: float = 0.25) -> int:
+def nodes_needed(confidence: float = 0.95, *, probability: float = LUCKY) -> int:
     """Number of independent nodes of which one at least succeeds.
 
         1 − (1 − p)ⁿ ≥ confidence
@@ -443,9 +445,10 @@ def nodes_needed(confidence: float = 0.95, *, probability: float = 0.25) -> int:
     Parameters
     ----------
     confidence
-        Between 0 and 1, both excluded.
+        In [0, 1).
     probability
-        p of one node: ¼ for half the median of |⟨w, a⟩| (R208), `event_probability` for the event of theorem 7 (R207).
+        p of one node: `LUCKY` for half the median of |⟨w, a⟩| (R208), `event_probability` for the event of theorem 7
+        (R207).
 
     Raises
     ------
@@ -457,14 +460,14 @@ def nodes_needed(confidence: float = 0.95, *, probability: float = 0.25) -> int:
     >>> nodes_needed(), nodes_needed(probability=event_probability(9, 0.4279))
     (11, 36130)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"`confidence` must be > 0 and < 1, got {confidence}")
+    if not 0 <= confidence < 1:
+        raise ValueError(f"`confidence` must be in [0, 1), got {confidence}")
     if not 0 < probability <= 1:
         raise ValueError(f"`probability` must be > 0 and <= 1, got {probability}")
     if probability == 1:
-        return 1
+        return int(confidence > 0)
     needed = math.log1p(-confidence) / math.log1p(-probability)
-    return max(1, math.ceil(needed * (1 - 1e-15)))  # a whole number stays itself
+    return math.ceil(needed * (1 - 1e-15))  # a whole number stays itself
 
 
 def antithetic_weights(
