@@ -11,21 +11,23 @@ import pytest
 
 from analysis.results.registry import Measurement, Result, check, collect
 from analysis.results.trees import lucky_nodes
-from analysis.trees.lucky_nodes import (
+from analysis.trees.lucky_event import (
     TwoPointLaw,
-    antithetic_weights,
     conditional_inputs,
     event_correlation,
     event_probability,
     jensen_attaining_law,
     largest_event_size,
+    polarity_threshold,
+    relu_jensen_bound,
+    sensitivity_bound,
+)
+from analysis.trees.lucky_nodes import (
+    antithetic_weights,
     lucky_probability_bound,
     mean_square_bound,
     nodes_needed,
-    polarity_threshold,
-    relu_jensen_bound,
     selectivity_gap,
-    sensitivity_bound,
     unit_selectivity,
     updated_weights,
 )

@@ -1,11 +1,10 @@
-"""Rectified networks in the shape of a latent tree, trained on its leaves by contrastive losses."""
+"""Rectified networks in the shape of a latent tree: outputs, contrastive losses, and what is measured of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dynamics.contrastive_losses import infonce_loss, simple_loss
-from dynamics.data.latent_trees import LatentTree
 
 TREE_LOSSES = ("infonce", "simple")
 
@@ -98,32 +96,6 @@ class LevelRecord(NamedTuple):
     data_factor: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class TreeNetworkRun:
-    """Several networks, each trained on a tree of its own.
-
-    Parameters
-    ----------
-    steps
-        Numbers of steps at which was measured, shape (n_records,).
-    levels
-        One record per level, the root first.
-    squared_norms
-        ‖W_l‖², shape (n_runs, n_records, L), the layer of the root first.
-    increments
-        (step size)² Σ ‖∂L/∂W_l‖² up to each record, shape (n_runs, n_records, L): what has been added to ‖W_l‖² where
-        outputs are normalised (R210).
-    final
-        Weights after the last step, layer by layer, shape (n_runs, latents, units, fan-in).
-    """
-
-    steps: np.ndarray
-    levels: tuple[LevelRecord, ...]
-    squared_norms: np.ndarray
-    increments: np.ndarray
-    final: tuple[np.ndarray, ...]
-
-
 def draw_tree_network(
     branching: int, height: int, settings: TreeNetworkSettings, *, seed: int = 0
 ) -> tuple[np.ndarray, ...]:
@@ -194,6 +166,28 @@ def tree_activations(weights: Sequence[Any], leaves: Any) -> list[Any]:
     return found[::-1]
 
 
+def tree_outputs(settings: TreeNetworkSettings, weights: Sequence[Any], leaves: Any) -> Any:
+    """Outputs of networks: f of the root, or z = f/√(‖f‖² + ε²), shape (n, units).
+
+    Parameters
+    ----------
+    settings
+        Whether outputs are normalised, and ε.
+    weights
+        Layers from the root down.
+    leaves
+        What leaves show, shape (n leaves, n).
+
+    Notes
+    -----
+    Source: R210.
+    """
+    f = tree_activations(weights, leaves)[0][0]
+    if settings.normalised:
+        f = f / jnp.sqrt(jnp.sum(f * f, -1, keepdims=True) + settings.floor**2)
+    return f
+
+
 def tree_loss(settings: TreeNetworkSettings, weights: Sequence[Any], leaves: Any) -> Any:
     """Loss of one batch.
 
@@ -206,10 +200,7 @@ def tree_loss(settings: TreeNetworkSettings, weights: Sequence[Any], leaves: Any
     leaves
         What the leaves of anchors, positives and negatives show, shape (n leaves, 3n), in this order.
     """
-    f = tree_activations(weights, leaves)[0][0]
-    if settings.normalised:
-        f = _normalised(f, settings.floor)
-    anchor, positive, negative = jnp.split(f, 3)
+    anchor, positive, negative = jnp.split(tree_outputs(settings, weights, leaves), 3)
     near = jnp.sum((anchor - positive) ** 2, -1) / 2
     far = jnp.sum((anchor - negative) ** 2, -1)[..., None] / 2
     if settings.loss == "simple":
@@ -219,128 +210,8 @@ def tree_loss(settings: TreeNetworkSettings, weights: Sequence[Any], leaves: Any
     raise ValueError(f"`loss` must be one of {', '.join(TREE_LOSSES)}, got {settings.loss!r}")
 
 
-def train_tree_networks(
-    settings: TreeNetworkSettings,
-    trees: Sequence[LatentTree],
-    starts: Sequence[Sequence[Any]],
-    records: Sequence[int],
-    *,
-    seed: int = 0,
-    n_evaluated: int = 2048,
-) -> TreeNetworkRun:
-    """Train networks by SGD through all branches, in float64, and measure them on leaves of their own.
-
-        z0 of anchor and positive is one draw, that of the negative another; all other latents are drawn for each
-
-    Parameters
-    ----------
-    settings
-        Loss and steps.
-    trees
-        One per network: complete trees of binary variables, numbered level by level, all of one shape.
-    starts
-        Weights of each network, as `draw_tree_network` gives them.
-    records
-        Numbers of steps at which networks are measured, increasing, the first >= 0.
-    seed
-        Of the batches and of what is measured on; networks see different ones.
-    n_evaluated
-        Samples that a measurement takes, half of them of either root, an even number >= 4. All records take the same.
-
-    Returns
-    -------
-    TreeNetworkRun
-        Also where weights overflow.
-
-    Raises
-    ------
-    ValueError
-        Numbers or shapes do not fit, or a tree is not as said.
-
-    Notes
-    -----
-    All networks go through one compiled program. Source: DD G.2; R210–R212.
-
-    Examples
-    --------
-    >>> tree, settings = LatentTree.binary(2, 2, 0.8), TreeNetworkSettings(units=2)
-    >>> run = train_tree_networks(settings, [tree], [draw_tree_network(2, 2, settings)], [0, 3])
-    >>> [level.correlation.shape for level in run.levels]
-    [(1, 2, 1), (1, 2, 2)]
-    """
-    steps = np.asarray(records)
-    if steps.ndim != 1 or not steps.size or steps[0] < 0 or np.any(np.diff(steps) <= 0):
-        raise ValueError(f"`records` must be increasing whole numbers >= 0, got {list(records)}")
-    if n_evaluated < 4 or n_evaluated % 2:
-        raise ValueError(f"`n_evaluated` must be even and >= 4, got {n_evaluated}")
-    if not trees or len(trees) != len(starts):
-        raise ValueError(f"`starts` must be one per tree, got {len(starts)} for {len(trees)} trees")
-    branching, height = complete_shape(trees[0])
-    if any(complete_shape(tree) != (branching, height) for tree in trees):
-        raise ValueError("`trees` must have one shape")
-    shapes = [part.shape for part in draw_tree_network(branching, height, settings)]
-    for start in starts:
-        if [np.shape(part) for part in start] != shapes:
-            raise ValueError(f"`starts` must have shapes {shapes}, got {[np.shape(part) for part in start]}")
-    with jax.enable_x64(True):
-        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(starts)))
-        laws = tuple(jnp.asarray(np.stack(part)) for part in zip(*map(_level_laws, trees), strict=True))
-        weights = tuple(jnp.asarray(np.stack(part), jnp.float64) for part in zip(*starts, strict=True))
-        program = replace(settings, learning_rate=1.0)  # one program for all sizes of a step
-        eps = jnp.asarray(settings.learning_rate, jnp.float64)
-        added = jnp.zeros((len(starts), height))
-        measured, norms, increments = [], [], []
-        for first, last in zip([0, *steps[:-1]], steps, strict=True):
-            weights, added = _advanced(program, eps, laws, keys, weights, added, first, last)
-            measured.append(jax.tree.map(np.asarray, _measured(program, n_evaluated // 2, laws, keys, weights)))
-            norms.append(np.stack([np.sum(np.asarray(part) ** 2, axis=(1, 2, 3)) for part in weights], axis=1))
-            increments.append(np.asarray(added))
-        levels = tuple(
-            LevelRecord(*(np.stack(part, axis=1) for part in zip(*(one[level] for one in measured), strict=True)))
-            for level in range(height)
-        )
-        final = tuple(np.asarray(part) for part in weights)
-    return TreeNetworkRun(steps, levels, np.stack(norms, axis=1), np.stack(increments, axis=1), final)
-
-
-def complete_shape(tree: LatentTree) -> tuple[int, int]:
-    """Children per latent and height of a complete binary-state tree, numbered level by level as a network needs it.
-
-    Raises
-    ------
-    ValueError
-        The tree is not so.
-
-    Examples
-    --------
-    >>> complete_shape(LatentTree.binary(3, 2, 0.5))
-    (3, 2)
-    """
-    branching = int(np.count_nonzero(np.asarray(tree.parents) == tree.root))
-    n = tree.n_nodes
-    whole = [branching**level for level in range(tree.height + 1)]
-    numbered = np.array_equal(tree.parents, np.append(-1, np.arange(n - 1) // max(branching, 1)))
-    if not (tree.is_binary and tree.height >= 1 and sum(whole) == n and numbered):
-        raise ValueError("`trees` must be complete trees of binary variables, numbered level by level")
-    return branching, tree.height
-
-
-def _level_laws(tree: LatentTree) -> list[np.ndarray]:
-    """P(z = 1) of the root, shape (1,); then of each level P(z = 1 | parent), shape (2, latents)."""
-    return [tree.root_law[1:], *(tree.table[level.nodes, :, 1].T for level in tree.levels[1:])]
-
-
-def _states(laws: Sequence[Any], key: Any, root: Any) -> list[Any]:
-    """States of all latents by level, shape (latents, n), given those of the root (n,)."""
-    drawn = [root[None]]
-    for depth, law in enumerate(laws[1:]):
-        parents = jnp.repeat(drawn[-1], law.shape[1] // len(drawn[-1]), axis=0)
-        u = jax.random.uniform(jax.random.fold_in(key, depth), parents.shape, jnp.float32)
-        drawn.append(u < jnp.where(parents, law[1, :, None], law[0, :, None]))
-    return drawn
-
-
-def _shown(settings: TreeNetworkSettings, states: Any) -> Any:
+def shown_leaves(settings: TreeNetworkSettings, states: Any) -> Any:
+    """What leaves in these states, booleans, show to a network."""
     low, high = settings.leaf_values
     return jnp.where(states, jnp.float64(high), jnp.float64(low))
 
@@ -350,45 +221,6 @@ def _grouped(f: Any, parents: int) -> Any:
     children, n, K = f.shape
     b = children // parents
     return jnp.swapaxes(f.reshape(parents, b, n, K), 1, 2).reshape(parents, n, b * K)
-
-
-def _normalised(f: Any, floor: float) -> Any:
-    return f / jnp.sqrt(jnp.sum(f * f, -1, keepdims=True) + floor**2)
-
-
-@partial(jax.jit, static_argnums=0)
-def _advanced(
-    settings: TreeNetworkSettings, eps: Any, laws: Any, keys: Any, weights: Any, added: Any, first: Any, last: Any
-) -> Any:
-    gradient = jax.grad(lambda weights, leaves: tree_loss(settings, weights, leaves))
-
-    def one(laws: Any, key: Any, weights: Any, added: Any) -> Any:
-        def step(n: Any, state: Any) -> Any:
-            weights, added = state
-            roots, below = jax.random.split(jax.random.fold_in(key, n))
-            drawn = jax.random.uniform(roots, (2, settings.batch)) < laws[0]
-            root = jnp.concatenate([drawn[0], drawn[0], drawn[1]])
-            by = gradient(weights, _shown(settings, _states(laws, below, root)[-1]))
-            weights = tuple(part - eps * slope for part, slope in zip(weights, by, strict=True))
-            return weights, added + eps**2 * jnp.stack([jnp.sum(slope**2) for slope in by])
-
-        return jax.lax.fori_loop(first, last, step, (weights, added))
-
-    return jax.vmap(one)(laws, keys, weights, added)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _measured(settings: TreeNetworkSettings, each: int, laws: Any, keys: Any, weights: Any) -> Any:
-    """Records of each level, run by run."""
-
-    def one(args: Any) -> Any:
-        laws, key, weights = args
-        key = jax.random.fold_in(key, 2**31)  # apart from batches
-        root = jnp.repeat(jnp.array([False, True]), each)
-        states = _states(laws, key, root)
-        return measure_levels(settings, weights, states, laws[0][0])
-
-    return jax.lax.map(one, (laws, keys, weights))
 
 
 def measure_levels(
@@ -412,7 +244,7 @@ def measure_levels(
     K̄(1) − K̄(0) = G gives OP = π_0(0)π_0(1) G Gᵀ, whose norm is that of Gᵀ G, as small as the output. Source: R211.
     """
     each = states[0].shape[1] // 2
-    f = tree_activations(weights, _shown(settings, states[-1]))
+    f = tree_activations(weights, shown_leaves(settings, states[-1]))
     share = jnp.repeat(jnp.stack([1 - root_mean, root_mean]) / each, each)  # weights of samples in a mean
     contrast = jnp.repeat(jnp.array([-1.0, 1.0]) / each, each)  # mean given root 1, less that given 0
     spread = root_mean * (1 - root_mean)
@@ -452,4 +284,6 @@ def _best_correlation(share: Any, f: Any, states: Any) -> Any:
     variance = jnp.einsum("n,inj->ij", share, centred**2) * (z**2 @ share)[:, None]
     # a constant unit has a variance that is rounding, or none
     alive = variance > 1e-24 * jnp.maximum(jnp.einsum("n,inj->ij", share, f**2), 1e-280)
-    return jnp.max(jnp.where(alive, jnp.abs(covariance) / jnp.sqrt(jnp.where(alive, variance, 1.0)), 0.0), axis=1)
+    return jnp.max(
+        jnp.where(alive, jnp.abs(covariance) / jnp.sqrt(jnp.where(alive, variance, 1.0)), 0.0), axis=1
+    )

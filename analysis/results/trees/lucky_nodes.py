@@ -10,20 +10,22 @@ import numpy as np
 
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, refuted, worst
-from analysis.trees.lucky_nodes import (
+from analysis.trees.lucky_event import (
     TwoPointLaw,
-    antithetic_weights,
     conditional_inputs,
     event_correlation,
     event_probability,
     jensen_attaining_law,
     largest_event_size,
+    relu_jensen_bound,
+    sensitivity_bound,
+)
+from analysis.trees.lucky_nodes import (
+    antithetic_weights,
     lucky_probability_bound,
     mean_square_bound,
     nodes_needed,
-    relu_jensen_bound,
     selectivity_gap,
-    sensitivity_bound,
     unit_selectivity,
     updated_weights,
 )
@@ -298,7 +300,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD lemma 6",
         hypotheses="X has mean μ and variance V.",
         as_printed=AsPrinted.REFINED,
-        code="analysis.trees.lucky_nodes.relu_jensen_bound",
+        code="analysis.trees.lucky_event.relu_jensen_bound",
         correction="E23: the printed √V is never attained unless V = 0; the best constant is ½.",
         trial=jensen,
         proof=prove_jensen,
@@ -317,7 +319,7 @@ RESULTS: tuple[Result, ...] = (
         source="DD theorem 7, (9), (113)–(128)",
         hypotheses="Binary latents, activations >= 0, uniform weights of variance σ_w²/N; Q for N → ∞.",
         as_printed=AsPrinted.CORRECTED,
-        code="analysis.trees.lucky_nodes.event_probability",
+        code="analysis.trees.lucky_event.event_probability",
         correction=(
             "E22: the correlation r of the two pre-activations is left out; for equal polarities and leaves in {0, 1} "
             "the event has probability 0. E23: c = 9 is impossible for N = 2, and the 63.3 % threshold √(6/15) is due "
