@@ -20,6 +20,7 @@ from analysis.experiments import (
     objectives,
     resonance,
     stepwise,
+    trees,
     two_layers,
     weight_decay,
 )
@@ -63,9 +64,11 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
+
     explosion,
     two_layers,
     infonce,
+    trees,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

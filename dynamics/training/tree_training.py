@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -119,7 +120,7 @@ def train_tree_networks(
         eps = jnp.asarray(settings.learning_rate, jnp.float64)
         added = jnp.zeros((len(starts), height))
         measured, norms, increments = [], [], []
-        for first, last in zip([0, *steps[:-1]], steps, strict=True):
+        for first, last in pairwise([0, *steps.tolist()]):
             weights, added = _advanced(program, eps, laws, keys, weights, added, first, last)
             measured.append(
                 jax.tree.map(np.asarray, _measured(program, n_evaluated // 2, laws, keys, weights))
