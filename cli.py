@@ -41,6 +41,7 @@ COMMANDS = {
     "sylvester": "Which encoders can this predictor hold: all non-trivial θ with P θ = θ M.",
     "align": "Do predictor and features align as predicted: their commutator along a run, and its bound (R19).",
     "contrast": "What does a contrastive loss learn from these moments: which modes, how large, how fast.",
+    "tree": "What does a latent tree let a network learn: ceilings, layer traces, lucky nodes.",
     "train": "What does a real network do: train by gradient steps and compare with what theory predicts.",
     "check": "Do the results of the theory hold: each one measured on random systems.",
     "confirm": "Does training agree with theory: each prediction beside what gradient steps do.",

@@ -260,25 +260,29 @@ def _given(options: MomentOptions) -> str:
 
 def read_moments(options: MomentOptions, output: ReportOptions) -> Moments:
     """Build the second moments that the options name."""
-    from dynamics.data.moments import Moments, load_moments
+    from dynamics.data.moments import load_moments
 
     way = _given(options)
     if way == "--moments":
         assert options.moments is not None
         return load_moments(options.moments)
     if way == "--data/--augment":
+        from dynamics.data.dataset_moments import dataset_moments
         from dynamics.data.datasets import load
         from dynamics.data.views import parse
 
         chain = options.augment or []
         augmentations = [parse(spec, seed=output.seed) for spec in chain]
         dataset = load(options.data or "digits")
-        if not chain:
+        if not chain and dataset.tree is None:
             raise _no_selection("none")
         _announce(math.prod(dataset.images.shape[1:]), output)
         with progress("moments", output) as report:
-            moments = Moments.from_data(dataset.images, augmentations, seed=output.seed, progress=report)
-        if abs(moments.sigma_s - moments.sigma_d).max() <= _EQUAL * abs(moments.sigma_s).max():
+            moments = dataset_moments(dataset, augmentations, seed=output.seed, progress=report)
+        if (
+            dataset.tree is None
+            and abs(moments.sigma_s - moments.sigma_d).max() <= _EQUAL * abs(moments.sigma_s).max()
+        ):
             raise _no_selection(" ".join(chain))
         return moments
     return eigenvalue_moments(options)

@@ -317,7 +317,9 @@ def _data_over(before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
     if source == before["source"]:
         return {**before, **change}
     given = source in ("gaussian", "exact")
-    dropped = {"augmentations": ()} if given else {"sigma_s": None, "sigma_d": None}
+    dropped: dict[str, Any] = {} if given else {"sigma_s": None, "sigma_d": None}
+    if given or source.partition(":")[0] == "tree":  # whose views are drawn by the source itself
+        dropped["augmentations"] = ()
     return {**before, **dropped, **change}
 
 

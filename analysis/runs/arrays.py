@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analysis.fixed_points.diagrams import Bifurcation
     from analysis.runs.alignment import Alignment
     from analysis.runs.simulation import MatrixSimulation, ModeSimulation
+    from analysis.trees.summary import TreeSummary
     from dynamics.training import TrainingRun
 
 Variables = dict[str, Variable]
@@ -115,6 +116,22 @@ def training_arrays(run: TrainingRun) -> Variables:
     return variables
 
 
+def _tree_arrays(found: TreeSummary) -> Variables:
+    """Polarities by node, and layer traces and ceilings by depth; what is not known is left out."""
+    variables = {"parents": Variable(("node",), found.tree.parents)}
+    if found.path_polarity is not None and found.layer_trace is not None and found.linear is not None:
+        variables["path_polarity"] = Variable(("node",), found.path_polarity)
+        variables["layer_trace"] = Variable(("layer",), found.layer_trace)
+        variables["linear_ceiling"] = Variable(("depth",), found.linear)
+    if found.bayes is not None:
+        for name in ("correlation", "standard_error"):
+            values = np.array([getattr(one, name) for one in found.bayes])
+            variables["bayes_ceiling" if name == "correlation" else "bayes_error"] = Variable(
+                ("depth",), values
+            )
+    return variables
+
+
 def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     """Arrays of any result that has them.
 
@@ -122,7 +139,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     ----------
     found
         A simulation, an alignment, basins, a bifurcation, a training run, fixed points, a spectrum, solutions of
-        P θ = θ M, what a contrastive loss learns, or moments.
+        P θ = θ M, what a contrastive loss learns, what a latent tree lets a network learn, or moments.
     support
         As for `simulation_arrays`.
 
@@ -145,6 +162,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     if kind == "Contrast":
         return _contrast_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
+        "TreeSummary": _tree_arrays,
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
         "Bifurcation": bifurcation_arrays,

@@ -155,6 +155,7 @@ def _augmentation(spec: str, strength: float | None, seed: int) -> Augmentation:
 
 @lru_cache(maxsize=8)
 def _moments(key: str, values: tuple[float, ...]) -> Moments:
+    from dynamics.data.dataset_moments import dataset_moments
     from dynamics.data.moments import Moments, load_moments
 
     source = json.loads(key)
@@ -167,7 +168,7 @@ def _moments(key: str, values: tuple[float, ...]) -> Moments:
         _augmentation(spec, next((strength[name] for name in strengths([spec])), None), source["data_seed"])
         for spec in source["augment"]
     ]
-    return Moments.from_data(_dataset(source["data"]).images, chain, seed=source["data_seed"])
+    return dataset_moments(_dataset(source["data"]), chain, seed=source["data_seed"])
 
 
 def _fingerprint(settings: Settings) -> str | None:

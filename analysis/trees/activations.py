@@ -189,7 +189,7 @@ def _leaf_law(tree: LatentTree, leaf: int) -> Atoms:
 
 
 def _laws_of(tree: LatentTree, children: np.ndarray, laws: dict[int, Atoms]) -> list[Atoms]:
-    return [laws.pop(int(child), None) or _leaf_law(tree, int(child)) for child in children]
+    return [laws.pop(int(child)) if int(child) in laws else _leaf_law(tree, int(child)) for child in children]
 
 
 def _split(weights: Any, laws: list[Atoms], node: int) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ from dynamics.data.idx import load_mnist
 from dynamics.data.photos import load_patches
 from dynamics.data.rings import load_ring
 from dynamics.data.samples import Dataset, check_channels, check_finite, real_numbers
+from dynamics.data.tree_samples import load_tree
 from dynamics.files import check_file, read_npz
 
 
@@ -76,6 +77,11 @@ SOURCES: dict[str, Source] = {
         "clusters[:K=10:d=20:sigma=.3:n=1000:seed=0]",
         "vectors of Gaussian clusters around Gaussian centres",
         lambda spec, _: load_clusters(spec),
+    ),
+    "tree": Source(
+        "tree[:branching=2:height=5:polarity=0.8:n=1000:seed=0]",
+        "leaves of a latent tree, views of which keep the root",
+        lambda spec, _: load_tree(spec),
     ),
 }
 """Every source of samples but arrays on disk, by name."""

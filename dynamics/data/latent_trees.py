@@ -179,6 +179,20 @@ class LatentTree:
             raise ValueError(f"`node` must not be the root, got {node}")
         return np.asarray(self.table[node, : self.n_states[self.parents[node]], : self.n_states[node]])
 
+    def cut(self, depth: int) -> LatentTree:
+        """The tree without the nodes below a depth, whose nodes there become leaves; nodes keep their order.
+
+        >>> LatentTree.binary(2, 3, 0.5).cut(1).n_nodes
+        3
+        """
+        if not 0 <= depth <= self.height:
+            raise ValueError(f"`depth` must be an integer from 0 to {self.height}, got {depth}")
+        kept = np.sort(np.concatenate([level.nodes for level in self.levels[: depth + 1]]))
+        number = np.full(self.n_nodes + 1, -1)  # −1 of the root stays −1
+        number[kept] = np.arange(len(kept))
+        kernels = [None if node == self.root else self.kernel(node) for node in kept]
+        return LatentTree(number[self.parents[kept]], kernels, self.root_law)
+
     def sample(self, rng: np.random.Generator, n_samples: int, *, root: Any = None) -> np.ndarray:
         """Draw the states of all nodes, from the root down.
 

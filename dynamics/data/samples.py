@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.data.latent_trees import LatentTree
+
 MOST_CHANNELS = 4
 
 
@@ -23,6 +25,9 @@ class Dataset:
         Class of each sample, integers of shape (N,), or None.
     name
         What messages and figures call it.
+    tree
+        The latent tree whose leaves the samples are, shape (N, leaves), where views keep the root, a sample's label,
+        and draw all else anew; None where augmentations alone make views.
 
     Raises
     ------
@@ -38,6 +43,7 @@ class Dataset:
     images: np.ndarray
     labels: np.ndarray | None
     name: str
+    tree: LatentTree | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from dynamics.data.augmentation import Augmentation, ExactAugmentation, Pair
 from dynamics.data.latent_trees import LatentTree, marginals
 
 
@@ -83,3 +85,75 @@ def leaf_moments(tree: LatentTree) -> LeafMoments:
     at_root[:, places] = means
     law = laws[tree.root]
     return LeafMoments(law @ at_root, sigma_s, (at_root.T * law) @ at_root)
+
+
+def leaf_scale(tree: LatentTree) -> tuple[np.ndarray, float]:
+    """Mean of the leaves, shape (L,), and one standard deviation for all of them about it.
+
+    Raises
+    ------
+    ValueError
+        No leaf varies.
+
+    Examples
+    --------
+    >>> leaf_scale(LatentTree.binary(2, 1, 0.5))
+    (array([0.5, 0.5]), 0.5)
+    """
+    states = np.arange(tree.table.shape[-1], dtype=np.float64)
+    laws = marginals(tree)[tree.leaves]
+    mean = laws @ states
+    deviation = float(np.sqrt(np.mean(np.sum(laws * (states - mean[:, None]) ** 2, axis=-1))))
+    if deviation == 0:
+        raise ValueError("`tree` must have leaves that vary, got none")
+    return mean, deviation
+
+
+def tree_view_moments(
+    tree: LatentTree, augmentations: Sequence[Augmentation] = (), *, center: bool = True, scale: bool = True
+) -> tuple[Pair, tuple[str, ...]]:
+    """Exact Σs and Σd of views that keep the root, augmented further in closed form.
+
+    Parameters
+    ----------
+    tree
+        The tree.
+    augmentations
+        What is done to the leaves of each view, in its order; each must have exact averages.
+    center, scale
+        Subtract the exact mean; divide by the deviation of all leaves about it (`leaf_scale`).
+
+    Returns
+    -------
+    (Σs, Σd), notes
+        The moments, and what was done, one plain sentence each.
+
+    Raises
+    ------
+    ValueError
+        An augmentation has no closed form or does not suit vectors, or no leaf varies.
+
+    Examples
+    --------
+    >>> tree_view_moments(LatentTree.binary(2, 1, 0.5))[0][1].tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
+    """
+    moments = leaf_moments(tree)
+    origin, unit = leaf_scale(tree)
+    notes = []
+    sigma_s, sigma_d = moments.sigma_s, moments.sigma_d
+    if center:
+        sigma_s, sigma_d = sigma_s - np.outer(origin, origin), sigma_d - np.outer(origin, origin)
+        notes.append("centred: the exact mean of the leaves was subtracted")
+    if scale:
+        sigma_s, sigma_d = sigma_s / unit**2, sigma_d / unit**2
+        notes.append(f"scaled by 1/{unit:.4g}, the standard deviation of all leaves about their mean")
+    shape = (len(tree.leaves),)
+    for augmentation in augmentations:
+        augmentation.check(shape)
+        if not isinstance(augmentation, ExactAugmentation):
+            raise ValueError(f"augmentations of a tree must have exact averages, got {augmentation}")
+        sigma_s, sigma_d = augmentation.propagate(sigma_s, sigma_d, shape)
+    chain = ", ".join(map(str, augmentations)) or "none"
+    notes.append(f"views keep the root of the tree, augmentations {chain}: averages exact")
+    return (sigma_s, sigma_d), tuple(notes)

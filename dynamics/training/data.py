@@ -13,8 +13,11 @@ import numpy as np
 
 from dynamics.data.augmentation import Augmentation
 from dynamics.data.datasets import load, standardised
+from dynamics.data.latent_trees import LatentTree, jax_sampler
 from dynamics.data.moments import Moments
 from dynamics.data.samples import Dataset
+from dynamics.data.tree_moments import leaf_scale, tree_view_moments
+from dynamics.data.tree_samples import tree_of
 from dynamics.training.augmentations import augment
 from dynamics.training.generator import new_key, normal
 from dynamics.training.modes import Spectrum, spectrum_of_moments, spectrum_of_views
@@ -37,10 +40,13 @@ class Samples(NamedTuple):
         Training samples (N, h, w, c) or (N, d); () for ``gaussian``; the pairs (2, N, n1) for ``exact``.
     roots
         Matrices A (n1, n1) with A Aᵀ = Σd and B with B Bᵀ = Σs − Σd, for ``gaussian``; () otherwise.
+    sources
+        State of the root of each training sample (N,), for ``tree``; () otherwise.
     """
 
     images: Any
     roots: Any
+    sources: Any = ()
 
 
 class Probe(NamedTuple):
@@ -87,6 +93,9 @@ class TrainingData:
         """Modes of the views: exact where moments are given, else as sampled views tell them."""
         if self.settings.from_moments and not self.settings.augmentations:
             return spectrum_of_moments(_full(self.settings.sigma_s), _full(self.settings.sigma_d))
+        tree = tree_of_source(self.settings.source)
+        if tree is not None:
+            return spectrum_of_moments(*tree_view_moments(tree, self.settings.chain())[0])
         n = max(8, min(SPECTRUM_VIEWS, SPECTRUM_NUMBERS // self.n1))
         key = new_key(np.asarray(self.settings.seed, np.uint32))
         samples = jax.tree.map(lambda a: np.asarray(a, np.float32), self.samples)
@@ -105,6 +114,9 @@ class TrainingData:
             if self.settings.augmentations:
                 raise ValueError("moments of gaussian samples with augmentations must be worked out by hand")
             return Moments(_full(self.settings.sigma_s), _full(self.settings.sigma_d))
+        tree = tree_of_source(self.settings.source)
+        if tree is not None:
+            return Moments(*tree_view_moments(tree, self.settings.chain())[0])
         return Moments.from_data(
             self.samples.images, self.settings.chain(), center=False, scale=False, **options
         )
@@ -170,7 +182,16 @@ def load_data(
     if size > LARGEST_BYTES:
         raise ValueError(f"{dataset.name} would take {size / 2**30:.1f} GB of memory: give `data.limit`")
     try:
-        batches = standardised(np.concatenate(parts), rows=rows, progress=progress)
+        if dataset.tree is not None:  # by the exact mean and deviation, as views are
+            origin, unit = leaf_scale(dataset.tree)
+            parts = tuple((part - origin) / unit for part in parts)
+        batches = standardised(
+            np.concatenate(parts),
+            center=dataset.tree is None,
+            scale=dataset.tree is None,
+            rows=rows,
+            progress=progress,
+        )
     except ValueError as error:
         raise ValueError(f"`data.source` {settings.source}: {error}") from None
     for augmentation in chain:
@@ -182,7 +203,25 @@ def load_data(
     if classes[0] is not None and len(held_out_images):
         probe = Probe(train, classes[0], held_out_images, classes[1])
     evaluation = held_out_images if len(held_out_images) >= 2 else train
-    return TrainingData(settings, Samples(train, ()), batches.shape, probe, evaluation[:n_evaluation])
+    sources = () if dataset.tree is None or labels is None else labels[picked]
+    return TrainingData(
+        settings, Samples(train, (), sources), batches.shape, probe, evaluation[:n_evaluation]
+    )
+
+
+def tree_of_source(source: str) -> LatentTree | None:
+    """Latent tree of a source ``tree:…``; None for any other source."""
+    kind, _, spec = source.partition(":")
+    return tree_of(spec) if kind == "tree" else None
+
+
+def _tree_views(tree: LatentTree, sources: Any, key: Any, dtype: Any) -> Any:
+    """Two views of sources (N,), the root's states: leaves drawn anew, centred and scaled, shape (2, N, leaves)."""
+    origin, unit = leaf_scale(tree)
+    batch = len(sources)
+    roots = jnp.concatenate([sources, sources]).astype(jnp.int32)
+    leaves = jax_sampler(tree, tree.leaves)(key, 2 * batch, root=roots)
+    return ((leaves - origin) / unit).astype(dtype).reshape(2, batch, -1)
 
 
 def _test_split(source: str) -> Dataset | None:
@@ -263,8 +302,13 @@ def draw_views(
     else:
         # modulo prefers some samples to others by less than n/2³², and costs half of `jax.random.randint`
         chosen = jax.random.bits(for_samples, (batch,), jnp.uint32) % np.uint32(len(samples.images))
-        x = samples.images[chosen]
-        both = jnp.broadcast_to(x, (2, *x.shape))
+        tree = tree_of_source(settings.source)
+        if tree is None:
+            x = samples.images[chosen]
+            both = jnp.broadcast_to(x, (2, *x.shape))
+        else:
+            for_tree, for_views = jax.random.split(for_views)
+            both = _tree_views(tree, samples.sources[chosen], for_tree, samples.images.dtype)
     return view_pair(chain, for_views, both)
 
 

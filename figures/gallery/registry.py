@@ -36,6 +36,8 @@ PAGES = {
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
+    "tree-ceilings": "figures.gallery.trees:TREE_CEILINGS",
+    "layer-traces": "figures.gallery.trees:LAYER_TRACES",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
