@@ -37,7 +37,20 @@ def test_is_proved_where_there_is_a_proof(result: Result) -> None:
     if result.proof is not None:
         assert result.proof() is True
     else:
-        assert result.id in ("R8", "R18", "R30", "R113", "R117", "R118", "R119", "R120", "R122", "R207")
+        assert result.id in (
+            "R8",
+            "R18",
+            "R30",
+            "R113",
+            "R117",
+            "R118",
+            "R119",
+            "R120",
+            "R122",
+            "R207",
+            "R211",
+            "R212",
+        )
 
 
 def cited(source: str) -> set[int]:

@@ -64,7 +64,6 @@ _MODULES = (
     objectives,
     ablations,
     stepwise,
-
     explosion,
     two_layers,
     infonce,
