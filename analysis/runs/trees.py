@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +58,7 @@ class TreeRuns:
         return np.asarray(np.log10(np.maximum(norms.mean(axis=2), LEAST)))
 
 
+@lru_cache(maxsize=16)
 def drawn_trees(n_seeds: int, height: int, low: float, *, seed: int = 0) -> tuple[LatentTree, ...]:
     """Draw complete binary trees with polarities uniform on [low, 1]; equal seeds differ in `low` alone.
 
@@ -104,4 +106,10 @@ def trained_on_trees(
     branching, height = complete_shape(trees[0])
     starts = [draw_tree_network(branching, height, settings, seed=seed + k) for k in range(len(trees))]
     run = train_tree_networks(settings, trees, starts, records, seed=seed)
-    return TreeRuns(tuple(trees), run, np.array([bayes_ceiling(tree).correlation for tree in trees]))
+    return TreeRuns(tuple(trees), run, np.array([_ceiling(tree) for tree in trees]))
+
+
+@lru_cache(maxsize=1024)
+def _ceiling(tree: LatentTree) -> float:
+    """Bayes ceiling of the root, found once for all networks on a tree."""
+    return bayes_ceiling(tree).correlation
