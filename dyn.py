@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from face.runs import align, basins, simulate
     from face.systems import System, moments, objectives, system, variants
     from face.theory import bifurcation, contrast, fixed_points, stability, sylvester
+    from face.trees import tree
     from figures.gallery.registry import PAGES as figures
     from figures.style import look
 
@@ -48,6 +49,7 @@ __all__ = [
     "sylvester",
     "system",
     "train",
+    "tree",
     "variants",
 ]
 
@@ -63,6 +65,7 @@ _HOMES = {
     "face.runs": ("align", "basins", "simulate"),
     "face.systems": ("System", "moments", "objectives", "system", "variants"),
     "face.theory": ("bifurcation", "contrast", "fixed_points", "stability", "sylvester"),
+    "face.trees": ("tree",),
 }
 _LAZY = _RENAMED | {name: (module, name) for module, names in _HOMES.items() for name in names}
 

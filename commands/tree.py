@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from dynamics.data.latent_trees import LatentTree
 
 
-def _numbers(text: str) -> list[float]:
-    return [number(part) for part in str(text).split(",")]
+def _numbers(text: str) -> float | list[float]:
+    values = [number(part) for part in str(text).split(",")]
+    return values[0] if len(values) == 1 else values
 
 
 @command("tree", epilog="Example: dyn tree --branching 2 --height 5 --polarity 0.8")
@@ -63,7 +64,7 @@ def tree(
         option("--units-per-latent", panel=SYSTEM, help="Units that a network has per latent (1).", min=1),
     ] = 1,
 ) -> None:
-    """Print how well leaves tell the root, how much of it reaches each layer, and how rare lucky units are."""
+    """Print how well leaves tell the state of the root, how much of it reaches each layer, and lucky units."""
     from analysis.runs.simulation import plain
     from analysis.trees.summary import summary
 
@@ -93,25 +94,16 @@ def tree(
 
 
 def _read(file: Path | None, given: dict[str, Any], seed: int) -> LatentTree:
-    from dynamics.data.latent_trees import LatentTree
+    from dynamics.data.latent_trees import complete_tree
+
+    if file is None:
+        return complete_tree(**given, seed=seed)
+    from dynamics.data.tree_files import load_tree_file
 
     named = [name for name, value in given.items() if value is not None]
-    if file is not None:
-        from dynamics.data.tree_files import load_tree_file
-
-        if named:
-            raise ValueError(f"`{named[0]}` must be left out with --tree, which holds the whole tree")
-        return load_tree_file(file)
-    branching, height = given["branching"] or 2, given["height"] or 5
-    if given["polarity_range"] is None:
-        polarity = given["polarity"] or [0.8]
-        return LatentTree.binary(branching, height, polarity[0] if len(polarity) == 1 else polarity)
-    if given["polarity"] is not None:
-        raise ValueError("`polarity` must be left out with --polarity-range, which draws it")
-    low, high = given["polarity_range"]
-    if not -1 <= low <= high <= 1:
-        raise ValueError(f"`polarity_range` must be LOW <= HIGH, both in [-1, 1], got {low:g} and {high:g}")
-    return LatentTree.drawn(branching, height, low, high, seed)
+    if named:
+        raise ValueError(f"`{named[0]}` must be left out with --tree, which holds the whole tree")
+    return load_tree_file(file)
 
 
 def _text(values: Any, depth: int) -> str:

@@ -169,6 +169,22 @@ def _contrast(found: Any) -> list[str]:
     ]
 
 
+def _tree(found: Any) -> list[str]:
+    lines = [f"{found.tree.n_nodes} nodes, {len(found.tree.leaves)} leaves"]
+    if found.bayes is not None:
+        lines[0] += f", correlation with the root at most {found.bayes[-1].correlation:.4g}"
+    if found.linear is not None:
+        lines[0] += f", of linear functions {found.linear[-1]:.4g}"
+        traces = found.layer_trace
+        lines += [f"layer traces {traces[0]:.4g} at the root, {traces[-1]:.4g} at depth {found.tree.height}"]
+    lucky = found.report()["lucky"]
+    return [
+        *lines,
+        f"one of {found.units_per_latent} units is lucky with probability {found.lucky:.4g} or more,"
+        f" {lucky['nodes_needed']} are enough for {lucky['confidence']:.0%}",
+    ]
+
+
 def _training(run: Any) -> list[str]:
     from dynamics.training import diagnose
 
@@ -218,6 +234,7 @@ _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.sylvester.solutions:SylvesterSolutions": _sylvester,
     "analysis.runs.alignment:Alignment": _alignment,
     "analysis.contrastive.contrast:Contrast": _contrast,
+    "analysis.trees.summary:TreeSummary": _tree,
     "analysis.results.registry:Check": _check,
     "analysis.experiments:Confirmation": _confirmation,
     "dynamics.training.run:TrainingRun": _training,

@@ -272,10 +272,15 @@ def moments(
                 f"`{used[0][0]}` and `{used[0][1]}` must both be given, without `augment`, which goes with `data`"
             )
         return Result(make(first, second))
+    from dynamics.data.dataset_moments import dataset_moments
     from dynamics.data.datasets import load
     from dynamics.data.views import parse
 
-    if isinstance(augment, str) or not augment:
+    dataset = load(data) if isinstance(data, str) else None
+    has_views = dataset is not None and dataset.tree is not None  # and needs no augmentation
+    if isinstance(augment, str) or not (augment or has_views):
         raise ValueError(f"`augment` must be a list of augmentations, such as ['shift:1'], got {augment!r}")
-    images = load(data).images if isinstance(data, str) else data
-    return Result(Moments.from_data(images, [parse(spec, seed=seed) for spec in augment], seed=seed))
+    chain = [parse(spec, seed=seed) for spec in augment or ()]
+    if dataset is not None:
+        return Result(dataset_moments(dataset, chain, seed=seed))
+    return Result(Moments.from_data(data, chain, seed=seed))

@@ -96,7 +96,7 @@ def test_saved_files_hold_the_report(dyn, tmp_path):
         (("--polarity-range", ".9", ".7"), "--polarity-range must be LOW <= HIGH"),
         (
             ("--polarity-range", ".9", "1", "--polarity", ".5"),
-            "--polarity must be left out with --polarity-range",
+            "--polarity must be left out where --polarity-range draws it",
         ),
         (("--tree", "no.json"), "no.json"),
     ],
@@ -163,3 +163,22 @@ def test_a_file_leaves_no_room_for_other_options(dyn, tmp_path):
     code, _, err = dyn("tree", "--tree", str(file), "--height", "3")
     assert code == 2
     assert "--height must be left out with --tree" in err
+
+
+def test_a_flow_on_a_tree_has_the_linear_ceiling_as_its_ratio(dyn):
+    flow = report_of(dyn, "simulate", "--data", "tree:height=3:polarity=.8", "--dim", "1", "--t-end", "1")
+    ceiling = report_of(dyn, "tree", "--height", "3", "--polarity", ".8")["ceiling"]["linear"]
+    assert flow["theory"]["ratios"][0] == pytest.approx(ceiling**2, rel=1e-12)
+
+
+def test_training_on_a_tree_needs_no_augmentation(dyn):
+    report = report_of(dyn, "train", "--data", "tree:height=3:n=200", "--steps", "5")
+    assert report["steps"] == 5
+
+
+@pytest.mark.parametrize("command", [("simulate", "--dim", "1"), ("train", "--steps", "5")])
+def test_a_bad_tree_of_data_is_one_sentence(dyn, command):
+    code, out, err = dyn(*command, "--data", "tree:polarity=2")
+    assert (code, out) == (2, "")
+    assert "polarity of tree must be a number in [-1, 1], got '2'" in err
+    assert len(err.strip().splitlines()) == 1

@@ -30,6 +30,7 @@ ANSWERS: dict[str, Callable[[], dyn.Result]] = {
     "contrast": lambda: dyn.contrast(
         lambda_s=[1.0] * 30, lambda_d=np.linspace(0.1, 1.0, 30).tolist(), dim=12
     ),
+    "tree": lambda: dyn.tree(height=3),
     "training": lambda: dyn.train(data=SOURCE, batch=None, encoder={"features": 1}, steps=3, seeds=range(12)),
 }
 UNDRAWN: dict[str, Callable[[], dyn.Result]] = {
@@ -284,3 +285,25 @@ def test_a_figure_of_the_gallery_prints_its_caption() -> None:
 def dyn_command(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, str, str]]:
     """The fixture `dyn`, whose name is the module's here."""
     return request.getfixturevalue("dyn")
+
+
+def test_moments_of_a_latent_tree_need_no_augmentation() -> None:
+    found = dyn.moments(data="tree:height=3:polarity=.8")
+    ceiling = dyn.tree(height=3, polarity=0.8).linear[-1]
+    assert found.ratios[0] == pytest.approx(ceiling**2, rel=1e-12)
+    noisy = dyn.moments(data="tree:height=3:polarity=.8", augment=["noise:0.5"])
+    assert noisy.ratios[0] < found.ratios[0]
+
+
+def test_a_tree_is_given_whole_or_by_words() -> None:
+    from dynamics.data.latent_trees import LatentTree
+
+    given = LatentTree.binary(2, 3, 0.8)
+    assert dyn.tree(given).report() == dyn.tree(height=3).report()
+    for words, message in (
+        ({"tree": given, "height": 3}, "`height` must be left out with `tree`"),
+        ({"polarity": 0.5, "polarity_range": (0.5, 1.0)}, "`polarity` must be left out"),
+        ({"polarity_range": (1.0, 0.5)}, "`polarity_range` must be LOW <= HIGH"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dyn.tree(**words)

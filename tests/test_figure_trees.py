@@ -50,6 +50,10 @@ def test_lines_of_the_ceilings_are_the_recursion_and_the_posterior() -> None:
     assert f"{np.max(found.bayes - found.linear):.2g} at most" in TREE_CEILINGS.caption(found)
 
 
+def test_two_polarities_are_enough() -> None:
+    assert compute_tree_ceilings(heights=(2,), points=2).bayes.tolist() == [[0.0, 1.0]]
+
+
 def test_the_dotted_line_is_where_the_ceilings_go() -> None:
     found = compute_tree_ceilings(heights=(1,), points=11)
     # at a distance from bρ² = 1 of .05 or more, 400 levels contract by .95 each or faster

@@ -548,3 +548,17 @@ def test_a_file_gives_the_tree_back(tmp_path: Any) -> None:
     content = {"parents": tree.parents.tolist(), "kernels": kernels, "root_law": tree.root_law.tolist()}
     (tmp_path / "tree.json").write_text(json.dumps(content))
     assert_array_equal(load_tree_file(tmp_path / "tree.json").table, tree.table)
+
+
+@pytest.mark.parametrize("a", [0.0, 1e-320, 1e-200, 1e-16, 0.5, 1.0])
+@pytest.mark.parametrize("b", [0.0, 1e-310, 1e-8, 0.3, 1.0])
+@pytest.mark.filterwarnings("error")
+def test_ceilings_at_the_ends_of_all_probabilities(a: float, b: float) -> None:
+    P = [[1 - a, a], [b, 1 - b]]
+    for c in (1e-310, 1e-100, 1e-8, 0.4, 1 - 1e-12):
+        kernels = [None, P, [[c, 1 - c], [0.5, 0.5]], [[1 - c, c], [1 - b, b]], P]
+        tree = LatentTree([-1, 0, 0, 1, 1], kernels, [c, 1 - c])
+        linear, bayes = linear_ceiling(tree), bayes_ceiling(tree, "law").correlation
+        # both are roots of numbers that round by some eps of 1
+        assert 0 <= linear <= min(bayes + 4 * EPS**0.5, 1)
+        assert bayes <= 1

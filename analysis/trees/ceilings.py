@@ -71,7 +71,7 @@ def linear_ceilings(tree: LatentTree) -> np.ndarray:
     """
     squared, lacking = edge_correlations(tree)
     noise = np.zeros(tree.n_nodes)  # 1/t, noise-to-signal: 0 at a leaf
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # a ratio of infinity is a correlation of 1
         for level in reversed(tree.levels[1:]):
             below = level.nodes
             ratios = squared[below] / (noise[below] + lacking[below])
@@ -220,17 +220,36 @@ def posterior_law(tree: LatentTree, most_atoms: int = MOST_ATOMS) -> np.ndarray 
     """
     if not tree.is_binary:
         raise ValueError("`tree` must have two states per node, got other numbers")
-    laws = {int(leaf): np.eye(2) for leaf in tree.leaves}
-    for level in reversed(tree.levels[1:]):
-        for parent, nodes in zip(level.parents, np.split(level.nodes, level.starts[1:]), strict=True):
-            atoms = np.ones((1, 2))
-            for node in nodes:
-                message = laws.pop(int(node)) @ tree.table[node].T
-                if len(atoms) * len(message) > most_atoms:
-                    return None
-                atoms = _merged((atoms[:, None] * message).reshape(-1, 2))
-            laws[int(parent)] = atoms
+    children = _children(tree)
+    laws: dict[int, np.ndarray] = {}
+    for node in _subtree_by_subtree(tree, children):
+        atoms = np.ones((1, 2)) if node in children else np.eye(2)
+        for child in children.get(node, ()):
+            message = laws.pop(child) @ tree.table[child].T
+            if len(atoms) * len(message) > most_atoms:
+                return None
+            atoms = _merged((atoms[:, None] * message).reshape(-1, 2))
+        laws[node] = atoms
     return laws[tree.root]
+
+
+def _children(tree: LatentTree) -> dict[int, list[int]]:
+    """Children of every node that has some."""
+    families: dict[int, list[int]] = {}
+    for level in tree.levels[1:]:
+        groups = np.split(level.nodes, level.starts[1:])
+        families |= {int(parent): own.tolist() for parent, own in zip(level.parents, groups, strict=True)}
+    return families
+
+
+def _subtree_by_subtree(tree: LatentTree, children: dict[int, list[int]]) -> list[int]:
+    """Every node after those below it, a subtree at a time: the first with too many atoms is met soon."""
+    order, waiting = [], [tree.root]
+    while waiting:
+        node = waiting.pop()
+        order.append(node)
+        waiting += children.get(node, ())
+    return order[::-1]
 
 
 def _merged(atoms: np.ndarray) -> np.ndarray:
@@ -302,10 +321,13 @@ def bayes_ceiling(
 def ceiling_of(root_law: np.ndarray, atoms: np.ndarray) -> float:
     """√(V[P(z_0 = 1 | atom)]/(π_0(0) π_0(1))) of a law of atoms, P(atom | z_0), shape (atoms, 2)."""
     both = atoms @ root_law
+    atoms, both = atoms[both > 0], both[both > 0]
     gaps = atoms[:, 1] - atoms[:, 0]
-    seen = both > 0
-    c = np.prod(root_law) * np.sum(gaps[seen] ** 2 / both[seen])
-    return float(np.sqrt(min(c, 1.0)))
+    # π(0)π(1) gap²/both, in an order in which no factor exceeds 1: the likelier state's own share of both comes first
+    likelier = np.where(gaps > 0, root_law[1], root_law[0])
+    other = np.where(gaps > 0, root_law[0], root_law[1])
+    gaps = np.abs(gaps)
+    return float(np.sqrt(min(np.sum(likelier * gaps / both * (other * gaps)), 1.0)))
 
 
 def _squared_correlations(tree: LatentTree, n_samples: int, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 """Confidence with which `nodes_needed` has a lucky node."""
 MOST_SAMPLES, LEAST_SAMPLES = 4096, 256
 """Samples behind a ceiling whose law has too many atoms: fewer where the tree is large."""
-_NUMBERS = 2**24
+_NUMBERS = 2**22
 
 
 @dataclass(frozen=True, eq=False)

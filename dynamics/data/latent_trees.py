@@ -297,6 +297,43 @@ def jax_sampler(tree: LatentTree, nodes: Any = None) -> Callable[..., Any]:
     return draw
 
 
+def complete_tree(
+    branching: int | None = None,
+    height: int | None = None,
+    polarity: Any = None,
+    polarity_range: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> LatentTree:
+    """Build a complete symmetric binary tree from what is given of it; 2, 5 and 0.8 where it is left out.
+
+    Parameters
+    ----------
+    branching, height, polarity
+        As for `LatentTree.binary`.
+    polarity_range, seed
+        In place of `polarity`, low and high of `LatentTree.drawn`, and its seed.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range, or both polarity and its range are given.
+
+    Examples
+    --------
+    >>> complete_tree(height=2).n_nodes
+    7
+    """
+    branching, height = 2 if branching is None else branching, 5 if height is None else height
+    if polarity_range is None:
+        return LatentTree.binary(branching, height, 0.8 if polarity is None else polarity)
+    if polarity is not None:
+        raise ValueError(f"`polarity` must be left out where `polarity_range` draws it, got {polarity}")
+    low, high = polarity_range
+    if not -1 <= low <= high <= 1:
+        raise ValueError(f"`polarity_range` must be LOW <= HIGH, both in [-1, 1], got {low:g} and {high:g}")
+    return LatentTree.drawn(branching, height, low, high, seed)
+
+
 def polarity(kernel: Any) -> Any:
     """Polarity of a binary kernel, ρ = det P = P(1|1) − P(1|0), symmetric or not.
 
@@ -401,4 +438,4 @@ def _thresholds(laws: np.ndarray) -> np.ndarray:
     """
     remaining = np.flip(np.cumsum(np.flip(laws, -1), -1), -1)[..., 1:]
     sums = np.cumsum(laws, axis=-1)[..., :-1]
-    return np.where(remaining > 0, np.minimum(sums, 1.0), 1.0)
+    return np.where(remaining > 0, sums, 1.0)

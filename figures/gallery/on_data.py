@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dynamics.data.dataset_moments import dataset_moments
 from dynamics.data.datasets import load
-from dynamics.data.moments import Moments
 from dynamics.data.starts import draw_start
 from dynamics.data.views import parse
 from dynamics.states import MatrixState
@@ -46,6 +46,6 @@ def network_on_data(
     (64, (2, 64))
     """
     chain = [parse(spec, seed=seed) for spec in augment]
-    moments = Moments.from_data(load(source).images, chain, seed=seed)
+    moments = dataset_moments(load(source), chain, seed=seed)
     start = draw_start(moments, dim, init_online=init_online, init_predictor=init_predictor, seed=seed)
     return MatrixSystem(moments.sigma_s, moments.sigma_d), start

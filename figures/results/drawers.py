@@ -58,6 +58,9 @@ DRAWERS = {
     "analysis.contrastive.contrast:Contrast": _drawer(
         "contrast", "figure_contrast", "figures.panels.contrast:draw_saturation"
     ),
+    "analysis.trees.summary:TreeSummary": _drawer(
+        "trees", "figure_tree", "figures.panels.trees:draw_ceilings"
+    ),
     "analysis.runs.alignment:Alignment": _drawer("alignment", "figure_alignment", f"{_HERE}:draw_alignment"),
     "dynamics.training.run:TrainingRun": _drawer("training", "figure_training", f"{_HERE}:draw_training"),
     "analysis.experiments:Confirmation": _drawer(
