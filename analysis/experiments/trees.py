@@ -65,7 +65,7 @@ class Plan(NamedTuple):
 FULL = Plan(
     30, 240, 5, (2, UNITS, 10), (0.7, 0.8, 0.9), (3, 4, 5), (0, 5, 10, 15, 20, EARLY, 50, 100, 200, 500)
 )
-QUICK = Plan(192, 192, 3, (UNITS,), (0.7, 0.9), (3,), (0, EARLY, 100))
+QUICK = Plan(128, 128, 3, (UNITS,), (0.7, 0.9), (3,), (0, EARLY, 50))
 
 
 def table(plan: Plan, runs: dict[Key, TreeRuns]) -> list[Measurement]:
