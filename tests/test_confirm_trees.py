@@ -25,6 +25,11 @@ def small_runs() -> dict[trees.Key, TreeRuns]:
     }
 
 
+def first_of(runs: dict[trees.Key, TreeRuns]) -> dict[tuple[int, int], TreeRuns]:
+    """Runs whose second record is after the first steps, as all of `SMALL` are."""
+    return {(3, trees.UNITS): runs[3, trees.UNITS, 0.9]}
+
+
 @cache
 def outcome() -> Outcome:
     return EXPERIMENTS["C16"].run(Effort(quick=True))
@@ -40,31 +45,31 @@ def test_the_quick_version_holds_and_says_what_was_chosen() -> None:
 def test_every_claim_of_the_full_version_is_planned() -> None:
     assert trees.FULL.middle == 0.8
     assert len(trees.FULL.keys) == 9
+    assert trees.FULL.first_keys == [(3, 5), (4, 5), (5, 5), (5, 2), (5, 10)]
     assert trees.FULL.records[0] == 0
     assert trees.EARLY in trees.FULL.records
 
 
 def test_nothing_is_above_the_ceiling_and_a_lower_one_is_exceeded() -> None:
-    honest = trees.table(SMALL, small_runs())[-1]
+    honest = trees.table(SMALL, small_runs(), first_of(small_runs()))[-1]
     assert honest.holds
     low = {key: replace(one, ceilings=0.7 * one.ceilings) for key, one in small_runs().items()}
-    assert not trees.table(SMALL, low)[-1].holds
-
-
-def _backwards(one: TreeRuns) -> TreeRuns:
-    """Records in the opposite order, as if training undid what it does."""
-    levels = tuple(type(level)(*(part[:, ::-1] for part in level)) for level in one.run.levels)
-    return replace(one, run=replace(one.run, levels=levels))
+    assert not trees.table(SMALL, low, first_of(low))[-1].holds
 
 
 def test_a_rise_is_told_from_a_fall() -> None:
-    plan = SMALL._replace(records=(0, 10, trees.EARLY))  # the last record stands for the early one
-    assert trees.table(plan, small_runs())[0].holds
-    assert not trees.table(plan, {key: _backwards(one) for key, one in small_runs().items()})[0].holds
+    one = small_runs()[3, trees.UNITS, 0.9]
+    # the start in the place of the first steps, and they in its place
+    levels = tuple(type(level)(*(part[:, [1, 0, 2]] for part in level)) for level in one.run.levels)
+    fallen = {(3, trees.UNITS): replace(one, run=replace(one.run, levels=levels))}
+    assert trees.table(SMALL, small_runs(), first_of(small_runs()))[0].holds
+    assert not trees.table(SMALL, small_runs(), fallen)[0].holds
+    assert trees.operators(SMALL, small_runs(), first_of(small_runs()))[0].holds
+    assert not trees.operators(SMALL, small_runs(), fallen)[0].holds
 
 
 def test_levels_are_told_apart() -> None:
-    first = {3: small_runs()[3, trees.UNITS, 0.9]}
+    first = first_of(small_runs())
     names = [f"log10 ‖OP‖ at the end, level {k} less level {k + 1}" for k in range(2)]
     honest = {m.name: m.holds for m in trees.operators(SMALL, small_runs(), first)}
     assert all(honest[name] for name in names)

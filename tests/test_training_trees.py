@@ -211,6 +211,14 @@ def test_certain_latents_are_told_by_every_unit_that_is_on() -> None:
         assert_allclose(level.correlation, 1.0, rtol=1e-12)
 
 
+def test_overflows_are_not_taken_for_constant_units() -> None:
+    settings = replace(SMALL, loss="simple", normalised=False, learning_rate=10.0)
+    run = trained(2, 2, settings, [0, 60])
+    assert np.all(run.levels[0].correlation[:, 0] > 0)
+    assert np.all(np.isnan(run.levels[0].correlation[:, 1]))
+    assert not np.isfinite(run.squared_norms[:, 1]).any()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -244,6 +252,14 @@ TREE, START = LatentTree.binary(2, 2, 0.8), draw_tree_network(2, 2, SMALL)
         (
             lambda: train_tree_networks(SMALL, [TREE], [START], [3, 3]),
             "`records` must be increasing whole numbers >= 0, got [3, 3]",
+        ),
+        (
+            lambda: train_tree_networks(SMALL, [TREE], [START], []),
+            "`records` must be increasing whole numbers >= 0, got []",
+        ),
+        (
+            lambda: train_tree_networks(SMALL, [TREE], [START], [0.5]),
+            "`records` must be increasing whole numbers >= 0, got [0.5]",
         ),
         (
             lambda: train_tree_networks(SMALL, [TREE], [START], [0], n_evaluated=5),

@@ -32,7 +32,7 @@ class Plan(NamedTuple):
     n_seeds
         Trees of each kind, with a network each.
     n_starts
-        Trees for heights, whose networks are followed for the first steps alone: starts vary by an order of magnitude.
+        Trees for the first steps, at the middle δ: starts vary by an order of magnitude, and many units are off.
     height
         L of Table 2.
     units, lows
@@ -61,6 +61,15 @@ class Plan(NamedTuple):
         """What is trained for Table 2."""
         return [(self.height, units, low) for units, low in product(self.units, self.lows)]
 
+    @property
+    def first_keys(self) -> list[tuple[int, int]]:
+        """Height and units of what is followed for the first steps, once each."""
+        wanted = [
+            *((height, UNITS) for height in self.heights),
+            *((self.height, units) for units in self.units),
+        ]
+        return list(dict.fromkeys(wanted))
+
 
 FULL = Plan(
     30, 240, 5, (2, UNITS, 10), (0.7, 0.8, 0.9), (3, 4, 5), (0, 5, 10, 15, 20, EARLY, 50, 100, 200, 500)
@@ -68,14 +77,13 @@ FULL = Plan(
 QUICK = Plan(128, 128, 3, (UNITS,), (0.7, 0.9), (3,), (0, EARLY, 50))
 
 
-def table(plan: Plan, runs: dict[Key, TreeRuns]) -> list[Measurement]:
+def table(plan: Plan, runs: dict[Key, TreeRuns], first: dict[tuple[int, int], TreeRuns]) -> list[Measurement]:
     """What Table 2 says of correlations with the root, as fractions of the ceiling of the same draw."""
-    early = plan.records.index(EARLY)
     found = []
     for units in plan.units:
-        shares = np.mean([runs[plan.height, units, low].fractions for low in plan.lows], axis=0)
+        share = first[plan.height, units].fractions
         name = f"|N| = {units}: correlation over ceiling after {EARLY} steps, less start"
-        found.append(clearly_above(name, shares[:, early], shares[:, 0]))
+        found.append(clearly_above(name, share[:, 1], share[:, 0]))
     for few, many in pairwise(plan.units):
         ends = [
             np.mean([runs[plan.height, units, low].fractions[:, -1] for low in plan.lows], axis=0)
@@ -99,12 +107,14 @@ def _spread(one: TreeRuns) -> np.ndarray:
     return 1 - np.minimum(one.correlations, 1 - 1e-6) ** 2
 
 
-def operators(plan: Plan, runs: dict[Key, TreeRuns], first: dict[int, TreeRuns]) -> list[Measurement]:
+def operators(
+    plan: Plan, runs: dict[Key, TreeRuns], first: dict[tuple[int, int], TreeRuns]
+) -> list[Measurement]:
     """What Figures 9 and 10 say of ‖OP‖, and what they do not: log10, J before the normaliser but where said."""
     early = plan.records.index(EARLY)
     found = []
     for height in plan.heights:
-        root = first[height].logarithms(0)
+        root = first[height, UNITS].logarithms(0)
         name = f"L = {height}: log10 ‖OP‖ of the root after {EARLY} steps, less start"
         found.append(clearly_above(name, root[:, 1], root[:, 0]))
     shown = runs[plan.height, UNITS, plan.middle]
@@ -120,7 +130,7 @@ def operators(plan: Plan, runs: dict[Key, TreeRuns], first: dict[int, TreeRuns])
         starts = [runs[plan.height, units, plan.middle].logarithms(0)[:, 0] for units in (many, few)]
         found.append(clearly_above(f"log10 ‖OP‖ of the root at the start, |N| = {many} less {few}", *starts))
     for low_tree, high_tree in pairwise(plan.heights):
-        starts = [first[height].logarithms(1)[:, 0] for height in (low_tree, high_tree)]
+        starts = [first[height, UNITS].logarithms(1)[:, 0] for height in (low_tree, high_tree)]
         name = f"log10 ‖OP‖ below the root at the start, L = {low_tree} less {high_tree}"
         found.append(clearly_above(name, *starts))
     for level in range(1, plan.height):
@@ -143,7 +153,7 @@ def curves(plan: Plan, runs: dict[Key, TreeRuns]) -> list[Curve]:
     for low, units in product(plan.lows, plan.units):
         share = runs[plan.height, units, low].fractions
         panel = f"root, L = {plan.height}, δ = {low:g}"
-        found.append(along_training(panel, f"|N| = {units}", steps, share, "correlation over Bayes ceiling"))
+        found.append(along_training(panel, f"|N| = {units}", steps, share, "correlation / ceiling"))
     for level in range(plan.height):
         norms = runs[plan.height, UNITS, plan.middle].logarithms(level)
         panel = f"|N| = {UNITS}, δ = {plan.middle:g}"
@@ -162,14 +172,14 @@ def run(effort: Effort) -> Outcome:
         trees = drawn_trees(n_seeds, height, low, seed=effort.seed)
         return trained_on_trees(TreeNetworkSettings(units=units), trees, records, seed=effort.seed)
 
-    total = len(plan.keys) + len(plan.heights)
+    total = len(plan.keys) + len(plan.first_keys)
     runs: dict[Key, TreeRuns] = {}
     for key in plan.keys:
         runs[key] = trained(key, plan.n_seeds, plan.records)
         effort.report(len(runs), total)
-    first: dict[int, TreeRuns] = {}
-    for height in plan.heights:
-        first[height] = trained((height, UNITS, plan.middle), plan.n_starts, (0, EARLY))
+    first: dict[tuple[int, int], TreeRuns] = {}
+    for height, units in plan.first_keys:
+        first[height, units] = trained((height, units, plan.middle), plan.n_starts, (0, EARLY))
         effort.report(len(runs) + len(first), total)
     lines = [
         f"δ = {low:g}: {said(one.correlations[:, -1])} of {said(one.ceilings)}"
@@ -182,7 +192,9 @@ def run(effort: Effort) -> Outcome:
         f"0.1, batch 128, σ_w = √2, leaves 0 and 1, {plan.records[-1]} steps, {plan.n_seeds} seeds. Correlation of the "
         f"root at the end and its Bayes ceiling, |N| = {UNITS}, mean ± standard error: " + "; ".join(lines)
     )
-    return Outcome((*table(plan, runs), *operators(plan, runs, first)), tuple(curves(plan, runs)), reason)
+    return Outcome(
+        (*table(plan, runs, first), *operators(plan, runs, first)), tuple(curves(plan, runs)), reason
+    )
 
 
 EXPERIMENTS = (

@@ -81,7 +81,8 @@ class LevelRecord(NamedTuple):
     Parameters
     ----------
     correlation
-        Largest |correlation| of a latent with one of its units; 0 where all its units are constant.
+        Largest |correlation| of a latent with one of its units; 0 where all its units are constant, NaN after an
+        overflow.
     covariance_norm
         ‖OP_μ‖_F, OP_μ = V_{z0}[E[f_ch ⊗ Jᵀ | z0]], with J of the output f before the normaliser.
     normalised_covariance_norm
@@ -282,8 +283,7 @@ def _best_correlation(share: Any, f: Any, states: Any) -> Any:
     centred = f - jnp.einsum("n,inj->ij", share, f)[:, None]
     covariance = jnp.einsum("n,in,inj->ij", share, z, centred)
     variance = jnp.einsum("n,inj->ij", share, centred**2) * (z**2 @ share)[:, None]
-    # a constant unit has a variance that is rounding, or none
+    # a constant unit has a variance that is rounding, or none; one that overflowed has NaN
     alive = variance > 1e-24 * jnp.maximum(jnp.einsum("n,inj->ij", share, f**2), 1e-280)
-    return jnp.max(
-        jnp.where(alive, jnp.abs(covariance) / jnp.sqrt(jnp.where(alive, variance, 1.0)), 0.0), axis=1
-    )
+    found = jnp.where(alive, jnp.abs(covariance) / jnp.sqrt(jnp.where(alive, variance, 1.0)), 0.0)
+    return jnp.max(jnp.where(jnp.isfinite(variance), found, jnp.nan), axis=1)

@@ -99,7 +99,7 @@ def train_tree_networks(
     [(1, 2, 1), (1, 2, 2)]
     """
     steps = np.asarray(records)
-    if steps.ndim != 1 or not steps.size or steps[0] < 0 or np.any(np.diff(steps) <= 0):
+    if steps.ndim != 1 or steps.dtype.kind not in "iu" or steps[0] < 0 or np.any(np.diff(steps) <= 0):
         raise ValueError(f"`records` must be increasing whole numbers >= 0, got {list(records)}")
     if n_evaluated < 4 or n_evaluated % 2:
         raise ValueError(f"`n_evaluated` must be even and >= 4, got {n_evaluated}")

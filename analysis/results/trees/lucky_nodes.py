@@ -150,9 +150,8 @@ def _on_the_event(rng: np.random.Generator, bound: Callable[..., float]) -> list
     """Excess of the bound over the exact sensitivity of two hundred random units that are in the event."""
     N, sigma_w = int(rng.integers(1, 5)), 10 ** rng.uniform(-1, 1)
     noise = float(rng.choice([0.0, rng.uniform(0, 0.2)]))
-    low, high = rng.uniform(
-        0.3, 1.0, (2, N)
-    )  # v_k(0), v_k(1); a child is its mean ± √noise given its own latent
+    # v_k(0) and v_k(1): given its own latent a child is one of them, plus or minus `kept`
+    low, high = rng.uniform(0.3, 1.0, (2, N))
     low *= rng.integers(0, 2, N)
     if rng.integers(2):
         low, high = high, low
