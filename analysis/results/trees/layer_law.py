@@ -442,7 +442,7 @@ RESULTS: tuple[Result, ...] = (
         hypotheses="The first sentence is exact; the second is an experiment, whose choices the source does not give.",
         as_printed=AsPrinted.REFINED,
         code="analysis.experiments.trees.run",
-        correction="Norms at lower levels need not grow: with both J they mostly fall.",
+        correction="Norms at lower levels need not grow: with J of the normalised output they fall.",
         trial=starting_correlations,
     ),
 )
