@@ -33,6 +33,7 @@ from analysis.trees.lucky_nodes import (
 )
 
 RESULTS = collect((lucky_nodes,))
+EPS = float(np.finfo(float).eps)
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
@@ -103,6 +104,29 @@ def test_the_event_is_what_owens_function_says(c: float, r: float) -> None:
     h, slope = math.sqrt(c), r / math.sqrt((1 - r) * (1 + r))
     # a difference of two numbers below ½, which loses digits in the tail
     assert event_probability(c, r) == pytest.approx(float(ndtr(-h) / 2 - owens_t(h, slope)), abs=2e-15)
+
+
+@pytest.mark.parametrize(
+    ("c", "r"), [(1.0, 0.999), (9.0, 0.2195), (30.0, 0.9), (100.0, 0.4279), (700.0, 0.2195), (1e-8, 1 - 1e-9)]
+)
+def test_the_event_keeps_its_digits_in_the_tail(c: float, r: float) -> None:
+    """Forty digits of e^{−c/(2(1 − r²))}/2π ∫_0^∞ e^{−c(au + u²/2)}/(1 + (a + u)²) du, a = r/√(1 − r²)."""
+    import mpmath as mp
+
+    with mp.workdps(40):
+        sine = mp.sqrt((1 - mp.mpf(r)) * (1 + mp.mpf(r)))
+        a = mp.mpf(r) / sine
+        scale = 1 / (c * a)  # of u: what is beyond 128 of them is e^{−128}, or falls as a Gaussian before
+
+        def integrand(v: mp.mpf) -> mp.mpf:
+            u = v * scale
+            return mp.exp(-c * (a * u + u**2 / 2)) / (1 + (a + u) ** 2) * scale
+
+        points = [0, *(mp.mpf(2) ** k for k in range(-8, 8))]
+        stated = mp.exp(-c / (2 * sine**2)) * mp.quad(integrand, points) / (2 * mp.pi)
+        error = abs(event_probability(c, r) / stated - 1)
+    # the exponent is known to a few roundings
+    assert error < EPS * (64 + 4 * c / (2 * (1 - r) * (1 + r)))
 
 
 def test_the_event_has_its_limits() -> None:
