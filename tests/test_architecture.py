@@ -29,7 +29,8 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
         "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives",
-        "optimizers", "predictors", "run", "stacks", "targets", "two_layers",
+        "optimizers", "predictors", "run", "stacks", "targets", "tree_networks", "tree_training",
+        "two_layers",
     )
 )  # fmt: skip
 

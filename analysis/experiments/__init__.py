@@ -21,6 +21,7 @@ from analysis.experiments import (
     resonance,
     restarts,
     stepwise,
+    trees,
     two_layers,
     weight_decay,
 )
@@ -68,6 +69,7 @@ _MODULES = (
     two_layers,
     infonce,
     restarts,
+    trees,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

@@ -40,6 +40,8 @@ PAGES = {
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
     "tree-ceilings": "figures.gallery.trees:TREE_CEILINGS",
     "layer-traces": "figures.gallery.trees:LAYER_TRACES",
+    "table-2": "figures.gallery.tree_networks:TABLE_2",
+    "figure-9": "figures.gallery.tree_networks:FIGURE_9",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

@@ -1,12 +1,14 @@
 """Latent trees, batch normalisation, moving averages and restarts: R201–R227."""
 
 from analysis.results.registry import collect
-from analysis.results.trees import batch_mean, batch_variance, restarts, tree_moments
+from analysis.results.trees import batch_mean, batch_variance, layer_law, lucky_nodes, restarts, tree_moments
 
 RESULTS = collect(
     (
         batch_mean,
         batch_variance,
+        layer_law,
+        lucky_nodes,
         restarts,
         tree_moments,
     )
