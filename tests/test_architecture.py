@@ -28,8 +28,8 @@ JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
 MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
-        "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks", "objectives",
-        "optimizers", "predictors", "run", "stacks", "targets", "two_layers",
+        "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks",
+        "normalisation", "objectives", "optimizers", "predictors", "run", "stacks", "targets", "two_layers",
     )
 )  # fmt: skip
 
@@ -44,15 +44,15 @@ ONE_PIECE = {"dynamics/integration/mode_flow.py", "dynamics/integration/ensemble
 ROOMS = {
     "dynamics": ("data", "exact", "fields", "integration", "training"),
     "analysis": (
-        "contrastive", "experiments", "fates", "fixed_points", "phase_planes", "results", "runs", "stability",
-        "sweeps", "sylvester",
+        "contrastive", "experiments", "fates", "fixed_points", "normalisation", "phase_planes", "results", "runs",
+        "stability", "sweeps", "sylvester", "trees",
     ),
     "figures": ("gallery", "layout", "panels", "results"),
     "commands": (),
 }  # fmt: skip
 # Rooms within rooms: results by the part of the theory that they belong to.
-DEEPER = {"analysis/results/linear", "analysis/results/contrastive"}
-MOST_ENTRIES = 12
+DEEPER = {"analysis/results/linear", "analysis/results/contrastive", "analysis/results/trees"}
+MOST_ENTRIES = 14
 
 
 def layer_files(*layers: str) -> list[Path]:
