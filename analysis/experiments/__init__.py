@@ -17,6 +17,7 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    normalisation,
     objectives,
     resonance,
     stepwise,
@@ -66,6 +67,7 @@ _MODULES = (
     explosion,
     two_layers,
     infonce,
+    normalisation,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
