@@ -36,6 +36,8 @@ PAGES = {
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
+    "batch-norm-spectrum": "figures.gallery.normalisation:BATCH_NORM_SPECTRUM",
+    "table-4": "figures.gallery.normalisation:TABLE_4",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
