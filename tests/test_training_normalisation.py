@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.runs.training import predict
 from dynamics.data.moments import Moments
 from dynamics.integration.integrate import integrate
 from dynamics.normalisation import Normaliser
 from dynamics.states import MatrixState
-from dynamics.training import TrainingSettings, flow_of, train
+from dynamics.training import TrainingSettings, flow_of, load_data, train
 from dynamics.training.normalisers import NormalisationSettings
 
 MOMENTS = Moments(np.diag([1.0, 0.8, 0.5]), np.diag([0.9, 0.5, 0.1]))
@@ -125,6 +126,37 @@ def test_digits_with_a_mean_are_trained_alike_with_and_without_it_where_it_is_su
 
     assert np.max(np.abs(final(0.3, "full/none") - final(0.0, "full/none"))) < 1e-10
     assert np.max(np.abs(final(0.3, "none/none") - final(0.0, "none/none"))) > 1e-3
+
+
+@pytest.mark.parametrize("projector", ["full/none", "full/full"])
+def test_digits_with_a_mean_follow_the_flow_that_is_predicted(projector: str) -> None:
+    settings = TrainingSettings(
+        data={"source": "digits", "augmentations": ["noise:0.5"], "held_out": 0.0},
+        encoder={"features": 2, "scale": 0.5},
+        predictor={"start": "identity"},
+        objective={"symmetric": False, "halved": True},
+        target={"decay": 0.99},
+        optimizer={"learning_rate": 0.01},
+        normalisation={"projector": projector, "mean": 0.3},
+        steps=300,
+        batch=256,
+        metrics_every=100,
+    )
+    data = load_data(settings.data)
+    run = train(settings, seeds=[0], data=data)
+    said = predict(run, data)
+    found = np.asarray(run.metrics["predictor_eigenvalues"][0, ..., 0])
+    assert np.max(np.abs(said.feature_eigenvalues[0] / run.metrics["feature_eigenvalues"][0, 0] - 1)) < 1e-4
+    # noise of size √(ε/B) along 300 steps, less than a tenth of how far the predictor goes
+    moved = np.max(np.abs(said.predictor_eigenvalues[-1] - said.predictor_eigenvalues[0]))
+    assert np.max(np.abs(said.predictor_eigenvalues.real - found)) < 0.1 * moved
+
+
+def test_a_mean_where_nothing_varies_has_a_flow_only_if_it_is_subtracted() -> None:
+    moments = Moments(np.diag([1.0, 0.8, 0.0]), np.diag([0.9, 0.5, 0.0]))
+    assert flow_of(exact("full/none"), moments).system.n1 == 2
+    with pytest.raises(ValueError, match=r"normalisation\.mean must lie where the views vary"):
+        flow_of(exact("none/none"), moments)
 
 
 def test_measurements_are_of_normalised_features() -> None:
