@@ -237,11 +237,8 @@ def _normalised_report(
     system: RestOptions, moments: Moments, normaliser: Normaliser, dim: int, norm: float
 ) -> dict[str, Any]:
     """Fixed points with rows on distinct modes, all of one length, each with its stability (R220)."""
-    from analysis.normalisation.stability import (
-        normalised_fixed_points,
-        normalised_point,
-        normalised_stability,
-    )
+    from analysis.normalisation.spectrum import normalised_stability
+    from analysis.normalisation.stability import normalised_fixed_points, normalised_point
     from analysis.runs.simulation import plain
     from dynamics.normalisation import centred_moments
 

@@ -163,11 +163,8 @@ def _normalised_stability(
     start: MatrixState, system: MatrixSystem, normaliser: Normaliser, mean: Any, tolerance: float
 ) -> tuple[Stability, list[Any]]:
     """The dense spectrum with normalised features, and the conditions of R220 where they decide it."""
-    from analysis.normalisation.stability import (
-        decoupled_selection,
-        normalised_stability,
-        stability_conditions,
-    )
+    from analysis.normalisation.spectrum import normalised_stability
+    from analysis.normalisation.stability import decoupled_selection, stability_conditions
     from dynamics.normalisation import centred_moments
 
     result = normalised_stability(start, system, normaliser, mean, tolerance=tolerance)

@@ -101,6 +101,27 @@ class TrainingOptions:
             "--normalize/--no-normalize", panel=NETWORK, help="Divide features by their norm first, or not."
         ),
     ] = None
+    projector_norm: Annotated[
+        str | None,
+        option(
+            "--projector-norm",
+            panel=NETWORK,
+            metavar="MEAN/STD",
+            help="Normalise what the predictor sees by its batch: none, forward, full or backward / none, full or"
+            " detached.",
+        ),
+    ] = None
+    predictor_norm: Annotated[
+        str | None,
+        option("--predictor-norm", panel=NETWORK, metavar="MEAN/STD", help="The same of what it puts out."),
+    ] = None
+    norm_epsilon: Annotated[
+        float | None, numeric("--norm-epsilon", panel=NETWORK, help="ε >= 0 added to their variances.")
+    ] = None
+    mean: Annotated[
+        list[float] | None,
+        numeric("--mean", panel=SYSTEM, help="Mean added to all views, once, or once for each input."),
+    ] = None
     target_kind: Annotated[str | None, option("--target-kind", panel=NETWORK, help="ema, none or fixed.")] = (
         None
     )
@@ -157,6 +178,10 @@ _PLACES = {
     "alpha": "objective.alpha",
     "beta": "objective.beta",
     "normalize": "objective.normalize",
+    "projector_norm": "normalisation.projector",
+    "predictor_norm": "normalisation.predictor",
+    "norm_epsilon": "normalisation.epsilon",
+    "mean": "normalisation.mean",
     "target_kind": "target.kind",
     "decay": "target.decay",
     "optimizer": "optimizer.kind",
@@ -229,7 +254,7 @@ def _from_options(options: TrainingOptions) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for name, place in _PLACES.items():
         if (value := getattr(options, name)) is not None:
-            _put(layer, place, value)
+            _put(layer, place, value[0] if name == "mean" and len(value) == 1 else value)
     if (sigmas := _moments(options)) is not None:
         data = layer.setdefault("data", {})
         if data.setdefault("source", "gaussian") not in ("gaussian", "exact"):
@@ -303,8 +328,8 @@ def _laid_over(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str,
 
 
 def _part_over(part: str, before: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    kind = change.get("kind", before["kind"])
-    if kind != before["kind"]:
+    kind = change.get("kind", before.get("kind"))
+    if kind != before.get("kind"):
         kept = {name: before[name] for name in _KEPT.get(part, ())}
         return {**kept, **_SUITED.get((part, kind), {}), **change}
     if "weight_decay" in change:  # the predictor's follows it unless given too

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from analysis.normalisation.mean import has_runaway_mode, interlacing, mean_runaway_rate
+from analysis.normalisation.spectrum import field_jacobian, normalised_stability
 from analysis.normalisation.stability import (
     decoupled_selection,
-    field_jacobian,
     is_stable,
     normalised_blocks,
     normalised_fixed_points,
     normalised_point,
-    normalised_stability,
     stability_conditions,
 )
 from dynamics.fields.batch_normalised import batch_normalised_field

@@ -18,7 +18,7 @@ from analysis.normalisation.mean import (
 from analysis.normalisation.stability import normalised_blocks, rayleigh_rates, stability_conditions
 from analysis.results import RESULTS as ALL
 from analysis.results.registry import Measurement, Result, check, collect
-from analysis.results.trees import batch_mean, batch_variance
+from analysis.results.trees import batch_corollaries, batch_mean, batch_variance
 from dynamics.exact.detached_deviation import attached_solution, detached_end, detached_solution
 from dynamics.fields.batch_normalised import batch_normalised_field
 from dynamics.fields.vector_field import VectorField
@@ -34,7 +34,7 @@ from dynamics.normalisation import (
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
-RESULTS = collect((batch_mean, batch_variance))
+RESULTS = collect((batch_mean, batch_corollaries, batch_variance))
 
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))
@@ -243,7 +243,7 @@ def always_centred(raw: Any, centred: Any, normaliser: Normaliser, **options: An
     [
         ("R213", batch_mean, "learning_moments", always_centred),
         ("R214", batch_mean, "finite_batch_factor", lambda n: 1.0),
-        ("R217", batch_mean, "no_stop_gradient_terms", printed_terms),
+        ("R217", batch_corollaries, "no_stop_gradient_terms", printed_terms),
         ("R219", batch_variance, "rayleigh_field", VectorField("mutant", without_s)),
     ],
 )
@@ -263,17 +263,17 @@ def test_a_normaliser_per_role_changes_nothing_on_average_for_the_simple_loss_al
     """E[g_anchor] is zero for the simple loss only: that of NCE on skewed data is not."""
     rng = np.random.default_rng(0)
     found = {}
-    for loss in batch_mean.LOSSES:
+    for loss in batch_corollaries.LOSSES:
         f = rng.exponential(size=(5, 4000, 2)) @ np.array([[1.0, 0.3], [0.0, 0.7]])
-        g = batch_mean.role_gradients(f, loss)[0]
+        g = batch_corollaries.role_gradients(f, loss)[0]
         found[type(loss).__name__] = np.max(np.abs(g.mean(0)) / (g.std(0) / np.sqrt(len(g))))
     assert found["SimpleLoss"] < 5 < found["InfoNCELoss"]
 
 
 def test_gradients_of_roles_sum_to_zero() -> None:
     f = np.random.default_rng(0).standard_normal((5, 6, 3))
-    for loss in batch_mean.LOSSES:
-        g = batch_mean.role_gradients(f, loss)
+    for loss in batch_corollaries.LOSSES:
+        g = batch_corollaries.role_gradients(f, loss)
         assert np.max(np.abs(g.sum(0))) < 1e-14 * np.max(np.abs(g)) * len(f)
 
 
@@ -294,6 +294,6 @@ def test_gradients_of_roles_are_those_of_autodiff() -> None:
 
         wanted = np.asarray(jax.grad(total)(jnp.asarray(f)))
     assert (
-        np.max(np.abs(wanted - batch_mean.role_gradients(f, InfoNCELoss(0.5))))
+        np.max(np.abs(wanted - batch_corollaries.role_gradients(f, InfoNCELoss(0.5))))
         < 1e-14 * np.max(np.abs(wanted)) * 8
     )

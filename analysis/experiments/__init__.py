@@ -17,6 +17,7 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    normalisation,
     objectives,
     resonance,
     restarts,
@@ -70,6 +71,7 @@ _MODULES = (
     infonce,
     restarts,
     trees,
+    normalisation,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

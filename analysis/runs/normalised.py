@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from analysis.fates.fate import Fate
 from analysis.normalisation.mean import mean_runaway_rate
 from analysis.runs.eigenspaces import eigenspace_fates, resonance_error
+from analysis.runs.normalised_features import NormalisedRun
 from analysis.runs.simulation import COLLAPSED, MatrixSimulation
 from dynamics.exact.detached_deviation import detached_end
 from dynamics.fields.batch_normalised import batch_normalised_field, deviations
@@ -28,49 +29,6 @@ GROWN = 1e3
 """A runaway has grown this much."""
 STRAIGHT = 1e-3
 """A runaway keeps its direction when less than this part of the velocity is across it."""
-
-
-@dataclass(frozen=True, eq=False)
-class NormalisedRun:
-    """What a run with a normaliser has besides.
-
-    Parameters
-    ----------
-    normaliser, mean
-        What was done to features, and μ of the views, shape (n1,).
-    features
-        Rows ŵ_i = w_i/σ_i at the end, shape (n2, n1): what the predictor sees.
-    squared_norms
-        ‖w_i‖² at the start and at the end, shape (2, n2).
-    dead
-        Row that reached zero in finite time, None where none did.
-    predicted_death
-        Time at which R221 says that the first row dies: infinite for never, None where no result applies.
-    runaway_rate
-        Rate at which R216 says that the mode with a mean grows, None where no result applies.
-    conserved
-        What `MatrixSimulation.drift` is the drift of: row-norms, diagonal-balance, balance, or None.
-    """
-
-    normaliser: Normaliser
-    mean: np.ndarray
-    features: np.ndarray
-    squared_norms: np.ndarray
-    dead: int | None
-    predicted_death: float | None
-    runaway_rate: float | None
-    conserved: str | None
-
-    def report(self) -> dict[str, Any]:
-        """Return it as a dictionary, as `dyn simulate --json` prints it."""
-        return {
-            "mean": self.normaliser.mean,
-            "std": self.normaliser.std,
-            "row_norms": {"initial": np.sqrt(self.squared_norms[0]), "final": np.sqrt(self.squared_norms[1])},
-            "conserved": self.conserved,
-            "dead_row": self.dead,
-            "predicted": {"death": self.predicted_death, "runaway_rate": self.runaway_rate},
-        }
 
 
 def simulate_normalised(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from analysis.fates.fate import Fate, Prediction
 from analysis.fates.predictions import predict_fates
 from analysis.runs.eigenspaces import EigenspaceFates, eigenspace_fates, resonance_error
+from analysis.runs.normalised_features import NormalisedRun
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.modes import integrate_modes
 from dynamics.integration.trajectory import Status, Trajectory
@@ -18,9 +19,6 @@ from dynamics.modes import commutator, spectrum
 from dynamics.states import MatrixState, ModeState
 from dynamics.system import MatrixSystem, ModeSystem
 from dynamics.variants import VARIANTS, mode_variant
-
-if TYPE_CHECKING:
-    from analysis.runs.normalised import NormalisedRun
 
 COLLAPSED = 1e-6
 """A direction at rest has collapsed when it is below this fraction of the largest encoder weight at the start."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from analysis.runs.spectra import predictor_eigenvalue_paths
 from dynamics.integration.integrate import Status, integrate
+from dynamics.modes import spectrum
+from dynamics.normalisation import normalise
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
@@ -84,13 +86,18 @@ def predict(
     # off the support of Σs the encoder sees nothing, and only decays
     decay = np.exp(-flow.system.weight_decay * trajectory.ts[: len(online)])
     online += decay[:, None, None] * (W - W @ S @ S.T)
+    normalisation = run.settings.normalisation
     features = np.reshape(data.evaluation, (-1, data.n1)) @ online.mT
+    if normalisation.of_projector.active:  # as they are measured
+        features = np.stack([normalise(one, normalisation.of_projector)[0] for one in features])
     predictor = predictor_eigenvalue_paths(trajectory)[: len(online)]
     order = np.argsort(-predictor.real, axis=1, kind="stable")
     return FlowPrediction(
         steps=run.steps[: len(online)],
         feature_eigenvalues=np.linalg.eigvalsh(features.mT @ features / features.shape[-2])[:, ::-1],
         predictor_eigenvalues=np.take_along_axis(predictor, order, axis=1),
-        ratios=moments.ratios,
+        ratios=spectrum(flow.system)
+        if np.any(normalisation.mean) and not normalisation.of_projector.subtracts
+        else moments.ratios,
         status=trajectory.status,
     )

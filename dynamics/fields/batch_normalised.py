@@ -75,7 +75,8 @@ def batch_normalised_field(
     Notes
     -----
     Where encoder and predictor learn from the same moments, every ‖w_i‖ is conserved with the deviation in the graph,
-    and every τo‖w_i‖² − τp‖P_{:i}‖² with a detached one. Source: R213, R216, R218, R221.
+    and every τo‖w_i‖² − τp‖P_{:i}‖² with a detached one. Without predictor
+    and average the mean changes nothing (R215). Source: R213, R216, R218, R221.
 
     Examples
     --------

@@ -303,6 +303,10 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
     objective, predictor, optimizer = settings.objective, settings.predictor, settings.optimizer
     n_modes = min(settings.encoder.output, run.spectrum.n_modes)
     decays = _number(optimizer.weight_decay) > 0
+    if settings.normalisation.active:
+        return Prediction(
+            "features are normalised by their batch: its mean decides which are learned (R216, R222)"
+        )
     if objective.contrastive:
         return Prediction(_contrast(objective.kind))
     if not objective.stop_gradient:

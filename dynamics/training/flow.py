@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import objective_moments
+from dynamics.fields.batch_normalised import BASES, batch_normalised_field
 from dynamics.fields.matrices import (
     direct_field,
     fast_predictor_field,
@@ -53,7 +55,7 @@ def flow_of(settings: TrainingSettings, moments: Moments, index: int = 0) -> Flo
     settings
         A linear encoder without projector, a predictor that is a matrix or none, SGD, squared errors.
     moments
-        Σs and Σd of the views, as `TrainingData.moments` gives them.
+        Σs and Σd of the views, as `TrainingData.moments` gives them: about the mean that settings add to views.
     index
         Which run of a sweep.
 
@@ -90,7 +92,46 @@ def flow_of(settings: TrainingSettings, moments: Moments, index: int = 0) -> Flo
         tau_target=dt / (1 - kept) if kept < 1 else 1.0,
         weight_decay=value["optimizer.weight_decay"] * rate / dt,
     )
+    if one.normalisation.active or np.any(one.normalisation.mean):
+        return _normalised_flow(one, system, dt, moments)
     return Flow(_field(one), system, dt)
+
+
+def _normalised_flow(settings: TrainingSettings, system: MatrixSystem, dt: float, moments: Moments) -> Flow:
+    """Flow of large batches with a mean of the views and a normaliser: moments are about that mean."""
+    normalisation = settings.normalisation
+    everywhere = np.broadcast_to(np.asarray(normalisation.mean, dtype=np.float64), (moments.n_inputs,))
+    mu = everywhere if moments.support is None else moments.support.T @ everywhere
+    outside = 0.0 if moments.support is None else np.max(np.abs(everywhere - moments.support @ mu))
+    outer = np.outer(mu, mu)
+    S, D = (np.diag(sigma) if sigma.ndim == 1 else sigma for sigma in (system.sigma_s, system.sigma_d))
+    raw = replace(system, sigma_s=S + outer, sigma_d=D + outer)
+    base, before, after = _field(settings), normalisation.of_projector, normalisation.of_predictor
+    demands = {
+        "normalisation.mean must lie where the views vary, unless it is subtracted": outside
+        <= 1e-12 * np.max(np.abs(everywhere))
+        or before.subtracts,
+    }
+    if normalisation.active:
+        demands |= {
+            "objective must be byol": settings.objective.kind == "byol",
+            "projector or predictor must be normalised, not both": not (before.active and after.active),
+            "the predictor's outputs must not be divided": after.std == "none",
+            f"the flow must be one of {', '.join(one.name for one in BASES)}": base in BASES,
+        }
+    for demand, met in demands.items():
+        if not met:
+            raise ValueError(f"no flow describes these settings: {demand}")
+    if not normalisation.active:
+        return Flow(base, raw, dt)
+    field = batch_normalised_field(
+        after if after.active else before,
+        mu,
+        base=base,
+        target_centred=normalisation.of_target.subtracts,
+        after_predictor=after.active,
+    )
+    return Flow(field, raw, dt)
 
 
 def _require_flow(settings: TrainingSettings) -> None:

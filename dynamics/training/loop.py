@@ -22,6 +22,7 @@ from dynamics.training.metrics import (
     tree_norm,
     uniformity,
 )
+from dynamics.training.normalisation import batch_normalised
 from dynamics.training.settings import TrainingSettings
 
 PAIRS_AT_ONCE = 2**23
@@ -114,7 +115,11 @@ class Program:
         self.view_bytes = n_views * n1 * self.dtype.itemsize
         # P W is multiplied out where that is less work than P z for all views
         trained = settings.predictor.kind == "linear" and settings.objective.stop_gradient
-        self.is_product = self.linear and trained and n1 < n_views
+        self.is_product = self.linear and trained and n1 < n_views and not settings.normalisation.active
+        mean = np.shape(settings.normalisation.mean)
+        if mean not in ((), (n1,)):
+            raise ValueError(f"`mean` must be one number or one per input, {n1}, got {mean[0]}")
+        self._mean_shape = shape if mean else ()
         self.advance = jax.jit(self._advance, donate_argnums=0, compiler_options=ON_CPUS)
 
     def start(self, key: Any, scalars: Mapping[str, Any], arrays: Arrays) -> TrainingState:
@@ -219,6 +224,7 @@ class Program:
         q = predictors.evaluate(
             predictor, state.predictor, state.predictor_statistics, self._features(state, pair)[1]
         )
+        q = batch_normalised(q, self.settings.normalisation.of_predictor)
         found = {
             "loss": value,
             "gradient_norm": tree_norm(g),
@@ -280,7 +286,14 @@ class Program:
     def _views(self, arrays: Arrays, key: Any, index: Any) -> Any:
         # key 0 started the network, so step k draws from key k + 1
         step_key = jax.random.fold_in(key, index + 1)
-        return draw_views(self.settings.data, self.chain, arrays.samples, step_key, self.settings.batch or 0)
+        views = draw_views(self.settings.data, self.chain, arrays.samples, step_key, self.settings.batch or 0)
+        normalisation = self.settings.normalisation
+        has_mean = bool(np.any(normalisation.mean))
+        if self.settings.data.source == "exact" and (normalisation.active or has_mean):
+            views = jnp.concatenate([views, -views], axis=1)  # their mean is zero
+        if not has_mean:
+            return views
+        return views + jnp.reshape(jnp.asarray(normalisation.mean, views.dtype), self._mean_shape)
 
     def _backbone(self, key: Any, scalars: Mapping[str, Any]) -> tuple[Backbone, Backbone]:
         for_encoder, for_projector = jax.random.split(key)
@@ -299,7 +312,8 @@ class Program:
 
     def _features(self, state: TrainingState, x: Any) -> tuple[Any, Any]:
         """Representations f and projections z of (V, N, …), with running statistics."""
-        return self._forward(state.online, state.statistics, x, training=False)[:2]
+        f, z, _ = self._forward(state.online, state.statistics, x, training=False)
+        return f, batch_normalised(z, self.settings.normalisation.of_projector)
 
     def _loss(
         self, weights: Any, state: TrainingState, views: Any, scalars: Mapping[str, Any], index: Any
@@ -314,10 +328,13 @@ class Program:
             q, t = networks.online_and_target(W, P, Th, x)
             statistics, predictor_statistics = state.statistics, state.predictor_statistics
         else:
+            normalisation = self.settings.normalisation
             _, z, statistics = self._forward(online, state.statistics, x, training=True)
+            z = batch_normalised(z, normalisation.of_projector)
             t = z
             if aimed:
                 _, t, _ = self._forward(target, state.statistics, _pick(views, aimed), training=True)
+                t = batch_normalised(t, normalisation.of_target)
                 if settings.stop_gradient:
                     t = jax.lax.stop_gradient(t)
             q, predictor_statistics = predictors.apply(
@@ -329,6 +346,7 @@ class Program:
                 index,
                 scalars["predictor.average"],
             )
+            q = batch_normalised(q, normalisation.of_predictor)
         names = ("alpha", "beta", "temperature", "margin")
         value, clipped = objectives.loss(settings, {n: scalars[f"objective.{n}"] for n in names}, q, t)
         return value, (statistics, predictor_statistics, clipped)
@@ -341,8 +359,13 @@ class Program:
         )
 
     def _balance(self, state: TrainingState, scalars: Mapping[str, Any]) -> Any:
-        if not self.linear or self.settings.predictor.kind != "linear":
-            return ()
+        normalisation = self.settings.normalisation
+        conserved = normalisation.projector in ("none/none", "full/none") and normalisation.predictor in (
+            "none/none",
+            "full/none",
+        )
+        if not self.linear or self.settings.predictor.kind != "linear" or not conserved:
+            return ()  # R213, R218, R221
         W, P = state.online.encoder[0]["weight"], state.predictor["weight"]
         rate = scalars["optimizer.predictor_rate"]
         # without the predictor's learning there is no law: NaN, not 0/0

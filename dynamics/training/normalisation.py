@@ -36,6 +36,8 @@ def batch_normalised(z: Any, normaliser: Normaliser, axis: int = -2) -> Any:
     >>> batch_normalised(jnp.array([[1.0], [3.0]]), Normaliser(mean="full")).ravel().tolist()
     [-1.0, 1.0]
     """
+    if not normaliser.active:
+        return z
     mean = jnp.mean(z, axis, keepdims=True)
     stopped = jax.lax.stop_gradient(mean)
     c = {"none": z, "forward": z - stopped, "full": z - mean, "backward": z - mean + stopped}[normaliser.mean]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from dynamics.training.normalisers import NormalisationSettings
 from dynamics.training.parts import (
     DTYPES,
     DataSettings,
@@ -41,6 +42,7 @@ _PARTS: dict[str, type] = {
     "objective": ObjectiveSettings,
     "target": TargetSettings,
     "optimizer": OptimizerSettings,
+    "normalisation": NormalisationSettings,
 }
 
 
@@ -50,7 +52,7 @@ class TrainingSettings:
 
     Parameters
     ----------
-    data, encoder, predictor, objective, target, optimizer
+    data, encoder, predictor, objective, target, optimizer, normalisation
         Settings of the parts; dictionaries of their fields will do.
     steps
         Gradient steps K >= 1.
@@ -79,6 +81,7 @@ class TrainingSettings:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     target: TargetSettings = field(default_factory=TargetSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    normalisation: NormalisationSettings = field(default_factory=NormalisationSettings)
     steps: int = 1000
     batch: int | None = 128
     dtype: str = "float32"

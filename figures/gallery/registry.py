@@ -42,6 +42,8 @@ PAGES = {
     "layer-traces": "figures.gallery.trees:LAYER_TRACES",
     "table-2": "figures.gallery.tree_networks:TABLE_2",
     "figure-9": "figures.gallery.tree_networks:FIGURE_9",
+    "batch-norm-spectrum": "figures.gallery.normalisation:BATCH_NORM_SPECTRUM",
+    "table-4": "figures.gallery.normalisation:TABLE_4",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
