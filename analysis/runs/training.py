@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from analysis.runs.batch_noise import drawn_views, is_covered, noisy_path
 from analysis.runs.spectra import predictor_eigenvalue_paths
 from dynamics.integration.integrate import Status, integrate
 from dynamics.modes import spectrum
@@ -31,6 +32,9 @@ class FlowPrediction(NamedTuple):
         Spectrum of M = Σd Σs⁻¹, descending, where P's eigenvalues come to rest (R18).
     status
         How the integration of the flow ended.
+    noisy_features
+        The same eigenvalues of F with what batches add to the flow (`analysis.runs.batch_noise`), (T, n2); None where
+        nothing is known of it.
     """
 
     steps: np.ndarray
@@ -38,6 +42,7 @@ class FlowPrediction(NamedTuple):
     predictor_eigenvalues: np.ndarray
     ratios: np.ndarray
     status: Status
+    noisy_features: np.ndarray | None = None
 
 
 def predict(
@@ -57,7 +62,8 @@ def predict(
     Returns
     -------
     FlowPrediction
-        Run and flow differ by O(ε) from the finite step, and by O(√ε) from the noise of batches.
+        Run and flow differ by O(ε) from the finite step, and by O(√ε) from the noise of batches, which also moves the
+        balance, and with it the size of what is learned: `noisy_features` follows that.
 
     Raises
     ------
@@ -87,17 +93,33 @@ def predict(
     decay = np.exp(-flow.system.weight_decay * trajectory.ts[: len(online)])
     online += decay[:, None, None] * (W - W @ S @ S.T)
     normalisation = run.settings.normalisation
-    features = np.reshape(data.evaluation, (-1, data.n1)) @ online.mT
+    samples = np.reshape(data.evaluation, (-1, data.n1))
+    features = samples @ online.mT
     if normalisation.of_projector.active:  # as they are measured
         features = np.stack([normalise(one, normalisation.of_projector)[0] for one in features])
+    noisy = None
+    one = run.settings.at(index)
+    if is_covered(one, flow) and len(online) > 1:
+        path = noisy_path(start, flow, drawn_views(data, S, one), one.batch, trajectory.ts[: len(online)])
+        noisy = _spectra(samples @ (path @ S.T).mT)
     predictor = predictor_eigenvalue_paths(trajectory)[: len(online)]
     order = np.argsort(-predictor.real, axis=1, kind="stable")
     return FlowPrediction(
         steps=run.steps[: len(online)],
-        feature_eigenvalues=np.linalg.eigvalsh(features.mT @ features / features.shape[-2])[:, ::-1],
+        feature_eigenvalues=_spectra(features),
         predictor_eigenvalues=np.take_along_axis(predictor, order, axis=1),
         ratios=spectrum(flow.system)
         if np.any(normalisation.mean) and not normalisation.of_projector.subtracts
         else moments.ratios,
         status=trajectory.status,
+        noisy_features=noisy,
     )
+
+
+def _spectra(features: np.ndarray) -> np.ndarray:
+    """Eigenvalues of F of features (T, N, n2), descending; NaN where they are not known."""
+    F = features.mT @ features / features.shape[-2]
+    known = np.all(np.isfinite(F), axis=(1, 2))
+    found = np.full(F.shape[:2], np.nan)
+    found[known] = np.linalg.eigvalsh(F[known])[:, ::-1]
+    return found

@@ -36,6 +36,12 @@ def draw_eigenvalues(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: st
     return ax
 
 
+def draw_noisy(ax: Axes, steps: np.ndarray, values: np.ndarray) -> Axes:
+    """What theory predicts for them with the noise of batches, shape (T, n2), dotted."""
+    ax.plot(steps, values, color=theme().ink, linewidth=1.0, linestyle=":", zorder=2.3)
+    return ax
+
+
 def draw_predicted(ax: Axes, steps: np.ndarray, values: np.ndarray) -> Axes:
     """What theory predicts for them, shape (T, n2), dashed."""
     ax.plot(steps, values, color=theme().ink, linewidth=0.8, linestyle=DASHED, zorder=2.2)

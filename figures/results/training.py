@@ -34,8 +34,9 @@ def figure_training(run: TrainingRun, prediction: FlowPrediction | None = None) 
 
     Loss; accuracy of the linear probe with that of the random encoder, which is the run's own start (effective rank
     where there are no labels); eigenvalues of the features' F and, of linear predictors, of P (effective rank and
-    RankMe for others), of the first run of each value. Dashed is the flow that starts where the first run starts; grey
-    lines are the top of M's spectrum, where P's eigenvalues should come to rest (R18).
+    RankMe for others), of the first run of each value. Dashed is the flow that starts where the first run starts,
+    dotted the same with the drift that batches cause (R310); grey lines are the top of M's spectrum, where P's
+    eigenvalues should come to rest (R18).
 
     Parameters
     ----------
@@ -90,6 +91,9 @@ def _draw(run: TrainingRun, prediction: FlowPrediction | None) -> Figure:
             [], [], color=theme().ink, linewidth=0.8, linestyle=DASHED, label="flow, predicted"
         )
         handles.append(predicted)
+        if prediction.noisy_features is not None:
+            noisy = Line2D([], [], color=theme().ink, linewidth=1.0, linestyle=":", label="with batch noise")
+            handles.append(noisy)
     legend_below(figure, handles)
     return figure
 
@@ -129,6 +133,8 @@ def _draw_features(ax: Axes, run: TrainingRun, prediction: FlowPrediction | None
         panels.draw_eigenvalues(ax, run.steps, eigenvalues[group.runs[0]], colour)
     if prediction is not None:
         panels.draw_predicted(ax, prediction.steps, prediction.feature_eigenvalues)
+        if prediction.noisy_features is not None:
+            panels.draw_noisy(ax, prediction.steps, prediction.noisy_features)
     scale_log(ax, eigenvalues[[group.runs[0] for group, _ in groups]], _DECADES)
 
 
