@@ -19,6 +19,7 @@ from commands.options import (
     read_moments,
 )
 from commands.output import note, print_json, progress, status_code, ticker
+from commands.simulations.deep import DEEP
 from commands.simulations.encoders import ENCODER
 from commands.simulations.matrices import MATRICES, NORMALISED
 from commands.simulations.modes import MODES
@@ -28,7 +29,7 @@ from dynamics.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
-KINDS = (ENCODER, NORMALISED, MODES, MATRICES)
+KINDS = (ENCODER, NORMALISED, DEEP, MODES, MATRICES)
 """Kinds of runs, of which the first that is asked for is made."""
 
 
@@ -63,7 +64,7 @@ def simulate(
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if request.normaliser.active:
         report.setdefault("batch_norm", batch_norm_report(request.normaliser))
-    if kind is not MODES:
+    if kind not in (MODES, DEEP):
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:
