@@ -1,14 +1,15 @@
-"""Fates of random deep encoders, by a compiled integrator of its own, against R320: `python benchmarks/campaign_depth.py`.
+"""Fates of random deep encoders against R320, by a compiled integrator of its own (Dormand and Prince, order 5).
 
-Every start is followed until it is beside a learned point, |v/r − 1| < 1e-4, or beside a collapsed one that attracts, a
-layer and its target below 1e-9 with v outside [0, r]. The error of a step is kept below 1e-9. What is neither by then is
-undecided, and reported.
+Every start is followed until it is beside a learned point, |v/r − 1| < 1e-4, or beside a collapsed one that
+attracts, a layer and its target below 1e-9 with v outside [0, r]. The error of a step is kept below 1e-9. What is
+neither by then is undecided, and reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +18,6 @@ from analysis.depth.fates import deep_fate
 from dynamics.fields.deep import DeepState, DeepSystem
 
 LEARNED, COLLAPSED, UNDECIDED = 0, 1, 2
-C = np.array([0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0])
 A = np.array(
     [
         [0, 0, 0, 0, 0, 0],
@@ -73,8 +73,8 @@ def _follow(y, L, s, d, to, tp, tt, averaged, tolerance, most_steps, coefficient
             y[:] = trial
             k[0] = k[6]
             smallest = np.inf
-            for l in range(L):
-                smallest = min(smallest, max(abs(y[l]), abs(y[L + 1 + l]) if averaged else 0.0))
+            for j in range(L):
+                smallest = min(smallest, max(abs(y[j]), abs(y[L + 1 + j]) if averaged else 0.0))
             v = y[L]
             if abs(v / r - 1) < 1e-4 and smallest > 1e-3:
                 return 0
@@ -88,6 +88,7 @@ def followed(
     start: DeepState, system: DeepSystem, *, averaged: bool = True, most_steps: int = 400_000
 ) -> np.ndarray:
     """Fate of every mode: LEARNED, COLLAPSED or UNDECIDED."""
+    follow: Any = _follow
     L, fates = system.depth, []
     for k in range(system.n_modes):
         y = np.concatenate([start.layers[:, k], start.predictor[k : k + 1], start.targets[:, k]])
@@ -95,7 +96,7 @@ def followed(
             float(np.broadcast_to(x, system.n_modes)[k]) for x in (system.tau_predictor, system.tau_target)
         ]
         s, d = float(system.lambda_s[k]), float(system.lambda_d[k])
-        fates.append(_follow(y, L, s, d, system.layer_times[:, 0], *rates, averaged, 1e-9, most_steps, A, E))
+        fates.append(follow(y, L, s, d, system.layer_times[:, 0], *rates, averaged, 1e-9, most_steps, A, E))
     return np.array(fates)
 
 

@@ -2,19 +2,23 @@
 
 With c_l = τ_l w_l² − τp v² and c_min the least of them, the layer of c_min is the one that can reach zero.
 
-Without averages v moves towards r and never turns, so that a layer dies if and only if τp v² reaches −c_min on the way.
+Without averages v moves towards r and never turns, so that a layer dies if and only if τp v² reaches −c_min on the
+way.
 
-With an average of every layer the rule is a theorem for v(0) > 0, and for c_min > 0. Write u for the weight of the layer
-of c_min. All |w_l| and |v| are increasing functions of |u| on the leaf, and
+With an average of every layer the rule is a theorem for v(0) > 0, and for c_min > 0. Write u for the weight of the
+layer m of c_min. All |w_l| and |v| are increasing functions of |u| on the leaf, and
 
     τ_m du/dt = v Π_{k≠m} w_k (λd Π θ_k − λs v ω),   τt dθ_l/dt = w_l(u) − θ_l.
 
-Where v > 0 and u and θ have the signs of the weights, which they keep, every off-diagonal derivative is >= 0: the flow
-is cooperative. The states u = a, θ_l = (1 − δ) w_l(a) rise at every coordinate for small δ while v(a) < r, and the states
-u = b, θ_l = w_l(b) fall while v(b) > r; orders are kept, so every trajectory is squeezed to v = r, or to u = 0 if v > r
-all along the leaf. A θ_l of the wrong sign gains the right one, or u → 0 on the stable manifold of u = 0. For c_min > 0 no
-weight changes its sign, so all θ have the right one in the end, and v < 0 rises until it is positive. What is left,
-v(0) < 0 with c_min <= 0, has no fixed point but collapsed ones; that every trajectory converges there is verified alone.
+Where v > 0, and u and θ have the signs of the weights, which they keep, every off-diagonal derivative is >= 0: the
+flow is cooperative. The states u = a, θ_l = (1 − δ) w_l(a) for l ≠ m, θ_m = a rise in every coordinate for small δ
+while v(a) < r, and the states u = b, θ_l = w_l(b) fall while v(b) > r. The flow keeps their order, so it squeezes
+every trajectory to v = r, or to u = 0 if v > r all along the leaf. A θ_l of the wrong sign gains the right one, or
+u → 0 on the stable manifold of u = 0. For c_min > 0 no weight changes its sign, so that all θ have the right one in
+the end, and v < 0 rises until it is positive.
+
+What is left is v(0) < 0 with c_min <= 0. All fixed points of these leaves are collapsed; that every trajectory
+converges is verified (`benchmarks/campaign_depth.py`), not proved.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class DeepSimulation:
     predicted
         `deep_fate` at the start.
     fate
-        What each mode did, shape (n_modes,), whatever was predicted: at rest, a mode has collapsed where a layer is zero,
-        and is learned elsewhere. Modes of a run that is not at rest are undecided.
+        What each mode did, shape (n_modes,), whatever was predicted: at rest, a mode has collapsed where a layer is
+        zero, and is learned elsewhere. Modes of a run that is not at rest are undecided.
     invariant, drift
         c_l = τ_l w_l² − τp v² at the start, and the largest departure from e^{−2ηt} c_l, shape (L, n_modes).
     threshold

@@ -48,7 +48,7 @@ class DepthOptions:
             "--layers",
             panel=START,
             metavar="W1,W2,…",
-            help="With --depth: weights, first to last, once for all modes or once for each (0.1); targets begin there.",
+            help="With --depth: weights of a mode, first to last, and of its targets; once, or per mode (0.1).",
         ),
     ] = None
 

@@ -40,6 +40,8 @@ PAGES = {
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
     "tree-ceilings": "figures.gallery.trees:TREE_CEILINGS",
     "layer-traces": "figures.gallery.trees:LAYER_TRACES",
+    "depth-fates": "figures.gallery.depth:DEPTH_FATES",
+    "depth-thresholds": "figures.gallery.depth:DEPTH_THRESHOLDS",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 
