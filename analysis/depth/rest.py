@@ -43,6 +43,28 @@ def deep_jacobian(state: DeepState, system: DeepSystem, vector_field: VectorFiel
     return np.transpose(columns)
 
 
+def approach_rate(layers: Any, predictor: float, system: DeepSystem) -> float:
+    """Rate at which the slowest direction approaches a resting mode without weight decay; negative where one leaves it.
+
+    L eigenvalues are zero, along the set of fixed points; it is minus the largest real part of the others.
+
+    Parameters
+    ----------
+    layers, predictor
+        w_1 … w_L and v at rest.
+    system
+        One mode.
+
+    Examples
+    --------
+    >>> approach_rate([0.0], 0.2, DeepSystem(1.0, 0.5, depth=1)) < 0 < approach_rate([0.4], 0.5, DeepSystem(1.0, 0.5))
+    True
+    """
+    values = np.linalg.eigvals(deep_jacobian(system.deep_state(layers, predictor), system))
+    size = np.argsort(np.abs(values), kind="stable")
+    return -float(np.max(values[size[system.depth :]].real))
+
+
 def deep_rest(system: DeepSystem, vector_field: VectorField = deep_field) -> dict[str, Any]:
     """Fixed points of one mode of a deep encoder with weight decay, and sets of them without.
 

@@ -11,6 +11,7 @@ from analysis.experiments import (
     alignment,
     balance,
     collapse,
+    depth,
     direct,
     explosion,
     fate_map,
@@ -68,6 +69,7 @@ _MODULES = (
     two_layers,
     infonce,
     restarts,
+    depth,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

@@ -111,8 +111,8 @@ def caption_depth_fates(found: DepthFatesPage) -> str:
         f"A mode of a deep linear encoder with λs = 1, all τ = 1 and η = 0; {described(found.parameters)}. Left and "
         "middle: layers and predictor over time from either sign of the predictor, with an average of every layer as "
         "target; dashes are the ends of R320. The layer of the least c_l = τ_l w_l² − τp v² dies where v < 0 and "
-        "c_min <= 0. Right: probability that a mode collapses from N(0, 1) weights, over the depth; dashes are the part "
-        "of negative predictors, L/(2(L + 1)), whatever r."
+        "c_min <= 0. Right: probability that a mode collapses from N(0, 1) weights, over the depth; dashes are the "
+        "part of negative predictors, L/(2(L + 1)), whatever r."
     )
 
 
@@ -200,9 +200,9 @@ def caption_depth_thresholds(found: DepthThresholdsPage) -> str:
     """Say what is drawn."""
     return (
         "A balanced mode of a deep linear encoder with λs = 1 and all τ = 1, without averages; "
-        f"{described(found.parameters)}. Left: v at rest over weight decay, stable points (lines) and saddles (dashes), "
-        "which meet at v = (2L − 1) r/(2L) and η*_L (dots; R322). Right: η*_L over r, relative to r = 1: it is "
-        "proportional to λd r^{2L − 1}, so that at one weight decay deep encoders keep fewer modes of small r."
+        f"{described(found.parameters)}. Left: v at rest over weight decay, stable points (lines) and saddles "
+        "(dashes), which meet at v = (2L − 1) r/(2L) and η*_L (dots; R322). Right: η*_L over r, relative to r = 1: "
+        "it is proportional to λd r^{2L − 1}, so that at one weight decay deep encoders keep fewer modes of small r."
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.depth.decay import DecayRest, balanced_speed, decay_rest, decay_threshold
 from analysis.depth.fates import DeepFate, deep_fate
-from analysis.depth.rest import deep_jacobian
+from analysis.depth.rest import approach_rate
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, vanishes, worst
 from dynamics.exact.deep import jepa_encoder_speed, jepa_speed, jepa_time
@@ -32,12 +32,6 @@ from dynamics.system import ModeSystem
 
 SLOWEST = 0.15
 """Starts whose ends attract at least at this rate are run for a fixed time."""
-
-
-def _rate(layers: np.ndarray, v: float, system: DeepSystem) -> float:
-    """Rate of the slowest approach to a resting mode: L eigenvalues are zero along the set of fixed points."""
-    values = np.linalg.eigvals(deep_jacobian(system.deep_state(layers, v), system))
-    return -float(np.sort(values.real)[::-1][system.depth])
 
 
 def _kinds(v: np.ndarray, least: np.ndarray, edge: np.ndarray) -> list[np.ndarray]:
@@ -79,7 +73,7 @@ def deep_fates(
             shift = system.tau_predictor * system.ratio[0] ** 2 if learns[k] else -least[k]
             size = np.sqrt(np.maximum(c + shift, 0.0) / system.layer_times[:, 0])
             end = system.ratio[0] if learns[k] else np.sign(v[k]) * np.sqrt(-least[k] / system.tau_predictor)
-            if _rate(size, float(end), system) > SLOWEST:
+            if approach_rate(size, float(end), system) > SLOWEST:
                 kept.append(k)
                 break
     n = len(kept)
