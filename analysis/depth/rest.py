@@ -98,7 +98,7 @@ def deep_rest(system: DeepSystem, vector_field: VectorField = deep_field) -> dic
     --------
     >>> found = deep_rest(DeepSystem(1.0, 0.8, depth=2, weight_decay=0.99 * 0.0432))
     >>> [(p["name"], round(p["predictor"], 4), p["stability"]) for p in found["fixed_points"]]
-    [('origin', 0.0, 'stable'), ('lower', 0.5751, 'saddle'), ('upper', 0.6239, 'stable')]
+    [('origin', 0.0, 'stable'), ('lower', 0.5748, 'saddle'), ('upper', 0.6239, 'stable')]
     """
     if system.n_modes != 1:
         raise ValueError(f"`system` must hold one mode, got {system.n_modes}")

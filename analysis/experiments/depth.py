@@ -32,8 +32,8 @@ PERIOD = 400.0
 DEAD = 0.05
 """Size of the least layer below which a mode has collapsed; all start at 0.4 or more."""
 WIDTH = 0.06
-"""Distance of c_min from a boundary below which a start is left out: steps move c by dt e² w², and a layer that lives may
-end below `DEAD`."""
+"""Distance of c_min from a boundary below which a start is left out: steps move c by dt e² w², and a layer that lives
+may end below `DEAD`."""
 SLOWEST = 0.05
 """Rate below which the approach of an end is too slow for `PERIOD`, as where two layers are nearly alike."""
 AGREEMENT = 0.999

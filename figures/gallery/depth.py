@@ -69,7 +69,7 @@ def compute_depth_fates(
     Examples
     --------
     >>> page = compute_depth_fates(deepest=2)
-    >>> page.learned.fate.tolist(), page.collapsed.fate.tolist()
+    >>> page.learned.predicted.fate.tolist(), page.collapsed.predicted.fate.tolist()
     (['learned'], ['collapsed'])
     """
     parameters = {**locals()}
@@ -98,10 +98,11 @@ def figure_depth_fates(found: DepthFatesPage) -> Figure:
         for ax, run, sign in zip(axes[:2], (found.learned, found.collapsed), (">", "<"), strict=True):
             draw.draw_layers(ax, run)
             ax.set_title(f"From $v(0) {sign} 0$: {run.predicted.fate[0]}")
-        axes[0].legend(loc="lower right", fontsize="small")
+        axes[0].set_ylim(bottom=axes[0].get_ylim()[0] - 0.35)
+        axes[0].legend(loc="lower right", fontsize="small", ncols=2)
         draw.draw_probabilities(axes[2], found.depths, found.ratios, found.probabilities)
         axes[2].set_title("From $N(0, 1)$ weights")
-        axes[2].legend(loc="lower right", fontsize="small")
+        axes[2].legend(loc="lower right", fontsize="small", ncols=2)
         return figure
 
 

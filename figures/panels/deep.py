@@ -47,7 +47,7 @@ def draw_probabilities(ax: Axes, depths: np.ndarray, ratios: Sequence[float], sh
         depths / (2 * (depths + 1)),
         color=theme().muted,
         linestyle=DASHED,
-        label="L/(2(L + 1)), v < 0",
+        label="$v < 0$",
     )
     ax.set(xlabel="depth $L$", ylabel="probability of collapse", ylim=(0, 1))
     return ax
