@@ -78,7 +78,7 @@ def squared_norm_after_step(
     >>> round(squared_norm_after_step(1.0, 0.5, 0.1, 0.0), 12)
     1.0025
     """
-    return ((1 - step * weight_decay) * squared_norm**0.5) ** 2 + (step * gradient / tau) ** 2
+    return (1 - step * weight_decay) ** 2 * squared_norm + (step * gradient / tau) ** 2
 
 
 def resting_squared_norm(gradient: float, step: float, weight_decay: float) -> float:

@@ -1,10 +1,9 @@
-"""Results on losses of directions and on the IsoLoss: R311 to R316 and R323."""
+"""Results on losses of directions: R311 to R315."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,8 @@ import numpy as np
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, followed, random_rates, refuted, vanishes, worst
 from dynamics.exact.cosine import (
-    closed_predictor_speed,
     decay_clock,
-    euclidean_time,
     expected_cosine,
-    iso_fate,
-    iso_learned_predictor,
-    iso_matrix,
     resting_squared_norm,
     squared_norm_after_step,
 )
@@ -26,14 +20,11 @@ from dynamics.fields.cosine import (
     cosine_field,
     cosine_mode_field,
     cosine_no_ema_field,
-    iso_invariant,
-    iso_mode_field,
-    iso_no_ema_mode_field,
     mode_scales,
     sample_cosine_loss,
 )
 from dynamics.fields.vector_field import VectorField
-from dynamics.states import MatrixState, ModeState
+from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem, ModeSystem
 
 Loss = Callable[[Any, Any, Any, Any, Any], Any]
@@ -79,10 +70,10 @@ def universal_balance(rng: np.random.Generator, *, loss: Loss = sample_cosine_lo
     x2 = x1 + rng.standard_normal((20, 4))
     to_W, to_P = _gradients(loss, state, (x1, x2))
     W, P, _ = state
-    # a gradient is a mean of sums over four inputs of unit vectors over lengths of outputs
+    # a gradient is a mean over the batch of terms of size |x| over |P W x|, each rounded a few times
     outputs = np.linalg.norm(x1 @ (P @ W).T, axis=1)
-    longest = float(np.max(np.linalg.norm(x1, axis=1)) * (1 + np.linalg.norm(P)) * (1 + np.linalg.norm(W)))
-    rounding = 16 * EPS * (np.linalg.norm(W) + np.linalg.norm(P)) * longest * float(np.mean(1 / outputs))
+    terms = float(np.mean(np.linalg.norm(x1, axis=1) / outputs))
+    rounding = 2 * EPS * terms * np.linalg.norm(W) * np.linalg.norm(P)
     return worst(
         (np.max(np.abs(W @ to_W.T - to_P.T @ P)), rounding),
         (abs(np.sum(W * to_W)), rounding),
@@ -135,20 +126,13 @@ def clock_of_decay(
 
 
 def prove_clock_of_decay() -> bool:
-    """R312: s′ = e^{2ηt}, which a gradient of degree −1 in the size e^{−ηt} asks of the clock; and s(0) = 0."""
+    """R312: W = e^{−ηt} W_0(s) has W′ + ηW = −e^{−ηt} s′ g(W_0); of degree −1, g(W) is e^{ηt} g(W_0)."""
     import sympy as sp
 
     t, eta = sp.symbols("t eta", positive=True)
     s = (sp.exp(2 * eta * t) - 1) / (2 * eta)
-    W0, gradient = sp.Function("W0"), sp.Function("g")
-    # dW0/ds = −g(W0(s)), and −g(c W0) = −g(W0)/c
-    path = sp.exp(-eta * t) * W0(s)
-    speed = sp.diff(path, t).doit()
-    x = sp.Symbol("x")
-    along = sp.Subs(sp.Derivative(W0(x), x), x, s)
-    speed = speed.subs(along, -gradient(t))
-    right = -sp.exp(eta * t) * gradient(t) - eta * path
-    return bool(sp.simplify(speed - right) == 0) and s.subs(t, 0) == 0
+    size = sp.exp(-eta * t)
+    return vanishes([size * sp.diff(s, t) - 1 / size, s.subs(t, 0)])
 
 
 # --- R313 ---------------------------------------------------------------------------------------------------
@@ -326,142 +310,15 @@ def prove_high_dimensional_cosine() -> bool:
     return vanishes([moved + sp.diff(loss, x) for moved, x in pairs])
 
 
-# --- R316 ---------------------------------------------------------------------------------------------------
-
-
-def closed_predictor_laws(
-    rng: np.random.Generator,
-    *,
-    matrix: Callable[..., Any] = iso_matrix,
-    time: Callable[..., float] = euclidean_time,
-    speed: Callable[..., Any] = closed_predictor_speed,
-) -> Measurement:
-    """R316: Gram matrices by integrating W, times by quadrature, and eigenvalues under the cosine loss."""
-    from scipy.integrate import quad, solve_ivp
-
-    noise, t = rng.uniform(0.0, 1.0), rng.uniform(0.3, 2.0)
-    a, W0 = 1 + noise, 0.5 * rng.standard_normal((3, 3))
-    parts: list[tuple[Any, Any]] = []
-
-    def run(velocity: Callable[..., Any], y0: np.ndarray, end: float) -> tuple[np.ndarray, float]:
-        ends = [
-            solve_ivp(velocity, (0, end), y0.ravel(), method="DOP853", rtol=tol, atol=tol).y[:, -1]
-            for tol in (1e-10, 1e-12)
-        ]
-        return ends[1].reshape(y0.shape), float(np.max(np.abs(ends[0] - ends[1]))) + 1e-13
-
-    def iso(t: float, y: np.ndarray) -> np.ndarray:
-        W = y.reshape(3, 3)
-        return (W - a * (W @ W.T) @ W).ravel()  # E = Θ Σd − P W Σs, P = W Wᵀ
-
-    W, error = run(iso, W0, t)
-    parts.append((np.max(np.abs(matrix(t, W0 @ W0.T, noise) - W @ W.T)), 8 * np.linalg.norm(W) * error))
-    start = rng.uniform(0.1, 0.3) / a
-    end = rng.uniform(0.4, 0.95) / a
-    integral, claimed = quad(
-        lambda x: 1 / float(speed(x, noise, "euclidean")), start, end, epsabs=0, epsrel=1e-13
-    )
-    parts.append((abs(time(start, end, noise) / integral - 1), claimed / integral + 64 * EPS / (1 - a * end)))
-    # eigenvalues follow from K′ = W′Wᵀ + WW′ᵀ, with W′ from the loss: one mode is enough for the laws without mixing
-    x = rng.uniform(0.1, 0.9)
-    w, k = np.sqrt(x), rng.uniform(0.1, 0.9, 4)
-    of = {
-        "iso": 2 * w * (w - a * x * w),
-        "euclidean": 2 * w * x * (w - a * x * w),
-        # −∂/∂w ½ E (k w x1 − w x2)² through both branches, k = w² held
-        "no-stop-gradient": -2 * w * (a * x**2 * w - 2 * x * w + a * w),
-    }
-    parts += [(abs(float(speed(x, noise, name)) - right), 32 * EPS) for name, right in of.items()]
-    modes = ModeSystem(np.full(4, a), np.ones(4))
-    moved = cosine_mode_field(0.0, modes.state(np.sqrt(k), k, np.sqrt(k)), modes).online
-    right = 2 * np.sqrt(k) * moved
-    found = np.asarray(speed(k, noise, "cosine"))
-    # P is slaved, and only W moves: λ′ = 2 w w′
-    parts.append((np.max(np.abs(found - right)), 64 * EPS * np.max(k) ** 2 / np.min(k)))
-    parts.append((abs(float(np.sum(found))), 64 * EPS * float(np.max(np.abs(found)) + 1)))
-    rest, error = run(lambda t, y: np.asarray(speed(y, noise, "cosine")), k, 200.0 * a / np.mean(k))
-    parts.append((np.max(np.abs(rest - np.mean(k))), 4 * error + 1e-9))
-    return worst(*parts)
-
-
-def prove_closed_predictor_laws() -> bool:
-    """R316: derivatives of the eigenvalue of K(t) and of the time, and the sum of speeds under the cosine loss."""
-    import sympy as sp
-
-    t, x0, x, a = sp.symbols("t x0 x a", positive=True)
-    K = x0 * sp.exp(2 * t) / (1 + a * x0 * (sp.exp(2 * t) - 1))
-    grows = sp.diff(K, t) - 2 * K * (1 - a * K)
-    time = (1 / x0 - 1 / x + a * sp.log(x * (1 - a * x0) / (x0 * (1 - a * x)))) / 2
-    lasts = sp.diff(time, x) - 1 / (2 * x**2 * (1 - a * x))
-    k = np.array(sp.symbols("k0:3", positive=True), dtype=object)
-    S2, S3 = (k**2).sum(), (k**3).sum()
-    kept = (k**2 * (1 - k * S2 / S3)).sum()
-    return vanishes([grows, lasts, kept])
-
-
-# --- R323 ---------------------------------------------------------------------------------------------------
-
-
-def iso_learned(
-    rng: np.random.Generator,
-    *,
-    field: VectorField = iso_mode_field,
-    no_ema_field: VectorField = iso_no_ema_mode_field,
-    exact: Callable[..., ModeState] = iso_learned_predictor,
-    fate: Callable[..., Any] = iso_fate,
-) -> Measurement:
-    """R323: fates with an average on both sides of the edge, the invariant, and the logistic law against a run."""
-    rates = random_rates(rng)
-    r = rng.uniform(0.3, 0.9, 6)
-    system = ModeSystem(np.ones(6), r, **rates)
-    w = rng.uniform(0.4, 1.0, 6) * rng.choice([-1, 1], 6)
-    rise = rates["tau_online"] * w**2 / (2 * rates["tau_predictor"])
-    # negative ones, far and near; and either side of the edge, by a fifth or more
-    p = np.array([-2.0, -0.5, 0.2, *(r + rise + 0.4)[3:5], (r + rise - 0.3)[5]])
-    begin = system.state(w, p, w)
-    collapsed, ends = fate(begin, system)
-    run, error = followed(begin, system, field, 400.0)
-    gaps = [
-        np.max(np.abs(np.abs(run.final.online) - ends.online)),
-        np.max(np.abs(run.final.predictor - ends.predictor)),
-    ]
-    kept = iso_invariant(run.states, system)
-    slope = 2 * (rates["tau_online"] * float(np.max(np.abs(run.states.online))) + rates["tau_predictor"])
-    t = np.array([0.0, rng.uniform(0.2, 3.0), 8.0])
-    other, off = followed(begin, system, no_ema_field, ts=t)
-    law = exact(t, begin, system)
-    apart = max(np.max(np.abs(a - b)) for a, b in zip(law, other.states, strict=True))
-    size = float(np.max(np.abs(other.states.online)) + np.max(np.abs(p)))
-    return worst(
-        (max(gaps), 4 * error + np.exp(-20.0)),
-        (np.max(np.abs(kept[-1] - kept[0])), slope * (error + 16 * EPS * size)),
-        (apart, 2 * off + 64 * EPS * size**2),
-        refuted(unless=collapsed.tolist() == [False, False, False, True, True, False]),
-    )
-
-
-def prove_iso_learned() -> bool:
-    """R323: the invariant along the field, and the logistic law of w2 without an average."""
-    import sympy as sp
-
-    w, p, th, s, d, to, tp, tt = sp.symbols("w p q s d tau_o tau_p tau_t", positive=True)
-    system = SimpleNamespace(lambda_s=s, lambda_d=d, tau_online=to, tau_predictor=tp, tau_target=tt)
-    moved = iso_mode_field.derivative(0, ModeState(w, p, th), system)
-    rate = to * w * moved.online - tp * moved.predictor
-    own = iso_mode_field.derivative(0, ModeState(w, p, w), system)
-    inv = to * w**2 / 2 - tp * p
-    logistic = 2 * s / to * (p + inv / tp) * (d / s - p)
-    return vanishes([rate, own.predictor - logistic])
-
-
 _DIRECTIONS = "a loss that sees W and P only through the directions of P W x"
 RESULTS: tuple[Result, ...] = (
     Result(
         id="R311",
         title="universal balance",
         statement=(
-            "W ∇_W Lᵀ = (∇_P L)ᵀ P for every loss of P W, batch and target, so R2 holds; under the cosine loss "
-            "⟨W, ∇_W L⟩ = ⟨P, ∇_P L⟩ = 0 too, and the norms of W and P are conserved separately: collapse is one of rank."
+            "W ∇_W Lᵀ = (∇_P L)ᵀ P for every loss of P W, batch and target, so R2 holds; under the cosine "
+            "loss ⟨W, ∇_W L⟩ = ⟨P, ∇_P L⟩ = 0 too, and the norms of W and P are conserved "
+            "separately: collapse is one of rank."
         ),
         source="new in part; refines R2",
         hypotheses="Gradients stop at the target; for the norms, predictions are normalised.",
@@ -474,8 +331,8 @@ RESULTS: tuple[Result, ...] = (
         id="R312",
         title="weight decay is a clock",
         statement=(
-            "W_η(t) = e^{−ηt} W_0(s) and P_η(t) = e^{−ηt} P_0(s), s = (e^{2ηt} − 1)/(2η): no threshold of weight decay, and "
-            "no fixed point of the weights but zero for η > 0; directions come to rest while norms die."
+            "W_η(t) = e^{−ηt} W_0(s) and P_η(t) = e^{−ηt} P_0(s), s = (e^{2ηt} − 1)/(2η): no threshold of weight "
+            "decay, and no fixed point of the weights but zero for η > 0; directions come to rest while norms die."
         ),
         source="2309.16109, abstract",
         hypotheses=f"No moving average, or a fixed target; one η for W and P; {_DIRECTIONS}.",
@@ -489,8 +346,8 @@ RESULTS: tuple[Result, ...] = (
         id="R313",
         title="norms under steps",
         statement=(
-            "‖W⁺‖² = (1 − εη)² ‖W‖² + ε² ‖∇_W L‖²/τo²; with a gradient G/‖W‖, ‖W‖⁴ → ε G²/(2η − εη²), so that the rate of "
-            "turning ε/‖W‖² does not depend on the start."
+            "‖W⁺‖² = (1 − εη)² ‖W‖² + ε² ‖∇_W L‖²/τo²; with a gradient G/‖W‖, ‖W‖⁴ → ε G²/(2η − εη²), so that the rate "
+            "of turning ε/‖W‖² does not depend on the start."
         ),
         source="new in this form",
         hypotheses=f"Gradient descent with steps ε; {_DIRECTIONS}.",
@@ -503,8 +360,8 @@ RESULTS: tuple[Result, ...] = (
         id="R314",
         title="worth of dimension",
         statement=(
-            "E cos = r (2/n)(Γ((n + 1)/2)/Γ(n/2))² ₂F₁(½, ½; n/2 + 1; r²): (2/π) arcsin r at n = 1, rising to r. The loss "
-            "1 − E cos pays for rank."
+            "E cos = r (2/n)(Γ((n + 1)/2)/Γ(n/2))² ₂F₁(½, ½; n/2 + 1; r²): (2/π) arcsin r at n = 1, rising to r. The "
+            "loss 1 − E cos pays for rank."
         ),
         source="new in this form",
         hypotheses="n equal Gaussian modes of correlation r, or any elliptical pair.",
@@ -527,35 +384,5 @@ RESULTS: tuple[Result, ...] = (
         trial=high_dimensional_cosine,
         proof=prove_high_dimensional_cosine,
     ),
-    Result(
-        id="R316",
-        title="laws of predictors in closed form",
-        statement=(
-            "K = W Wᵀ = P: IsoLoss K(t) = K0 e^{2t}(I + aK0(e^{2t} − 1))⁻¹; squared errors t = ½[1/λ0 − 1/λ + "
-            "a ln(λ(1 − aλ0)/(λ0(1 − aλ)))]; without stop-gradient λ′ = −2λ[a(1 + λ²) − 2λ]; cosine "
-            "λ′ = (2λ²/(a√(S3 S1)))(1 − λ S2/S3), which keeps S1 and ends at S1/n."
-        ),
-        source="2212.04858, from memory of its formulas",
-        hypotheses="Σd = I, Σs = aI, a = 1 + σ², no moving average; cosine in high dimension.",
-        as_printed=AsPrinted.YES,
-        code="dynamics.exact.cosine.iso_matrix",
-        trial=closed_predictor_laws,
-        proof=prove_closed_predictor_laws,
-    ),
-    Result(
-        id="R323",
-        title="IsoLoss with a learned predictor",
-        statement=(
-            "τo w1²/2 − τp w2 is conserved for any θ. Collapse iff w2(0) >= r + τo w1(0)²/(2τp); else w2 → r and "
-            "w1² → (2/τo)(inv + τp r): negative predictors always recover. Without an average "
-            "dw2/dt = (2λs/τo)(w2 + inv/τp)(r − w2)."
-        ),
-        source="new",
-        hypotheses="η = 0, w1(0) ≠ 0; the logistic law without an average, the fates verified with one.",
-        as_printed=AsPrinted.NEW,
-        code="dynamics.exact.cosine.iso_learned_predictor",
-        trial=iso_learned,
-        proof=prove_iso_learned,
-    ),
 )
-"""R311 to R316 and R323."""
+"""R311 to R315."""
