@@ -116,6 +116,16 @@ def _without_average(t: Any, state: MatrixState, system: Any) -> MatrixState:
     return moved._replace(target=moved.online)
 
 
+def _modes_without_average(t: Any, state: ModeState, system: Any) -> ModeState:
+    moved = _modes(t, state, system)
+    return moved._replace(target=moved.online)
+
+
+cosine_no_ema_mode_field = replace(
+    cosine_mode_field, name="cosine-no-ema", derivative=_modes_without_average, constrain=_own_target
+)
+"""Modes whose target is their own encoder, behind a stop-gradient."""
+
 cosine_no_ema_field = replace(
     cosine_field, name="cosine-no-ema", derivative=_without_average, constrain=_own_target
 )
