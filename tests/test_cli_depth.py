@@ -53,6 +53,13 @@ def test_modes_have_layers_of_their_own(dyn):
     assert "learned" in out
 
 
+def test_layers_keep_their_signs(dyn):
+    mode = report_of(dyn, *DEEP, "--layers=-.3,.5", "--predictor", "-.2")["modes"][0]
+    np.testing.assert_allclose(mode["predicted"]["layers"], mode["final"]["layers"], atol=1e-6)
+    assert mode["final"]["online"] < 0
+    assert mode["predicted"]["online"] == pytest.approx(mode["final"]["online"], abs=1e-6)
+
+
 def test_a_run_that_is_cut_short_is_undecided(dyn):
     mode = report_of(dyn, *DEEP, "--t-end", "1")["modes"][0]
     assert (mode["fate"], mode["agrees"]) == ("undecided", None)
@@ -77,9 +84,61 @@ def test_fixed_points_by_depth(dyn):
     assert "one layer 0" in out
 
 
+SWEPT = ("--parameter", "weight-decay", "--from", ".01", "--to", ".06")
+
+
+def test_the_fold_of_two_layers(dyn):
+    args = ("bifurcation", "--lambda-s", "1", "--lambda-d", "0.8", "--depth", "2", *SWEPT)
+    report = report_of(dyn, *args, "--plot", "fold.png", "--out", "fold.npz")
+    [point] = report["points"]
+    assert (point["type"], round(point["value"], 9), round(point["predictor"], 9)) == (
+        "saddle-node",
+        0.0432,
+        0.6,
+    )
+    branches = {branch["name"]: branch for branch in report["branches"]}
+    assert set(branches["upper"]["stability"][:-1]) == {"stable"}
+    assert set(branches["lower"]["stability"][:-1]) == {"saddle"}
+    assert set(branches["origin"]["stability"]) == {"stable"}
+    v = branches["upper"]["predictor"]
+    assert all(0.6 <= level < 0.8 for level in v)
+    pull = [level**3 * (0.8 - level) for level in v]
+    np.testing.assert_allclose(
+        pull, branches["upper"]["value"], rtol=1e-9
+    )  # roots to a few roundings, away from 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (
+            ("bifurcation", *ONE_MODE, "--depth", "2", *SWEPT[:2], "--from", "0", "--to", "1"),
+            "0 < first < last",
+        ),
+        (
+            ("bifurcation", *ONE_MODE, "--depth", "2", *SWEPT, "--invariant", "1"),
+            "--invariant must not go with",
+        ),
+        (
+            ("bifurcation", *ONE_MODE, "--depth", "2", *SWEPT, "--objective", "raft"),
+            "--objective must be byol with",
+        ),
+        (
+            (
+                "bifurcation",
+                "--lambda-s",
+                "1",
+                "--depth",
+                "2",
+                "--parameter",
+                "lambda-d",
+                "--from",
+                ".1",
+                "--to",
+                "1",
+            ),
+            "--parameter must be weight-decay with --depth, got lambda-d",
+        ),
         (("simulate", *ONE_MODE, "--layers", ".3"), "--layers must go with --depth, got --layers alone"),
         ((*DEEP, "--layers", ".3"), "--layers must hold one number per layer (2), got 1"),
         ((*DEEP, "--layers", "a,b"), "--layers must be numbers such as .3,.5, got 'a,b'"),

@@ -57,6 +57,9 @@ class DeepSimulation:
     def report(self) -> dict[str, Any]:
         """Return the run as a dictionary of plain numbers and words, as `dyn simulate --json` prints it."""
         initial, final, said = self.trajectory.initial, self.trajectory.final, self.predicted
+        # layers whose targets begin with the same sign keep it (`analysis.depth.fates`); other signs are not known
+        signs = np.where(initial.layers * initial.targets > 0, np.sign(initial.layers), np.nan)
+        ends = np.where(said.layers == 0, 0.0, signs * said.layers)
         modes = [
             {
                 "lambda_s": self.system.lambda_s[k],
@@ -69,10 +72,10 @@ class DeepSimulation:
                 "predicted": {
                     "fate": str(said.fate[k]) or None,
                     "reason": _reason(said, k),
-                    "online": np.prod(said.layers[:, k]),
+                    "online": np.prod(ends[:, k]),
                     "predictor": said.predictor[k],
-                    "target": np.prod(said.layers[:, k]),
-                    "layers": said.layers[:, k],
+                    "target": np.prod(ends[:, k]),
+                    "layers": ends[:, k],
                     "proved": bool(said.proved[k]) or self.vector_field.name == "no-ema",
                 },
                 "invariant": {

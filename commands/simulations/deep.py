@@ -67,8 +67,8 @@ def run_deep(request: Request) -> DeepSimulation:
     return simulate_deep(state, deep, DEEP_FIELDS[system.variant], **options)
 
 
-def _row_text(values: list[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
+def _row_text(values: list[float | None]) -> str:
+    return ", ".join("–" if value is None else f"{value:.6g}" for value in values)
 
 
 def print_deep(report: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def print_deep(report: dict[str, Any]) -> None:
         "end",
         "fate",
         "predicted",
-        "predicted |w1| … |wL|; v",
+        "predicted end",
         "drift of c",
     ]
     print_table(columns, rows, cost_text(report))
