@@ -287,6 +287,14 @@ def test_the_logistic_law_at_the_edge_is_algebraic() -> None:
     assert far.online[0] == 0.0
 
 
+def test_extreme_modes_under_iso() -> None:
+    """A mode at zero stays, fast ones have arrived, slow ones have not moved."""
+    system = ModeSystem([1.0, 1.0, 1e100, 1e-100], [0.5, 0.5, 0.5e100, 0.5e-100])
+    end = iso_learned_predictor(1e6, system.state([0.0, 0.4, 0.4, 0.4], [3.0, 3.0, -1.0, 5.0]), system)
+    np.testing.assert_allclose(end.predictor, [3.0, 3.0 - 0.08, 0.5, 5.0], rtol=1e-15, atol=1e-15)
+    np.testing.assert_allclose(end.online, [0.0, 0.0, np.sqrt(2 * (0.08 + 1 + 0.5)), 0.4], rtol=1e-14)
+
+
 def test_eigenvalues_at_rest_stay() -> None:
     np.testing.assert_allclose(iso_matrix(3.0, 0.8 * np.eye(2), 0.25), 0.8 * np.eye(2), atol=1e-15)
     assert iso_no_ema_mode_field.name == "iso-no-ema"

@@ -297,6 +297,23 @@ def test_thresholds_are_finite_for_many_layers() -> None:
     assert decay_rest(3, 1.0, 0.8, 0.0) == (0.0, 0.8, pytest.approx(2 / 3))
 
 
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("decay", [1e-300, 1e-100, 1e-12])
+def test_rest_points_of_any_size_are_known(depth: int, decay: float) -> None:
+    found = decay_rest(depth, 1.0, 0.8, decay)
+    # far below the threshold v^{2L−1} λd = η, and the upper point is r to rounding, or r − η/(λs r^{2L−1})
+    assert found.lower == pytest.approx((decay / 0.8) ** (1 / (2 * depth - 1)), rel=1e-2)
+    assert found.lower ** (2 * depth - 1) * (0.8 - found.lower) == pytest.approx(decay, rel=1e-11)
+    assert found.upper == pytest.approx(0.8 - decay / 0.8 ** (2 * depth - 1), rel=1e-15)
+
+
+def test_extremes_are_no_errors() -> None:
+    assert decay_rest(4, 1.0, 1e-100, 0.0)[:2] == (0.0, 1e-100)
+    assert np.isnan(decay_rest(4, 1.0, 1e-100, 1e-3).upper)
+    assert np.isinf(decay_threshold(3, 1e-100, 1e100))
+    assert np.isinf(jepa_time(1e-300, 0.4, 3, 1.0, 0.8))
+
+
 # --- refusals -----------------------------------------------------------------------------------------------
 
 

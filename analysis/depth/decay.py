@@ -59,7 +59,8 @@ def decay_threshold(depth: int, lambda_s: Any, lambda_d: Any, speed: Any = 1.0) 
         raise ValueError(f"`lambda_s` must be finite and > 0, got {lambda_s}")
     if not np.all(np.isfinite(d) & (d >= 0)):
         raise ValueError(f"`lambda_d` must be finite and >= 0, got {lambda_d}")
-    return speed * d / (2 * L) * (d / s * (1 - 1 / (2 * L))) ** (2 * L - 1)
+    with np.errstate(over="ignore"):
+        return speed * d / (2 * L) * (d / s * (1 - 1 / (2 * L))) ** (2 * L - 1)
 
 
 def balanced_speed(layer_times: Any, tau_predictor: float) -> float:
@@ -109,16 +110,26 @@ def decay_rest(
     fold = r * (1 - 1 / (2 * L))
     if weight_decay > star:
         return DecayRest(np.nan, np.nan, fold)
-    share = weight_decay / star
+    if weight_decay == 0:
+        return DecayRest(0.0, r, fold)
+    n = 2 * L - 1
+    # in units of r, x^n (1 − x) = height; in logarithms, so that roots of any size are known to a few roundings
+    with np.errstate(divide="ignore"):
+        height = float(np.log(weight_decay / star) + n * np.log1p(-1 / (2 * L)) - np.log(2 * L))
 
-    # in units of r and of the threshold, x^{2L−1} (1 − x) over its largest value
-    def excess(x: float) -> float:
-        return float((x / (1 - 1 / (2 * L))) ** (2 * L - 1) * (1 - x) * (2 * L) - share)
+    def below(u: float) -> float:  # x = e^u up to the fold
+        return float(n * u + np.log1p(-np.exp(u)) - height)
 
-    top = 1 - 1 / (2 * L)
-    if excess(top) <= 0:  # at the threshold, up to rounding
+    def above(u: float) -> float:  # 1 − x = e^u from there on
+        return float(u + n * np.log1p(-np.exp(u)) - height)
+
+    top, last = float(np.log1p(-1 / (2 * L))), -float(np.log(2 * L))
+    if below(top) <= 0 or above(last) <= 0:  # at the threshold, up to rounding
         return DecayRest(fold, fold, fold)
-    tolerance: dict[str, Any] = {"xtol": 1e-300, "rtol": 4 * np.finfo(float).eps}
-    lower = brentq(excess, 0.0, top, **tolerance) if share > 0 else 0.0
-    upper = brentq(excess, top, 1.0, **tolerance) if share > 0 else 1.0
-    return DecayRest(r * lower, r * upper, fold)
+    if not np.isfinite(height):  # η is nothing beside the threshold
+        return DecayRest(0.0, r, fold)
+    tolerance: dict[str, Any] = {"xtol": 1e-15, "rtol": 4 * np.finfo(float).eps}
+    # without 1 − x, or without x^n, the left side is larger: roots are farther in
+    lower = np.exp(brentq(below, height / n, top, **tolerance))
+    upper = -np.expm1(brentq(above, height, last, **tolerance))
+    return DecayRest(float(r * lower), float(r * upper), fold)

@@ -72,9 +72,9 @@ class DeepSimulation:
                 "predicted": {
                     "fate": str(said.fate[k]) or None,
                     "reason": _reason(said, k),
-                    "online": np.prod(ends[:, k]),
+                    "online": np.prod(ends[:, k]) + 0.0,  # no −0
                     "predictor": said.predictor[k],
-                    "target": np.prod(ends[:, k]),
+                    "target": np.prod(ends[:, k]) + 0.0,  # no −0
                     "layers": ends[:, k],
                     "proved": bool(said.proved[k]) or self.vector_field.name == "no-ema",
                 },

@@ -135,9 +135,9 @@ def _iso_prediction(start: ModeState, system: ModeSystem) -> Prediction:
     sign = np.where(start.online * start.target > 0, np.sign(start.online), np.where(collapsed, 1.0, np.nan))
     return Prediction(
         fate=np.where(known, fate, ""),
-        online=sign * w,
+        online=sign * w + 0.0,  # no −0
         predictor=p,
-        target=sign * w,
+        target=sign * w + 0.0,
         amplitude=w,
         algebraic=np.zeros(w.shape, dtype=bool),
         reason=np.where(known, "R323", "no result applies").astype(object),

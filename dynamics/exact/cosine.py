@@ -308,7 +308,9 @@ def iso_learned_predictor(ts: Any, state: ModeState, system: ModeSystem) -> Mode
     with np.errstate(over="ignore"):
         # (1 − e^{−x})/K, k t where K = 0
         rise = np.where(x == 0, k * t, -np.expm1(-x) / np.where(K == 0, 1.0, K))
-        share = 1 / (np.exp(-x) + y0 * rise)  # y/y0
+        # y0/y; a mode at w1 = 0 stays
+        left = np.where(y0 == 0, 1.0, np.exp(-x) + np.where(y0 == 0, 1.0, y0) * rise)
+    share = 1 / left
     w = w1 * np.sqrt(share)
     # w2 = w2(0) + (y − y0), y − y0 = y0 (share − 1)
     p = w2 + y0 * (share - 1)
