@@ -60,6 +60,24 @@ def test_layers_keep_their_signs(dyn):
     assert mode["predicted"]["online"] == pytest.approx(mode["final"]["online"], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("start", "share", "fate"),
+    [(0.8, 0.9, "learned"), (0.3, 0.9, "collapsed"), (0.8, 1.1, "collapsed")],
+)
+def test_weight_decay_of_a_balanced_mode(dyn, start, share, fate):
+    args = ("simulate", "--lambda-s", "1", "--lambda-d", ".8", "--depth", "2", "--variant", "no-ema")
+    more = ("--layers", f"{start},{start}", "--predictor", str(start), "--weight-decay", str(share * 0.0432))
+    mode = report_of(dyn, *args, *more)["modes"][0]
+    assert (mode["fate"], mode["predicted"]["fate"], mode["predicted"]["reason"]) == (fate, fate, "R322")
+    assert mode["final"]["predictor"] == pytest.approx(mode["predicted"]["predictor"], abs=1e-6)
+    assert mode["decay_threshold"] == pytest.approx(0.0432)
+
+
+def test_weight_decay_elsewhere_is_not_predicted(dyn):
+    mode = report_of(dyn, *DEEP, "--layers", ".3,.5", "--weight-decay", ".001", "--t-end", "5")["modes"][0]
+    assert (mode["predicted"]["fate"], mode["predicted"]["reason"]) == (None, None)
+
+
 def test_a_run_that_is_cut_short_is_undecided(dyn):
     mode = report_of(dyn, *DEEP, "--t-end", "1")["modes"][0]
     assert (mode["fate"], mode["agrees"]) == ("undecided", None)

@@ -58,6 +58,7 @@ class DeepSystem(ModeSystem):
     """
 
     depth: int = field(default=1, kw_only=True)
+    layer_times: Any = field(init=False, repr=False, default=None)  # τ_l, shape (L, 1)
 
     def __post_init__(self) -> None:
         whole = isinstance(self.depth, (int, np.integer)) and not isinstance(self.depth, bool)
@@ -75,8 +76,6 @@ class DeepSystem(ModeSystem):
         column = np.broadcast_to(times, (self.depth,))[:, None].copy()
         column.setflags(write=False)
         object.__setattr__(self, "layer_times", column)
-
-    layer_times: Any = field(init=False, repr=False, default=None)
 
     def deep_state(self, layers: Any = 0.1, predictor: Any = 0.1, targets: Any = None) -> DeepState:
         """Start of all modes, checked.
