@@ -70,6 +70,15 @@ def bifurcation(
         float | None,
         numeric("--invariant", panel=SYSTEM, help="Leaf τo w1² − τp w2² = C to stay on, at weight decay 0."),
     ] = None,
+    depth: Annotated[
+        int | None,
+        option(
+            "--depth",
+            panel=SYSTEM,
+            help="Linear layers of the encoder, where weight-decay moves (R322).",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Print branches of fixed points and the points where they change."""
     from analysis.fixed_points.bifurcations import PARAMETERS
@@ -80,15 +89,18 @@ def bifurcation(
         raise ValueError(f"--parameter must be one of {', '.join(PARAMETERS)}, got {parameter!r}")
     _check_weights(mode, parameter)
     with _named_as_typed():
-        found = theory(
-            _system(mode, parameter),
-            parameter,
-            (begin, end),
-            invariant=invariant,
-            objective=cast(Any, mode.objective),
-            alpha=1.0 if mode.alpha is None else mode.alpha,
-            beta=1.0 if mode.beta is None else mode.beta,
-        )
+        if depth is not None:
+            found = _deep(mode, parameter, (begin, end), invariant, depth)
+        else:
+            found = theory(
+                _system(mode, parameter),
+                parameter,
+                (begin, end),
+                invariant=invariant,
+                objective=cast(Any, mode.objective),
+                alpha=1.0 if mode.alpha is None else mode.alpha,
+                beta=1.0 if mode.beta is None else mode.beta,
+            )
     unused = {"lambda-s": mode.lambda_s, "lambda-d": mode.lambda_d}.get(parameter)
     if unused:
         note(f"--{parameter} {unused[0]:g} is not used: it moves from --from to --to", output)
@@ -141,6 +153,26 @@ def _check_weights(mode: OneMode, parameter: str) -> None:
         if given is not None and name in ("alpha", "beta") and name not in OBJECTIVES[mode.objective].weights:
             takers = " or ".join(with_weight(name))
             raise ValueError(f"{option_name} must go with --objective {takers}, got {mode.objective}")
+
+
+def _deep(
+    mode: OneMode, parameter: str, interval: tuple[float, float], invariant: float | None, depth: int
+) -> Bifurcation:
+    """Rest points of a deep encoder over weight decay (R322)."""
+    from analysis.depth.branches import decay_branches
+    from dynamics.fields.deep import DeepSystem
+
+    if parameter != "weight-decay":
+        raise ValueError(f"--parameter must be weight-decay with --depth, got {parameter}")
+    if invariant is not None:
+        raise ValueError(f"--invariant must not go with --depth, got {invariant:g}")
+    if mode.objective != "byol":
+        raise ValueError(f"--objective must be byol with --depth, got {mode.objective}")
+    one = _system(mode, parameter)
+    if one.lambda_s[0] <= 0 or one.lambda_d[0] <= 0:
+        raise ValueError(f"--lambda-d must be > 0 with --depth, got {one.lambda_d[0]:g}")
+    rates = {name: getattr(one, name) for name in ("tau_online", "tau_predictor", "tau_target")}
+    return decay_branches(DeepSystem(one.lambda_s, one.lambda_d, depth=depth, **rates), interval)
 
 
 def _system(mode: OneMode, parameter: str) -> ModeSystem:

@@ -77,6 +77,10 @@ def fixed_points(
     amplitude: Annotated[
         float | None, numeric("--amplitude", panel=SYSTEM, help="With --dim: |w| of learned rows (balanced).")
     ] = None,
+    depth: Annotated[
+        int | None,
+        option("--depth", panel=SYSTEM, help="Linear layers of the encoder, one mode (R320, R322).", min=1),
+    ] = None,
 ) -> None:
     """Print isolated fixed points, and lines of them with the stability of each segment."""
     from analysis.fixed_points.one_mode import fixed_points as theory
@@ -96,6 +100,22 @@ def fixed_points(
                 raise ValueError(f"{name} must not go with --objective {system.objective}")
     normaliser = check_normalised(system, system, encoder=contrastive)
     moments = normalised_moments(system, system, read_moments(system, output), normaliser)
+    if depth is not None:
+        others = {
+            "--invariant": invariant,
+            "--target": target,
+            "--exact": exact or None,
+            "--dim": dim,
+            "--rank": rank,
+            "--amplitude": amplitude,
+        }
+        refused = [name for name, value in others.items() if value is not None]
+        refused += [f"--batch-norm {system.batch_norm}"] * normaliser.active
+        refused += [f"--objective {system.objective}"] * contrastive
+        if refused:
+            raise ValueError(f"{refused[0]} must not go with --depth")
+        _print_deep(_deep_report(system, moments, depth), output)
+        return
     if contrastive:
         _print_encoders(_encoder_report(system, loss, moments, 1 if dim is None else dim), output)
         return
@@ -160,6 +180,64 @@ def fixed_points(
             for segment in line["segments"]
         ]
         print_table(["line", "where", "stability", *(["exact"] if exact else [])], rows)
+
+
+def _deep_report(system: RestOptions, moments: Moments, depth: int) -> dict[str, Any]:
+    """Where a mode of a deep encoder can rest (R320, R322)."""
+    from analysis.depth.rest import deep_rest
+    from analysis.runs.simulation import plain
+    from dynamics.fields.deep import DEEP_FIELDS, DeepSystem
+
+    if system.variant not in DEEP_FIELDS:
+        raise ValueError(f"--variant must be {' or '.join(DEEP_FIELDS)} with --depth, got {system.variant}")
+    modes = mode_system(system, moments)
+    if modes.n_modes != 1:
+        raise ValueError(f"--depth must go with one mode, got {modes.n_modes}")
+    if modes.lambda_s[0] <= 0 or modes.lambda_d[0] <= 0:
+        raise ValueError(
+            f"--lambda-d must be > 0 with --depth, got λs = {modes.lambda_s[0]:g} and λd = {modes.lambda_d[0]:g}"
+        )
+    rates = {
+        name: getattr(modes, name) for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
+    }
+    deep = DeepSystem(modes.lambda_s, modes.lambda_d, depth=depth, **rates)
+    report: dict[str, Any] = plain({"depth": depth, **deep_rest(deep, DEEP_FIELDS[system.variant])})
+    return report
+
+
+def _print_deep(report: dict[str, Any], output: ReportOptions) -> None:
+    if output.json:
+        print_json(report)
+        return
+    if report["fixed_points"]:
+        rows = [
+            [
+                point["name"],
+                ", ".join(f"{weight:.7g}" for weight in point["layers"]),
+                f"{point['predictor']:.7g}",
+                point["stability"],
+                f"{point['eigenvalues'][0][0]:.4g}",
+            ]
+            for point in report["fixed_points"]
+        ]
+        print_table(
+            ["fixed point", "w1 … wL", "v", "stability", "max re"], rows, "up to signs of w1 … wL (R322)"
+        )
+    rows = [
+        [line["name"], line["where"], _range_text(line["parameter"], *segment["range"]), segment["stability"]]
+        for line in report["lines"]
+        for segment in line["segments"]
+    ]
+    if rows:
+        print_table(["set", "", "where", "stability"], rows, "R320")
+
+
+def _range_text(name: str, low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return f"any {name}"
+    if low == high:
+        return f"{name} = {low:.7g}"
+    return ("" if low is None else f"{low:.7g} < ") + name + ("" if high is None else f" < {high:.7g}")
 
 
 def _encoder_report(
@@ -296,9 +374,4 @@ def _exact_text(entry: dict[str, Any]) -> str:
 
 
 def _segment_text(parameter: str, lo: float | None, hi: float | None) -> str:
-    name = {"a": "w1", "p": "w2"}[parameter]
-    if lo is not None and lo == hi:
-        return f"{name} = {lo:.7g}"
-    below = "" if lo is None else f"{lo:.7g} < "
-    above = "" if hi is None else f" < {hi:.7g}"
-    return f"{below}{name}{above}"
+    return _range_text({"a": "w1", "p": "w2"}[parameter], lo, hi)

@@ -18,6 +18,8 @@ from commands.options import (
     read_moments,
 )
 from commands.output import note, print_json, progress, status_code, ticker
+from commands.simulations.deep import DEEP
+from commands.simulations.directional import DIRECTIONAL
 from commands.simulations.encoders import ENCODER
 from commands.simulations.matrices import MATRICES, NORMALISED
 from commands.simulations.modes import MODES
@@ -28,7 +30,7 @@ from dynamics.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
-KINDS = (ENCODER, NORMALISED, MODES, MATRICES)
+KINDS = (ENCODER, DIRECTIONAL, NORMALISED, DEEP, MODES, MATRICES)
 """Kinds of runs, of which the first that is asked for is made."""
 
 
@@ -63,7 +65,7 @@ def simulate(
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if request.normaliser.active:
         report.setdefault("batch_norm", batch_norm_report(request.normaliser))
-    if kind is not MODES:
+    if kind not in (MODES, DEEP, DIRECTIONAL):
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:

@@ -35,6 +35,9 @@ class Objective:
         Whether the flow of a linear encoder under it is known from the moments alone (R113–R115).
     negatives
         Whether its number of negatives is free: a number of the flow, and in training the batch.
+    directional
+        Whether its flow of modes has a field of its own, in `dynamics.fields.cosine`. The trainer has the cosine loss
+        as byol with normalised outputs.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Objective:
     contrastive: bool = False
     encoder_flow: bool = False
     negatives: bool = False
+    directional: bool = False
 
 
 def _own(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -93,6 +97,8 @@ _ROWS = (
         contrastive=True,
         encoder_flow=True,
     ),
+    Objective("cosine", "1 − E cos(P W x1, Θ x2), in high dimension (R311–R315)", directional=True),
+    Objective("iso", "E‖P W x1 − Θ x2‖², its error unturned by P for the encoder (R323)", directional=True),
 )
 
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in _ROWS}
@@ -112,9 +118,22 @@ def flow_objectives() -> dict[str, Objective]:
     """Objectives whose flow of linear networks is known from the moments.
 
     >>> list(flow_objectives())
-    ['byol', 'byol-prime', 'raft', 'infonce', 'simple', 'triplet']
+    ['byol', 'byol-prime', 'raft', 'infonce', 'simple', 'triplet', 'cosine', 'iso']
     """
-    return {name: row for name, row in OBJECTIVES.items() if row.transform is not None or row.encoder_flow}
+    return {
+        name: row
+        for name, row in OBJECTIVES.items()
+        if row.transform is not None or row.encoder_flow or row.directional
+    }
+
+
+def trained_objectives() -> dict[str, Objective]:
+    """Objectives that the trainer has a loss for.
+
+    >>> "cosine" in trained_objectives()
+    False
+    """
+    return {name: row for name, row in OBJECTIVES.items() if not row.directional}
 
 
 def with_weight(weight: str) -> tuple[str, ...]:

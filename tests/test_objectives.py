@@ -12,10 +12,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from analysis.fixed_points.bifurcations import bifurcation
+from analysis.runs.directional import FIELDS
 from analysis.sweeps.matrices import MATRICES
 from dynamics.data.moments import Moments
 from dynamics.data.objective_moments import objective_moments
-from dynamics.objectives import OBJECTIVES, linear_objectives, with_weight
+from dynamics.objectives import OBJECTIVES, linear_objectives, trained_objectives, with_weight
 from dynamics.system import ModeSystem
 from dynamics.training.parts import ObjectiveSettings
 
@@ -28,6 +29,12 @@ def test_every_row_has_its_loss(name: str) -> None:
     row = OBJECTIVES[name]
     assert row.name == name
     assert row.meaning
+    if row.directional:  # the trainer has them as settings of byol, or not at all
+        assert name not in trained_objectives()
+        assert any(objective == name for objective, _ in FIELDS)
+        with pytest.raises(ValueError, match=f"got '{name}'"):
+            ObjectiveSettings(kind=name)
+        return
     assert ObjectiveSettings(kind=name).row is row
     assert row.contrastive == (row.transform is None)
     for weight in row.weights:

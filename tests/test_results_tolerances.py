@@ -21,7 +21,7 @@ After a deliberate change: `python tests/test_results_tolerances.py` writes it a
 tolerance is derived.
 """
 TRIALS = range(2)
-MEASURED = ("R4", "R18")
+MEASURED = ("R4", "R18", "R312", "R314", "R315", "R316", "R320", "R321", "R322", "R323")
 """Whose tolerances hold the error of an integration, or a singular value that is zero but for rounding."""
 MODULES = [
     importlib.import_module(module.name)

@@ -11,6 +11,7 @@ from analysis.experiments import (
     alignment,
     balance,
     collapse,
+    depth,
     direct,
     explosion,
     fate_map,
@@ -72,6 +73,7 @@ _MODULES = (
     restarts,
     trees,
     normalisation,
+    depth,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

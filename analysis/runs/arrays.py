@@ -162,6 +162,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     if kind == "Contrast":
         return _contrast_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
+        "DeepSimulation": _deep_arrays,
         "TreeSummary": _tree_arrays,
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
@@ -183,6 +184,18 @@ def _encoder_arrays(found: Any, support: np.ndarray | None) -> Variables:
     return {
         "t": Variable(("t",), trajectory.ts),
         "online": Variable(("t", "feature", "input"), W if support is None else W @ support.T),
+    }
+
+
+def _deep_arrays(found: Any) -> Variables:
+    trajectory = found.trajectory.resampled(SAMPLES)
+    w, v, th = trajectory.states
+    layers = ("t", "layer", "mode")
+    return {
+        "t": Variable(("t",), trajectory.ts),
+        "layers": Variable(layers, w),
+        "predictor": Variable(("t", "mode"), v),
+        "targets": Variable(layers, th),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from commands.declaration import SYSTEM, OneOf, option
+from commands.declaration import START, SYSTEM, OneOf, option
 from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
@@ -35,7 +35,26 @@ class BranchOptions:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, SystemOptions):
+class DepthOptions:
+    """An encoder of several linear layers."""
+
+    depth: Annotated[
+        int | None,
+        option("--depth", panel=SYSTEM, help="Linear layers of the encoder, mode by mode (R320).", min=1),
+    ] = None
+    layers: Annotated[
+        list[str] | None,
+        option(
+            "--layers",
+            panel=START,
+            metavar="W1,W2,…",
+            help="With --depth: weights of a mode, first to last, and of its targets; once, or per mode (0.1).",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, DepthOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -144,5 +163,5 @@ class Kind(NamedTuple):
                         raise ValueError(f"`{item.name}` must not go with {self.words(request)}, got {value}")
 
 
-GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, RestartOptions)
+GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, DepthOptions, RestartOptions)
 """Groups of options that not every kind of run obeys."""

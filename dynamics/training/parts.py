@@ -10,7 +10,7 @@ import numpy as np
 from dynamics.data.augmentation import Augmentation
 from dynamics.data.views import parse
 from dynamics.fields.predictors import DIRECT_OPTIONS
-from dynamics.objectives import OBJECTIVES, Objective, with_weight
+from dynamics.objectives import OBJECTIVES, Objective, trained_objectives, with_weight
 
 Swept = float | tuple[float, ...]
 """One number for all runs, or one a run."""
@@ -336,7 +336,7 @@ class ObjectiveSettings:
     margin: Swept = 0.0
 
     def __post_init__(self) -> None:
-        check_choice("objective.kind", self.kind, tuple(OBJECTIVES))
+        check_choice("objective.kind", self.kind, tuple(trained_objectives()))
         for name in ("symmetric", "normalize", "halved", "tangential", "stop_gradient"):
             _flag(f"objective.{name}", getattr(self, name))
         if self.tangential and (not self.normalize or self.contrastive):

@@ -44,6 +44,8 @@ PAGES = {
     "figure-9": "figures.gallery.tree_networks:FIGURE_9",
     "batch-norm-spectrum": "figures.gallery.normalisation:BATCH_NORM_SPECTRUM",
     "table-4": "figures.gallery.normalisation:TABLE_4",
+    "depth-fates": "figures.gallery.depth:DEPTH_FATES",
+    "depth-thresholds": "figures.gallery.depth:DEPTH_THRESHOLDS",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

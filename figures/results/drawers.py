@@ -45,6 +45,9 @@ DRAWERS = {
     "analysis.runs.encoders:EncoderSimulation": _drawer(
         "encoders", "figure_encoder_simulation", "figures.panels.encoders:draw_shares"
     ),
+    "analysis.runs.deep:DeepSimulation": _drawer(
+        "deep", "figure_deep_simulation", "figures.panels.deep:draw_layers"
+    ),
     "analysis.fixed_points.one_mode:FixedPoints": _drawer(
         "objects", "figure_fixed_points", "figures.panels.rest:draw_rest"
     ),

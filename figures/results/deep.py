@@ -1,0 +1,41 @@
+"""The page of a run of a deep encoder."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from analysis.runs.deep import DeepSimulation
+from figures.panels.deep import draw_layers
+from figures.results.simulation import page
+from figures.style import style
+
+_SHOWN = 4
+
+
+def figure_deep_simulation(simulation: DeepSimulation) -> Figure:
+    """Layers and predictor of the first modes over time; dashed lines where R320 says that they end.
+
+    Examples
+    --------
+    >>> from analysis.runs.deep import simulate_deep
+    >>> from dynamics.fields.deep import DeepSystem
+    >>> system = DeepSystem(1.0, 0.5, depth=2)
+    >>> run = simulate_deep(system.deep_state([0.3, 0.5], 0.4), system)
+    >>> figure_deep_simulation(run).get_suptitle().split(";")[0]
+    '2 layers, mode 1 learned'
+    """
+    n = min(simulation.system.n_modes, _SHOWN)
+    trajectory = simulation.trajectory
+    fates = ", ".join(f"mode {k + 1} {simulation.fate[k]}" for k in range(n))
+    headline = (
+        f"{simulation.system.depth} layers, {fates}; {trajectory.status.value} at t = {trajectory.t:.4g}"
+    )
+    with style():
+        figure = page(3.2 * max(n, 1.6), 3.2, headline)
+        axes = figure.subplots(1, n, squeeze=False)[0]
+        for k, ax in enumerate(axes):
+            draw_layers(ax, simulation, k)
+            ax.set_title(f"mode {k + 1}, r = {simulation.system.ratio[k]:.3g}")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
