@@ -25,6 +25,9 @@ LARGEST_DENSE = 800
 """Unknowns up to which the Jacobian of a step is formed to prove rest."""
 _LOOK_AHEAD = 30
 """Rest is judged over the next 2³⁰ steps of the linearised map."""
+_UNIT = 1e-7
+"""How far an eigenvalue that is 1, along the fixed points around, may be found outside the unit circle: the square root of
+rounding, where two such eigenvalues meet."""
 _LONGEST_PERIOD = 64
 
 
@@ -87,9 +90,7 @@ def gradient_step(
     moved = field.derivative(0.0, state, system)
     online = state[0] + step * moved[0]
     followed = online if EmaOrder(order) is EmaOrder.PRACTICAL else state[0]
-    return state._make(
-        (online, state[1] + step * moved[1], state[2] + ema_rate * (followed - state[2]))
-    )
+    return state._make((online, state[1] + step * moved[1], state[2] + ema_rate * (followed - state[2])))
 
 
 def balance_factor(error: Any, step: Any, system: Any) -> Any:
@@ -373,9 +374,7 @@ def remaining_way(
 
 def _one_mode(state: ModeState, system: ModeSystem, k: int) -> tuple[ModeState, ModeSystem]:
     names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
-    rates = {
-        name: float(np.broadcast_to(getattr(system, name), system.lambda_s.shape)[k]) for name in names
-    }
+    rates = {name: float(np.broadcast_to(getattr(system, name), system.lambda_s.shape)[k]) for name in names}
     one = ModeSystem(system.lambda_s[k], system.lambda_d[k], **rates)
     return ModeState(*(part[k : k + 1] for part in state)), one
 
@@ -393,10 +392,15 @@ def _linear_way(state: Any, system: Any, step: float, ema_rate: float, order: Em
             for size, part in zip(_scales(state), state, strict=True)
         ]
     )
+    jacobian = step_jacobian(state, system, step, ema_rate, order) * scale / scale[:, None]
+    if np.max(np.abs(np.linalg.eigvals(jacobian))) > 1 + _UNIT:
+        return float(np.inf)
+    # the last digit of a weight may go on flickering: that leads nowhere along the fixed points around
+    flicker = np.abs(moved) <= 4 * np.finfo(float).eps * scale
     # [[J, d], [0, 1]] maps (way, 1) to the way after one more step; squared 30 times
     affine = np.eye(y.size + 1)
-    affine[:-1, :-1] = step_jacobian(state, system, step, ema_rate, order) * scale / scale[:, None]
-    affine[:-1, -1] = moved / scale
+    affine[:-1, :-1] = jacobian
+    affine[:-1, -1] = np.where(flicker, 0.0, moved / scale)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(_LOOK_AHEAD):
             affine = affine @ affine
