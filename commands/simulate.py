@@ -23,12 +23,13 @@ from commands.simulations.encoders import ENCODER
 from commands.simulations.matrices import MATRICES, NORMALISED
 from commands.simulations.modes import MODES
 from commands.simulations.request import Request, SimulatedOptions
+from commands.simulations.steps import STEPS
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
-KINDS = (ENCODER, NORMALISED, MODES, MATRICES)
+KINDS = (ENCODER, NORMALISED, STEPS, MODES, MATRICES)
 """Kinds of runs, of which the first that is asked for is made."""
 
 
@@ -49,6 +50,10 @@ def simulate(
     system.loss_of(system.objective)  # refuses what does not go with the objective
     if system.branches is not None and system.objective != "simple":
         raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
+    if system.step is None:
+        for name in ("ema_rate", "ema_order", "batch"):
+            if (value := getattr(system, name)) is not None:
+                raise ValueError(f"`{name}` must go with --step, got {value} alone")
     of_encoder = OBJECTIVES[system.objective].encoder_flow
     normaliser = check_normalised(system, system, encoder=of_encoder)
     request = Request(system, start, run, restart, output, normaliser)
@@ -63,7 +68,7 @@ def simulate(
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if request.normaliser.active:
         report.setdefault("batch_norm", batch_norm_report(request.normaliser))
-    if kind is not MODES:
+    if "modes" not in report:
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:

@@ -25,7 +25,9 @@ def edge_invariant(
 ) -> np.ndarray:
     """Invariant above which learned points lie beyond the edge of stability of a step.
 
-    c_edge = τo τp [2/ε − 2u (1 − h)/(2 − h)]/λs − τp r²,   u = λs r²/τo;   lagged: 2u/(2 − h) in place of the second term
+    c_edge = τo τp [2/ε − 2u (1 − h)/(2 − h)]/λs − τp r²,   u = λs r²/τo
+
+    In the lagged order the second term is 2u/(2 − h).
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.fates.predictions import predict_fates
+from analysis.steps.critical_steps import pair_critical_steps
 from dynamics.exact.fixed_points import refuse_weight_decay
 from dynamics.integration.discrete import EmaOrder
 from dynamics.integration.discrete_ensemble import SteppedEnsemble, iterate_ensemble
@@ -16,8 +17,10 @@ from dynamics.states import ModeState
 from dynamics.system import ModeSystem, natural_time
 
 SETTLED = 2000.0
-"""Natural times of a run that decides a fate. At the boundary w1² falls like 1/t, and what is then left of the change of
-c is of the order ε w1⁴, so the boundary in c is known to ε/SETTLED²."""
+"""Natural times of a run that decides a fate. At the boundary w1² falls like 1/t, and what is then left of the change
+of c is of the order ε w1⁴, so that the boundary in c is known to ε/SETTLED²."""
+MOST_STEPS = 20_000_000
+"""Steps of such a run at most: at a smaller step size, a start in the strip is undecided."""
 
 
 class DiscreteFate(NamedTuple):
@@ -26,7 +29,8 @@ class DiscreteFate(NamedTuple):
     Parameters
     ----------
     fate
-        learned, collapsed or undecided (a step had |κ| >= 1, or the run diverged).
+        learned, collapsed or undecided: a step had |κ| >= 1, the run diverged, its end is not stable at this step
+        (R303), or `MOST_STEPS` were too few.
     flow
         What R6 says of the flow from the same start.
     invariant
@@ -69,8 +73,8 @@ class Boundary(NamedTuple):
 def _run(
     start: ModeState, system: ModeSystem, step: float, ema_rate: float, order: EmaOrder
 ) -> SteppedEnsemble:
-    n_steps = int(np.ceil(SETTLED * natural_time(system) / step))
-    return iterate_ensemble(start, system, step, ema_rate, n_steps, order)
+    n_steps = min(np.ceil(SETTLED * natural_time(system) / step), MOST_STEPS)
+    return iterate_ensemble(start, system, step, ema_rate, int(n_steps), order)
 
 
 def discrete_fate(
@@ -125,10 +129,16 @@ def discrete_fate(
     above = np.asarray(start.predictor) > 0
     learned = c > np.where(above, edge, 0.0)
     promised = ~run.diverged & (run.largest_kappa < 1)
+    ratio = np.broadcast_to(system.ratio, c.shape)
+    settled = np.sqrt(np.maximum(c - edge, 0.0) / system.tau_online)
+    rest = np.where(learned, ratio, run.final.predictor)
+    ends = pair_critical_steps(rest, np.where(learned, settled, 0.0), system, ema_rate, order)
+    promised &= step < np.minimum(ends.flip, ends.neimark_sacker)
+    cut_short = SETTLED * natural_time(system) / step > MOST_STEPS
+    promised &= ~(cut_short & above & ~learned)
     fate = np.where(promised, np.where(learned, Fate.LEARNED, Fate.COLLAPSED), Fate.UNDECIDED).astype("<U9")
     flow = predict_fates(start, system, "full").fate
-    size = np.sqrt(np.maximum(c - edge, 0.0) / system.tau_online)
-    amplitude = np.where(promised, np.where(learned, size, 0.0), np.nan)
+    amplitude = np.where(promised, np.where(learned, settled, 0.0), np.nan)
     return DiscreteFate(fate, flow, c, amplitude, run.largest_kappa)
 
 
@@ -158,8 +168,8 @@ def boundary_shift(
     Returns
     -------
     Boundary
-        Starts with s below `flow` are learned by the flow, below `steps` by gradient descent. The flow collapses between
-        the two: −τp r²/Π(1 − κ²) < c0 <= −τp r². NaN for `steps` where some |κ| >= 1 next to the boundary.
+        Starts with s below `flow` are learned by the flow, below `steps` by gradient descent. The flow collapses
+        between the two: −τp r²/Π(1 − κ²) < c0 <= −τp r². NaN for `steps` where some |κ| >= 1 next to the boundary.
 
     Raises
     ------

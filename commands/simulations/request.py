@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from commands.declaration import SYSTEM, OneOf, option
+from commands.averaging import EmaOptions
+from commands.declaration import RUN, SYSTEM, OneOf, numeric, option
 from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
@@ -35,7 +36,20 @@ class BranchOptions:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, SystemOptions):
+class StepOptions(EmaOptions):
+    """Gradient descent with real steps in place of the flow."""
+
+    step: Annotated[
+        float | None,
+        numeric("--step", panel=RUN, help="Step ε > 0 of gradient descent, in place of the flow."),
+    ] = None
+    batch: Annotated[
+        int | None, option("--batch", panel=RUN, help="Gaussian batches of B pairs of views; none left out.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, StepOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -144,5 +158,5 @@ class Kind(NamedTuple):
                         raise ValueError(f"`{item.name}` must not go with {self.words(request)}, got {value}")
 
 
-GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, RestartOptions)
+GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, StepOptions, RestartOptions)
 """Groups of options that not every kind of run obeys."""

@@ -26,8 +26,8 @@ LARGEST_DENSE = 800
 _LOOK_AHEAD = 30
 """Rest is judged over the next 2³⁰ steps of the linearised map."""
 _UNIT = 1e-7
-"""How far an eigenvalue that is 1, along the fixed points around, may be found outside the unit circle: the square root of
-rounding, where two such eigenvalues meet."""
+"""How far an eigenvalue 1, along the fixed points around, may be found outside the unit circle: the square root of
+rounding, where two of them meet."""
 _LONGEST_PERIOD = 64
 
 
@@ -249,7 +249,7 @@ def iterate(
     n_steps
         Number of steps, >= 1.
     rtol
-        What counts as rest, relative to the largest weight of each part: see below.
+        What counts as rest, relative to the largest weight (of each mode): see below.
     n_saved
         States that are kept, about, evenly spaced, besides the start and the end.
     batches
@@ -316,15 +316,12 @@ def iterate(
 
 
 def _scales(state: Any) -> list[Any]:
-    """Size that each part is measured by: for modes one per mode, so that none hides behind a larger one."""
+    """Size that each part is measured by: its largest weight, for modes one by one."""
     if isinstance(state, ModeState):
-        w1, w2, th = (np.abs(np.asarray(part, dtype=np.float64)) for part in state)
-        encoder = np.maximum(w1, th)
-        sizes = [encoder, np.maximum(encoder, w2), encoder]
+        size = np.max(np.abs(np.stack([np.asarray(part, dtype=np.float64) for part in state])), axis=0)
     else:
-        W, P, Th = (float(np.max(np.abs(part))) for part in state)
-        sizes = [max(W, Th), max(W, P, Th), max(W, Th)]
-    return [np.where(size == 0, 1.0, size) for size in sizes]
+        size = np.max([np.max(np.abs(part)) for part in state])
+    return [np.where(size == 0, 1.0, size)] * len(state)
 
 
 def _moved(before: Any, after: Any) -> float:
@@ -360,19 +357,20 @@ def step_jacobian(
 def remaining_way(
     state: Any, system: Any, step: float, ema_rate: float, order: EmaOrder = EmaOrder.PRACTICAL
 ) -> float:
-    """How far the map, linearised at a state, goes in the next 2³⁰ steps, relative to the largest weight of each part.
+    """How far the map, linearised at a state, goes in the next 2³⁰ steps, relative to the largest weight.
 
     Small only at rest: an unstable direction, however faint, goes far. Infinite where that is more than floats hold, or
     where a Jacobian of more than `LARGEST_DENSE` unknowns would have to be formed; zero where the step moves nothing.
     """
     if isinstance(state, ModeState):
         return max(
-            _linear_way(*_one_mode(state, system, k), step, ema_rate, order) for k in range(system.n_modes)
+            _linear_way(*one_mode(state, system, k), step, ema_rate, order) for k in range(system.n_modes)
         )
     return _linear_way(state, system, step, ema_rate, order)
 
 
-def _one_mode(state: ModeState, system: ModeSystem, k: int) -> tuple[ModeState, ModeSystem]:
+def one_mode(state: ModeState, system: ModeSystem, k: int) -> tuple[ModeState, ModeSystem]:
+    """State and system of mode k alone."""
     names = ("tau_online", "tau_predictor", "tau_target", "weight_decay")
     rates = {name: float(np.broadcast_to(getattr(system, name), system.lambda_s.shape)[k]) for name in names}
     one = ModeSystem(system.lambda_s[k], system.lambda_d[k], **rates)

@@ -32,7 +32,7 @@ class SteppedEnsemble:
     largest_kappa
         Largest |κ| = ε|e|/√(τo τp) of any step, shape (N,): below 1, signs are kept (R301, R302).
     saved
-        States at the numbers of steps `save_at`, each part of shape (K, N), NaN after divergence; None if not asked for.
+        States at the numbers of steps `save_at`, each part (K, N), NaN after divergence; None if not asked for.
     """
 
     final: ModeState

@@ -1,4 +1,4 @@
-"""The compiled part of `dynamics.integration.discrete_ensemble`: many modes by gradient descent, with batches or without.
+"""The compiled part of `discrete_ensemble`: many modes by gradient descent, with batches or without.
 
 A batch of any size B costs one χ²_B number and one normal number per step (R306). Each trajectory draws from a
 xoshiro256++ generator of its own, whose state is four words of SplitMix64 from the seed and the trajectory's number: so

@@ -1,0 +1,421 @@
+"""What batches of finite size do to one mode: stationary spread, slow balancing, collapse (R307–R309)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dynamics.exact.balancing import balancing_rate
+from dynamics.exact.fixed_points import refuse_weight_decay
+from dynamics.integration.batch_noise import check_batch
+from dynamics.integration.discrete import checked_step
+from dynamics.system import ModeSystem
+
+
+class StationarySpread(NamedTuple):
+    """Stationary covariance around a learned point.
+
+    Parameters
+    ----------
+    covariance
+        Of (e, W − Θ), shape (2, 2).
+    predictor
+        Var w2.
+    """
+
+    covariance: np.ndarray
+    predictor: float
+
+
+class CollapsePredictors(NamedTuple):
+    """Predictors above which a collapsed state attracts: typical runs, and their mean square."""
+
+    almost_surely: np.ndarray
+    mean_square: np.ndarray
+
+
+def _one(system: ModeSystem) -> tuple[float, float, float, float, float]:
+    """λs, λd, r, τo and τp of one mode."""
+    if system.n_modes != 1:
+        raise ValueError(f"`system` must have one mode, got {system.n_modes}")
+    refuse_weight_decay(system)
+    ls, ld = float(system.lambda_s[0]), float(system.lambda_d[0])
+    if not ls > 0 or abs(ld) > ls:
+        raise ValueError(f"`lambda_s` must be > 0 and at least |λd|, got {ls} with λd = {ld}")
+    to, tp = (float(np.squeeze(tau)) for tau in (system.tau_online, system.tau_predictor))
+    return ls, ld, ld / ls, to, tp
+
+
+def error_map(
+    amplitude: float, system: ModeSystem, step: float, ema_rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """One step in the practical order near a learned point: y⁺ = M y + ξ n over y = (e, W − Θ), ξ the noise of ê.
+
+        M = [[1 − εA + hεu, λd h], [(1 − h) ε r/τo, 1 − h]],   n = (−εA + hεu, (1 − h) ε r/τo)
+
+    Parameters
+    ----------
+    amplitude
+        w ≠ 0 of the point (w, r, w); A = λs (r²/τo + w²/τp) and u = λs r²/τo.
+    system
+        One mode, λs > 0 and |λd| <= λs, η = 0.
+    step, ema_rate
+        ε > 0 and h in (0, 1].
+
+    Returns
+    -------
+    M, n
+        Shapes (2, 2) and (2,).
+
+    Notes
+    -----
+    Source: R308.
+
+    Examples
+    --------
+    >>> error_map(0.5, ModeSystem(1.0, 0.5), 1.0, 1.0)[0]
+    array([[0.75, 0.5 ],
+           [0.  , 0.  ]])
+    """
+    ls, ld, r, to, tp = _one(system)
+    checked_step(step, ema_rate)
+    u = ls * r**2 / to
+    A = u + ls * amplitude**2 / tp
+    pull, follow = -step * A + ema_rate * step * u, (1 - ema_rate) * step * r / to
+    return np.array([[1 + pull, ld * ema_rate], [follow, 1 - ema_rate]]), np.array([pull, follow])
+
+
+def stationary_covariance(
+    amplitude: float, system: ModeSystem, step: float, ema_rate: float, batch: int
+) -> StationarySpread:
+    """Covariance of (e, W − Θ) that noisy steps keep near a learned point: S = M S Mᵀ + Var ξ n nᵀ.
+
+    Parameters
+    ----------
+    amplitude, system, step, ema_rate
+        As for `error_map`, below the critical step, h > 0.
+    batch
+        B >= 1; Var ξ = w² (λs² − λd²)/B. To first order in 1/B: at small B the invariant drifts meanwhile (R307).
+
+    Returns
+    -------
+    StationarySpread
+        With Var w2 of δw2 = −(e + λd (W − Θ))/(λs w).
+
+    Raises
+    ------
+    ValueError
+        The point is not stable at this step, or a number is out of range.
+
+    Notes
+    -----
+    Source: R308. Without average Var e = ε v Var ξ/(2 − ε v), v = λs w²/τp.
+
+    Examples
+    --------
+    >>> spread = stationary_covariance(1.0, ModeSystem(1.0, 0.5), 0.5, 1.0, 75)
+    >>> round(spread.covariance[0, 0], 9), round(0.5 * 0.75 / 75 / 1.5, 9)
+    (np.float64(0.003333333), 0.003333333)
+    """
+    from scipy.linalg import solve_discrete_lyapunov
+
+    check_batch(batch)
+    ls, ld, *_ = _one(system)
+    M, n = error_map(amplitude, system, step, ema_rate)
+    radius = float(np.max(np.abs(np.linalg.eigvals(M))))
+    if not radius < 1:
+        raise ValueError(
+            f"`step` must be below the critical step of the learned point, got a spectral radius {radius:.6g}"
+        )
+    noise = amplitude**2 * (ls - ld) * (ls + ld) / batch
+    S = np.asarray(solve_discrete_lyapunov(M, noise * np.outer(n, n)))
+    towards = np.array([1.0, ld])
+    return StationarySpread(S, float(towards @ S @ towards / (ls * amplitude) ** 2))
+
+
+def frozen_encoder_variance(gain: float, system: ModeSystem, batch: int) -> float:
+    """Stationary variance of w2 with a frozen encoder, exact at any noise: g (λs² − λd²)/(B [2λs − g λs² (1 + 2/B)]).
+
+    Parameters
+    ----------
+    gain
+        g = ε w²/τp > 0.
+    system
+        One mode.
+    batch
+        B >= 1.
+
+    Returns
+    -------
+    float
+        Infinite from g λs (1 + 2/B) = 2 on: noise lowers the critical step 2/λs.
+
+    Notes
+    -----
+    Source: R308.
+
+    Examples
+    --------
+    >>> round(frozen_encoder_variance(0.5, ModeSystem(1.0, 0.5), 4), 12)
+    0.075
+    """
+    check_batch(batch)
+    if not gain > 0:
+        raise ValueError(f"`gain` must be > 0, got {gain}")
+    ls, ld, *_ = _one(system)
+    left = 2 - gain * ls * (1 + 2 / batch)
+    return float(gain * (ls - ld) * (ls + ld) / (batch * ls * left)) if left > 0 else float(np.inf)
+
+
+def balancing_path(
+    ts: Any, invariant: float, system: ModeSystem, step: float, ema_rate: float, batch: int
+) -> np.ndarray:
+    """Invariant along the learned line with the stationary variance of e in the noise, dc/dt = −K(c) c (c + τp r²).
+
+    Parameters
+    ----------
+    ts
+        Increasing times from 0 on, shape (T,).
+    invariant
+        c0 > −τp r².
+    system, step, ema_rate, batch
+        As for `stationary_covariance`.
+
+    Returns
+    -------
+    array (T,)
+        c(t), with Var ê + S_ee in place of Var ê at each amplitude on the way.
+
+    Notes
+    -----
+    Source: R307, with R308.
+
+    Examples
+    --------
+    >>> round(float(balancing_path([0.0, 106.65], 0.75, ModeSystem(1.0, 0.5), 0.05, 0.05, 2)[-1]), 4)
+    0.2051
+    """
+    from scipy.integrate import solve_ivp
+
+    _, _, r, to, tp = _one(system)
+    q = tp * r**2
+    if not invariant > -q:
+        raise ValueError(f"`invariant` must be > {-q:.6g} for a learned point, got {invariant}")
+
+    def slope(_: float, c: np.ndarray) -> list[float]:
+        w2 = (c[0] + q) / to
+        spread = stationary_covariance(float(np.sqrt(w2)), system, step, ema_rate, batch)
+        K = balancing_rate(system, step, batch, error_variance=spread.covariance[0, 0] / w2)
+        return [-float(K[0]) * c[0] * (c[0] + q)]
+
+    ts = np.asarray(ts, dtype=np.float64)
+    found = solve_ivp(slope, (0.0, float(ts[-1])), [invariant], t_eval=ts, rtol=1e-8, atol=1e-12)
+    return np.asarray(found.y[0])
+
+
+def second_moment_matrix(
+    predictor: float, system: ModeSystem, step: float, ema_rate: float, batch: int
+) -> np.ndarray:
+    """Matrix of one step over (E w1², E w1 θ, E θ²) near a collapsed state with predictor p, in the practical order.
+
+    With x = 1 − (εp²/τo) Ŝ and y = (εp/τo) D̂ a step is w⁺ = x w + y θ, θ⁺ = h x w + (1 − h + h y) θ. The moments are
+    E Ŝ² = λs² (1 + 2/B), E ŜD̂ = λs λd (1 + 2/B) and E D̂² = λd² + (λs² + λd²)/B.
+
+    Parameters
+    ----------
+    predictor
+        p, frozen.
+    system, step, ema_rate, batch
+        One mode, ε > 0, h in [0, 1], B >= 1.
+
+    Returns
+    -------
+    array (3, 3)
+
+    Notes
+    -----
+    Source: R309.
+
+    Examples
+    --------
+    >>> second_moment_matrix(0.0, ModeSystem(1.0, 0.5), 0.5, 1.0, 2)[0]
+    array([1., 0., 0.])
+    """
+    check_batch(batch)
+    checked_step(step, ema_rate)
+    ls, ld, _, to, _ = _one(system)
+    a, b, h = step * predictor**2 / to, step * predictor / to, ema_rate
+    more = 1 + 2 / batch
+    x, y = 1 - a * ls, b * ld
+    xx = 1 - 2 * a * ls + a**2 * ls**2 * more
+    xy = b * ld - a * b * ls * ld * more
+    yy = b**2 * (ld**2 + (ls**2 + ld**2) / batch)
+    kept = 1 - h
+    # θ⁺ = (1 − h) θ + h w⁺
+    first = np.array([xx, 2 * xy, yy])
+    carried = np.array([0.0, x, y])
+    return np.stack(
+        [first, h * first + kept * carried, h**2 * first + 2 * h * kept * carried + [0.0, 0.0, kept**2]]
+    )
+
+
+def mean_square_radius(
+    predictor: float, system: ModeSystem, step: float, ema_rate: float, batch: int
+) -> float:
+    """Factor by which the mean square of a nearly collapsed encoder changes per step: below 1, it decays.
+
+    Parameters
+    ----------
+    predictor, system, step, ema_rate, batch
+        As for `second_moment_matrix`.
+
+    Notes
+    -----
+    Source: R309.
+
+    Examples
+    --------
+    >>> round(mean_square_radius(0.55257, ModeSystem(1.0, 0.5), 0.5, 1.0, 2), 4)
+    1.0
+    """
+    M = second_moment_matrix(predictor, system, step, ema_rate, batch)
+    return float(np.max(np.abs(np.linalg.eigvals(M))))
+
+
+def mean_square_predictor(system: ModeSystem, step: float, ema_rate: float, batch: int) -> float:
+    """Predictor p_ms > r above which the mean square of the encoder decays.
+
+    Raises
+    ------
+    ValueError
+        There is none up to 2r: the step or the noise is too large.
+
+    Notes
+    -----
+    Source: R309.
+
+    Examples
+    --------
+    >>> round(mean_square_predictor(ModeSystem(1.0, 0.5), 0.5, 1.0, 2), 5)
+    0.55257
+    """
+    from scipy.optimize import brentq
+
+    _, _, r, *_ = _one(system)
+
+    def excess(p: float) -> float:
+        # the smallest eigenvalue 1 − μ would lose digits in a radius near one: the sign of det(I − M) tells as well
+        M = second_moment_matrix(p, system, step, ema_rate, batch)
+        return float(np.linalg.det(np.eye(3) - M))
+
+    grid = np.linspace(r, 2 * r, 65)[1:]
+    signs = [excess(p) > 0 for p in grid]
+    if not any(signs):
+        raise ValueError(
+            f"`step` must be small enough for the mean square to decay at some p < 2r, got {step}"
+        )
+    k = int(np.argmax(signs))
+    return float(brentq(excess, r if k == 0 else grid[k - 1], grid[k], xtol=1e-13))
+
+
+def collapse_predictors(system: ModeSystem, step: float, batch: int) -> CollapsePredictors:
+    """Both boundaries to first order in ε without average, p = r ∓ ε r (λs² − λd²)/(2B τo λs).
+
+    Parameters
+    ----------
+    system
+        λs > 0, one or many modes.
+    step, batch
+        ε > 0 and B >= 1.
+
+    Returns
+    -------
+    CollapsePredictors
+        Between the two the typical run collapses while the mean square explodes. An average brings the upper one nearer
+        to r (`mean_square_predictor`).
+
+    Notes
+    -----
+    Source: R309.
+
+    Examples
+    --------
+    >>> collapse_predictors(ModeSystem(1.0, 0.5), 0.1, 2).almost_surely
+    array([0.490625])
+    """
+    check_batch(batch)
+    checked_step(step, 1.0)
+    r = system.ratio
+    noise = (system.lambda_s - system.lambda_d) * (system.lambda_s + system.lambda_d)
+    shift = step * r * noise / (2 * batch * system.tau_online * system.lambda_s)
+    return CollapsePredictors(r - shift, r + shift)
+
+
+def _mean_log(z: float) -> float:
+    """E ln |z + N(0, 1)|: from −(γ + ln 2)/2 at 0 its slope is √2 times Dawson's function at z/√2."""
+    from scipy.integrate import quad
+    from scipy.special import dawsn
+
+    z = abs(z)
+    if z > 12.0:  # ln z − Σ (2k − 1)!!/(2k z^2k), whose terms fall until far below rounding
+        terms, term = 0.0, 1.0
+        for k in range(1, 30):
+            following = term * (2 * k - 1) / z**2
+            if following >= term:
+                break
+            term = following
+            terms += term / (2 * k)
+        return float(np.log(z) - terms)
+    way, _ = quad(lambda x: np.sqrt(2) * dawsn(x / np.sqrt(2)), 0.0, z, epsabs=1e-13, epsrel=1e-12)
+    return float(way - (np.euler_gamma + np.log(2)) / 2)
+
+
+def lyapunov_exponent(predictor: float, system: ModeSystem, step: float, batch: int) -> float:
+    """Growth per step of a typical nearly collapsed encoder without average, E ln |1 + (εp/τo)(D̂ − pŜ)|.
+
+    Given Ŝ the bracket is normal: its mean logarithm is an integral of Dawson's function, to be averaged over χ²_B.
+
+    Parameters
+    ----------
+    predictor
+        p, frozen.
+    system, step, batch
+        One mode, ε > 0, B >= 1.
+
+    Returns
+    -------
+    float
+        Negative where the typical run collapses.
+
+    Notes
+    -----
+    Source: R309.
+
+    Examples
+    --------
+    >>> [round(lyapunov_exponent(p, ModeSystem(1.0, 0.5), 0.5, 2), 4) for p in (0.44, 0.47)]
+    [0.0039, -0.0038]
+    """
+    from scipy.integrate import quad
+    from scipy.special import gammaln
+
+    check_batch(batch)
+    checked_step(step, 1.0)
+    ls, _, r, to, _ = _one(system)
+    b = step * predictor / to
+    spread = ls * np.sqrt((1 - r) * (1 + r) / batch)
+    shape = batch / 2
+    norm = np.log(2) + shape * np.log(shape) - gammaln(shape)
+
+    def integrand(root: float) -> float:
+        # Ŝ = λs x with x = root² of a gamma law of shape B/2 and mean 1: no singularity at 0 for B = 1
+        density = np.exp(norm + (batch - 1) * np.log(root) - shape * root**2)
+        mean, size = 1 + b * (r - predictor) * ls * root**2, abs(b) * spread * root
+        if size <= 1e-8 * abs(mean):
+            return float(density * (np.log(abs(mean)) - (size / mean) ** 2 / 2))
+        return float(density * (np.log(size) + _mean_log(mean / size)))
+
+    near, far = max(0.0, 1 - 10 / np.sqrt(batch)), 1 + 10 / np.sqrt(batch)
+    value, _ = quad(integrand, near, far, epsabs=1e-11, epsrel=1e-9, limit=200)
+    return float(value)
