@@ -18,7 +18,8 @@ from analysis.runs.simulation import (
 )
 from dynamics.fields.matrices import full_field
 from dynamics.fields.modes import full_mode_field
-from dynamics.integration.discrete import EmaOrder, iterate, one_mode, orbit_period, remaining_way
+from dynamics.integration.discrete import EmaOrder
+from dynamics.integration.stepping import iterate, one_mode, orbit_period, remaining_way
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.invariants import mode_invariant
 from dynamics.states import MatrixState, ModeState
@@ -114,7 +115,7 @@ def step_modes(
     seed
         Of the batches.
     **options
-        As for `dynamics.integration.discrete.iterate`.
+        As for `dynamics.integration.stepping.iterate`.
 
     Examples
     --------

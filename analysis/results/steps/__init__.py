@@ -1,5 +1,6 @@
 """Gradient descent with real steps, and with batches: R301–R310."""
 
 from analysis.results.registry import collect
+from analysis.results.steps import critical, discrete
 
-RESULTS = collect(())
+RESULTS = collect((discrete, critical))
