@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dynamics.exact.balancing import balancing_rate
 from dynamics.exact.fixed_points import refuse_weight_decay
 from dynamics.integration.batch_noise import check_batch
 from dynamics.integration.discrete import checked_step
@@ -168,10 +167,57 @@ def frozen_encoder_variance(gain: float, system: ModeSystem, batch: int) -> floa
     return float(gain * (ls - ld) * (ls + ld) / (batch * ls * left)) if left > 0 else float(np.inf)
 
 
+def mean_square_error(
+    invariant: float, system: ModeSystem, step: float, ema_rate: float, batch: int
+) -> float:
+    """Mean of ê² on a batch at a point of the learned line, with the stationary spread about it.
+
+        E ê² = (1 + 2/B) S_ee + E θ² (λs² − λd²)/B,   S = M S Mᵀ + [w² (λs² − λd²) + 2 S_ee]/B n nᵀ
+
+    E θ² is not w²: at a given c, τo E w1² = c + τp E w2², with Var w2 and the shift of its mean that E w1 e = 0 asks
+    for, and θ lags behind w, which the law itself lets drift.
+
+    Parameters
+    ----------
+    invariant
+        c > −τp r².
+    system, step, ema_rate, batch
+        As for `stationary_covariance`.
+
+    Notes
+    -----
+    Source: R307, with R308 at the next order. Var ê = [θ² (λs² − λd²) + 2e²]/B holds at any state (R306).
+
+    Examples
+    --------
+    >>> round(mean_square_error(0.75, ModeSystem(1.0, 0.5), 1e-9, 1e-9, 2), 6)
+    0.375
+    """
+    ls, ld, r, to, tp = _one(system)
+    w = float(np.sqrt((invariant + tp * r**2) / to))
+    left = (ls - ld) * (ls + ld) / batch
+    unit = stationary_covariance(w, system, step, ema_rate, batch).covariance / (w**2 * left)
+    # noise that is proportional to S_ee itself: S = unit (w² left + 2 S_ee/B)
+    own = 1 - 2 / batch * unit[0, 0]
+    if not own > 0:
+        raise ValueError(f"`step` must be small enough for a finite mean square at this batch, got {step}")
+    S = unit * w**2 * left / own
+    # δw2 = −(e + λd q)/(λs w), and at a given c δw1 = k δw2
+    k, towards = tp * r / (to * w), -np.array([1.0, ld]) / (ls * w)
+    with_error, with_lag = towards @ S
+    variance = float(towards @ S @ towards)
+    # θ lags behind the drift of w, by (1 − h)/h of its change per step
+    lag = (1 - ema_rate) / ema_rate * -(step**2) * invariant * w * left / (2 * to**2 * tp)
+    shift = (k * with_error / (ls * w) - k * variance - r * lag) / w
+    square = r**2 + 2 * r * shift + variance
+    target = (invariant + tp * square) / to - 2 * (k * with_lag + w * lag) + S[1, 1]
+    return float((1 + 2 / batch) * S[0, 0] + target * left)
+
+
 def balancing_path(
     ts: Any, invariant: float, system: ModeSystem, step: float, ema_rate: float, batch: int
 ) -> np.ndarray:
-    """Invariant along the learned line with the stationary variance of e in the noise, dc/dt = −K(c) c (c + τp r²).
+    """Invariant along the learned line to the next order, dc/dt = −(ε/(τo τp)) c E ê²(c).
 
     Parameters
     ----------
@@ -185,29 +231,25 @@ def balancing_path(
     Returns
     -------
     array (T,)
-        c(t), with Var ê + S_ee in place of Var ê at each amplitude on the way.
+        c(t), with `mean_square_error` at each c on the way.
 
     Notes
     -----
-    Source: R307, with R308.
+    Source: R307. Its first order is `dynamics.exact.balancing.balancing_law`.
 
     Examples
     --------
     >>> round(float(balancing_path([0.0, 106.65], 0.75, ModeSystem(1.0, 0.5), 0.05, 0.05, 2)[-1]), 4)
-    0.2051
+    0.2012
     """
     from scipy.integrate import solve_ivp
 
     _, _, r, to, tp = _one(system)
-    q = tp * r**2
-    if not invariant > -q:
-        raise ValueError(f"`invariant` must be > {-q:.6g} for a learned point, got {invariant}")
+    if not invariant > -tp * r**2:
+        raise ValueError(f"`invariant` must be > {-tp * r**2:.6g} for a learned point, got {invariant}")
 
     def slope(_: float, c: np.ndarray) -> list[float]:
-        w2 = (c[0] + q) / to
-        spread = stationary_covariance(float(np.sqrt(w2)), system, step, ema_rate, batch)
-        K = balancing_rate(system, step, batch, error_variance=spread.covariance[0, 0] / w2)
-        return [-float(K[0]) * c[0] * (c[0] + q)]
+        return [-step / (to * tp) * c[0] * mean_square_error(float(c[0]), system, step, ema_rate, batch)]
 
     ts = np.asarray(ts, dtype=np.float64)
     found = solve_ivp(slope, (0.0, float(ts[-1])), [invariant], t_eval=ts, rtol=1e-8, atol=1e-12)

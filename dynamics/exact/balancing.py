@@ -19,8 +19,6 @@ def balancing_rate(system: ModeSystem, step: float, batch: int, *, error_varianc
         λs > 0, |λd| <= λs and η = 0.
     step, batch
         ε > 0 and B >= 1.
-    error_variance
-        S_ee/w², stationary variance of e over w² (R308), which adds to that of ê; 0 leaves it out.
 
     Notes
     -----
@@ -39,7 +37,7 @@ def balancing_rate(system: ModeSystem, step: float, batch: int, *, error_varianc
     if np.any(system.lambda_s <= 0) or np.any(np.abs(system.lambda_d) > system.lambda_s):
         raise ValueError("`lambda_s` must be > 0 and at least `lambda_d` in size for a balancing law")
     noise = (system.lambda_s - system.lambda_d) * (system.lambda_s + system.lambda_d) / batch
-    rate: np.ndarray = step * (noise + error_variance) / (system.tau_online**2 * system.tau_predictor)
+    rate: np.ndarray = step * noise / (system.tau_online**2 * system.tau_predictor)
     return rate
 
 
@@ -65,7 +63,7 @@ def balancing_law(t: Any, invariant: Any, system: ModeSystem, step: float, batch
 
     Notes
     -----
-    Source: R307. To first order in ε; `analysis.steps.noise.balancing_path` has the next one in Var ê.
+    Source: R307. To first order in ε; `analysis.steps.noise.balancing_path` has the next one.
 
     Examples
     --------

@@ -109,7 +109,7 @@ def batch_moments(
     return s, r * s + spread * rng.standard_normal(shape)
 
 
-def _roots(system: MatrixSystem) -> tuple[np.ndarray, np.ndarray]:
+def view_roots(system: MatrixSystem) -> tuple[np.ndarray, np.ndarray]:
     """Factors of x1 = a z and x2 = b z for 2 n1 standard normal numbers z, shape (n1, 2 n1) each."""
     sigma_s, sigma_d = (np.diag(s) if s.ndim == 1 else s for s in (system.sigma_s, system.sigma_d))
     joint = np.block([[sigma_s, sigma_d], [sigma_d, sigma_s]])
@@ -139,7 +139,7 @@ def _(rng: np.random.Generator, system: Any, batch: int) -> Iterator[Any]:
         while True:
             for s, d in zip(*batch_moments(rng, system, batch, 256), strict=True):
                 yield ModeBatch(s, d, *rates)
-    a, b = _roots(system)
+    a, b = view_roots(system)
     while True:
         z = rng.standard_normal((a.shape[1], batch))
         x1, x2 = a @ z, b @ z

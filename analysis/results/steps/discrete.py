@@ -208,7 +208,8 @@ def modified_flow(
 ) -> Measurement:
     """R304: the global error of gradient descent against the modified flow falls with the square of the step.
 
-    Against the flow itself it falls with the step. Slopes are those of halving a small step twice: the next orders change
+    Against the flow itself it falls with the step. Slopes are those of halving a small step twice: the next
+    orders change
     them by a few per cent, far less than the 1 between them.
     """
     order, rates = random_order(rng), random_rates(rng)
@@ -235,7 +236,7 @@ def modified_flow(
 
 
 def prove_modified_flow() -> bool:
-    """R304: the Taylor series of the modified flow over one step agrees with the step to second order, in both orders."""
+    """R304: over one step the modified flow agrees with gradient descent to second order, in both orders."""
     import sympy as sp
 
     w1, w2, th, ls, ld = sp.symbols("w1 w2 theta lambda_s lambda_d", real=True)
@@ -258,8 +259,10 @@ RESULTS: tuple[Result, ...] = (
         id="R301",
         title="discrete balance law",
         statement=(
-            "One step of gradient descent changes C = τo W Wᵀ − τp Pᵀ P to (1 − εη)² C + ε² [Pᵀ E Eᵀ P/τo − W Eᵀ E Wᵀ/τp]. "
-            "For one mode c⁺ = c [(1 − εη)² − κ²], κ = εe/√(τo τp): a finite step shrinks |c|, and c keeps its sign while "
+            "One step of gradient descent changes C = τo W Wᵀ − τp Pᵀ P to (1 − εη)² C + ε² [Pᵀ E Eᵀ P/τo − W "
+            "Eᵀ E Wᵀ/τp]. "
+            "For one mode c⁺ = c [(1 − εη)² − κ²], κ = εe/√(τo τp): a finite step shrinks |c|, and c keeps its "
+            "sign while "
             "|κ| < 1 − εη."
         ),
         source="new",
@@ -274,7 +277,8 @@ RESULTS: tuple[Result, ...] = (
         title="discrete fate",
         statement=(
             "While |κ| < 1, a = √τo w1 + √τp w2 and b = √τo w1 − √τp w2 keep their signs and |c| does not grow. So "
-            "gradient descent learns every mode that the flow learns, and besides the strip −τp r²/Π(1 − κ²) < c0 <= −τp r², "
+            "gradient descent learns every mode that the flow learns, and besides the strip −τp r²/Π(1 − κ²) < "
+            "c0 <= −τp r², "
             "w2(0) > 0. With w2(0) <= 0 and c < 0 it collapses. Ends are those of R6 with c∞ = c0 Π(1 − κ²) for c."
         ),
         source="new",
@@ -291,7 +295,8 @@ RESULTS: tuple[Result, ...] = (
         id="R304",
         title="modified flow of gradient descent",
         statement=(
-            "Gradient descent follows dy/dt = f + ε (g − ½ f′f) to O(ε²), with g = 0 in the lagged order and g = (0, 0, "
+            "Gradient descent follows dy/dt = f + ε (g − ½ f′f) to O(ε²), with g = 0 in the lagged order and g "
+            "= (0, 0, "
             "f_W/τt) in the practical one."
         ),
         source="new for this flow; backward error analysis of Euler's method",
