@@ -38,6 +38,11 @@ PAGES = {
     "covariance-operator": "figures.gallery.covariance_operator:COVARIANCE_OPERATOR",
     "infonce-spectrum": "figures.gallery.infonce:INFONCE_SPECTRUM",
     "infonce-race": "figures.gallery.infonce:INFONCE_RACE",
+    "step-boundary": "figures.gallery.step_boundary:STEP_BOUNDARY",
+    "critical-steps": "figures.gallery.critical_steps:CRITICAL_STEPS",
+    "period-doubling": "figures.gallery.period_doubling:PERIOD_DOUBLING",
+    "slow-balancing": "figures.gallery.slow_balancing:SLOW_BALANCING",
+    "mode-competition": "figures.gallery.mode_competition:MODE_COMPETITION",
     "tree-ceilings": "figures.gallery.trees:TREE_CEILINGS",
     "layer-traces": "figures.gallery.trees:LAYER_TRACES",
 }

@@ -63,6 +63,8 @@ def critical_steps(
     modes = ModeSystem(ls, r * ls, **rates)
     pairs = steps_of(np.array([[first], [p]]), np.array([w, 0.0]), modes, h, order)
     value = float(min(np.min(pairs.flip), np.min(pairs.neimark_sacker)))
+    if not np.isfinite(value):  # one of the two conditions always fails at a large step
+        return worst(refuted(unless=False))
     at, below, above = (
         np.linalg.eigvals(step_jacobian(state, system, factor * value, h, order))
         for factor in (1, 0.999, 1.001)

@@ -163,9 +163,11 @@ def fate_of_steps(
     end = np.sqrt(np.maximum(c - edge, 0.0) / system.tau_online)
     done = decided & (found.fate == Fate.LEARNED) & (np.abs(error_of(state, system)) < 1e-13)
     done &= np.abs(state.online - state.target) < 1e-13
+    # what moves has fallen by thirty e-folds in all, so the way that is left is a sum with at least that rate per step
+    left = 2e-13 * _STEPS / 30
     gap = np.abs(np.abs(state.online) - found.amplitude)[done]
     other = np.abs(end - found.amplitude)[done]
-    rounding = _STEPS * 2 * EPS * (np.abs(c0) + np.abs(edge))[done] / (system.tau_online * end[done]) + 2e-12
+    rounding = _STEPS * 2 * EPS * (np.abs(c0) + np.abs(edge))[done] / (system.tau_online * end[done]) + left
     if not np.any(done):
         return worst(refuted(unless=as_stated))
     return worst((gap, rounding), (other, rounding), refuted(unless=as_stated))
