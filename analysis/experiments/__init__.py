@@ -17,9 +17,11 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    noise,
     objectives,
     resonance,
     restarts,
+    steps,
     stepwise,
     two_layers,
     weight_decay,
@@ -68,6 +70,8 @@ _MODULES = (
     two_layers,
     infonce,
     restarts,
+    steps,
+    noise,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

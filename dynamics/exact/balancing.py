@@ -73,9 +73,10 @@ def balancing_law(t: Any, invariant: Any, system: ModeSystem, step: float, batch
     K = balancing_rate(system, step, batch)
     q = system.tau_predictor * system.ratio**2
     c0 = np.asarray(invariant, dtype=np.float64)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        # c = c0 q/((c0 + q) e^{Kqt} − c0) = c0/(e^{x} + c0 K t (e^{x} − 1)/x), x = Kqt, without q → 0 or c0 → 0
-        x = K * q * np.asarray(t, dtype=np.float64)
-        growth = np.where(x == 0, 1.0, np.expm1(x) / np.where(x == 0, 1.0, x))
-        c = c0 / (np.exp(x) + c0 * K * np.asarray(t) * growth)
-    return np.where(c0 > -q, np.where(np.isinf(x), 0.0, c), np.nan)
+    # c = c0 e^{−x}/(1 + c0 K t (1 − e^{−x})/x), x = Kqt: no case for q → 0 or c0 → 0, and nothing overflows
+    rising = K * np.asarray(t, dtype=np.float64)
+    x = q * rising
+    share = np.where(x == 0, 1.0, -np.expm1(-x) / np.where(x == 0, 1.0, x))
+    there = c0 > -q
+    law = c0 * np.exp(-x) / np.where(there, 1 + c0 * (rising * share), 1.0)
+    return np.where(there, law, np.nan)

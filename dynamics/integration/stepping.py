@@ -20,6 +20,7 @@ _UNIT = 1e-7
 """How far an eigenvalue 1, along the fixed points around, may be found outside the unit circle: the square root of
 rounding, where two of them meet."""
 _LONGEST_PERIOD = 64
+_AT_REST = 1e-8
 
 
 def iterate(
@@ -232,7 +233,7 @@ def orbit_period(
     >>> orbit_period(end, system, 2.1 / 0.25, 1.0)
     2
     """
-    if _linear_way(state, system, step, ema_rate, order) == 0.0:
+    if remaining_way(state, system, step, ema_rate, order) <= _AT_REST:
         return 1
     orbit = [pack(state)]
     with np.errstate(over="ignore", invalid="ignore"):
