@@ -282,3 +282,47 @@ def test_steps_refuse_what_they_would_ignore(dyn, arguments: tuple[str, ...], me
     code, out, err = dyn("simulate", *MODE, *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_bifurcation_over_the_step(dyn, tmp_path) -> None:
+    leaf = (
+        "--invariant",
+        "-0.64",
+        "--ema-rate",
+        "1",
+        "--ema-order",
+        "lagged",
+        "--plot",
+        str(tmp_path / "b.png"),
+    )
+    code, out, _ = dyn(
+        "bifurcation", *MODE, "--parameter", "step", "--from", "1", "--to", "9", *leaf, "--json"
+    )
+    found = json.loads(out)
+    assert code == 0
+    seen = [(point["type"], point["predictor"]) for point in found["points"]]
+    assert seen == [("flip", 0.8), ("neimark-sacker", -0.8), ("flip", -0.8)]
+    assert_allclose([point["value"] for point in found["points"]], [1.9230769, 2.5, 8.3333333], atol=5e-8)
+    kinds = {branch["name"]: list(dict.fromkeys(branch["stability"])) for branch in found["branches"]}
+    assert kinds["collapsed-positive"] == ["stable", "degenerate", "saddle"]
+    assert kinds["collapsed-negative"][0] == "stable"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--parameter", "step"), "--ema-rate must be given with --parameter step, got none"),
+        (
+            ("--parameter", "step", "--ema-rate", "1"),
+            "--invariant must be given with --parameter step, got none",
+        ),
+        (
+            ("--parameter", "invariant", "--ema-rate", "1"),
+            "--ema-rate must go with --parameter step, got invariant",
+        ),
+    ],
+)
+def test_bifurcation_refuses_an_average_without_steps(dyn, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = dyn("bifurcation", *MODE, *arguments, "--from", "1", "--to", "5")
+    assert (code, out) == (2, "")
+    assert message in err
