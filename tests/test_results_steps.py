@@ -15,16 +15,18 @@ from analysis.steps.critical_steps import PairSteps, critical_step, pair_critica
 from analysis.steps.edge import TwoCycle, edge_invariant, first_collapse, second_doubling, two_cycle
 from analysis.steps.fates import DiscreteFate, boundary_shift, discrete_fate
 from analysis.steps.noise import (
-    CollapsePredictors,
     StationarySpread,
     balancing_path,
-    collapse_predictors,
     frozen_encoder_variance,
+    stationary_covariance,
+)
+from analysis.steps.noisy_collapse import (
+    CollapsePredictors,
+    collapse_predictors,
     lyapunov_exponent,
     mean_square_predictor,
     mean_square_radius,
     second_moment_matrix,
-    stationary_covariance,
 )
 from dynamics.exact.balancing import balancing_law
 from dynamics.fields.matrices import error_matrix, full_field

@@ -12,12 +12,8 @@ from analysis.runs.stepped import Steps, step_matrices, step_modes
 from analysis.steps.competition import competition_rates, mode_competition
 from analysis.steps.critical_steps import critical_step
 from analysis.steps.edge import collapse_window, two_cycle
-from analysis.steps.noise import (
-    balancing_path,
-    lyapunov_exponent,
-    mean_square_predictor,
-    stationary_covariance,
-)
+from analysis.steps.noise import balancing_path, stationary_covariance
+from analysis.steps.noisy_collapse import lyapunov_exponent, mean_square_predictor
 from dynamics.exact.balancing import balancing_law
 from dynamics.fields.matrices import full_field
 from dynamics.integration.batch_noise import batch_moments, batches, sde_terms

@@ -206,7 +206,7 @@ def _predict_noisy(
     start: ModeState, system: ModeSystem, steps: Steps, batch: int, nothing: Prediction
 ) -> Prediction:
     from analysis.fates.predictions import predict_fates
-    from analysis.steps.noise import collapse_predictors
+    from analysis.steps.noisy_collapse import collapse_predictors
     from dynamics.exact.balancing import balancing_law
 
     flow = predict_fates(start, system, "full")

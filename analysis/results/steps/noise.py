@@ -10,16 +10,18 @@ import numpy as np
 from analysis.results.registry import AsPrinted, Measurement, Result
 from analysis.results.trials import EPS, random_rates, refuted, symbolic_rates, vanishes, worst
 from analysis.steps.noise import (
-    CollapsePredictors,
     StationarySpread,
     balancing_path,
-    collapse_predictors,
     error_map,
     frozen_encoder_variance,
+    stationary_covariance,
+)
+from analysis.steps.noisy_collapse import (
+    CollapsePredictors,
+    collapse_predictors,
     lyapunov_exponent,
     mean_square_predictor,
     mean_square_radius,
-    stationary_covariance,
 )
 from dynamics.exact.balancing import balancing_law
 from dynamics.integration.batch_noise import batch_moments, batches, residual_variance
@@ -440,7 +442,7 @@ RESULTS: tuple[Result, ...] = (
         source="new",
         hypotheses="p frozen, η = 0, Gaussian batches; boundaries without average, ε → 0.",
         as_printed=AsPrinted.NEW,
-        code="analysis.steps.noise.mean_square_radius",
+        code="analysis.steps.noisy_collapse.mean_square_radius",
         trial=noisy_collapse,
         proof=prove_noisy_collapse,
     ),
