@@ -7,7 +7,6 @@ import pytest
 
 from analysis.experiments import EXPERIMENTS, Effort, confirm, noise, steps
 from analysis.steps.fates import boundary_shift
-from dynamics.integration.discrete import EmaOrder
 
 
 @pytest.mark.parametrize("name", ["C19", "C20"])
@@ -36,7 +35,6 @@ def test_the_other_order_of_the_average_has_another_critical_step(monkeypatch: p
 
     monkeypatch.setattr(steps, "error_map", lagged)
     assert not all(m.holds for m in steps.kicks(0.2))
-    assert EmaOrder.PRACTICAL == "practical"
 
 
 @pytest.mark.parametrize("factor", [3.0, 1 / 3])

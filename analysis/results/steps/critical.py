@@ -93,7 +93,7 @@ def prove_critical_steps() -> bool:
     """R303: trace and determinant of the step over (e, W − Θ) for a pair, at a flip and at a spiral."""
     import sympy as sp
 
-    p, w, th, P, W, Th, ls, ld = sp.symbols("p w theta P W Theta lambda_s lambda_d", real=True)
+    p, w, P, W, Th, ls, ld = sp.symbols("p w P W Theta lambda_s lambda_d", real=True)
     step, h = sp.symbols("epsilon h", positive=True)
     rates = symbolic_rates() | {"weight_decay": 0}
     to, tp = rates["tau_online"], rates["tau_predictor"]
@@ -110,12 +110,11 @@ def prove_critical_steps() -> bool:
         rest = sp.Poly(sp.cancel(poly / (z - 1)), z)
         one, trace, det = rest.all_coeffs()
         flip = sp.expand(1 - trace + det - (2 - h) * (2 - step * (A + sign * h / (2 - h) * s)))
-        spiral = sp.expand(1 - det - (h + step * (1 - h) * A + (step * h * s if sign == 1 else 0)))
+        spiral = sp.expand(
+            1 - det - (h + step * (1 - h) * A + (step * h * s if order is EmaOrder.LAGGED else 0))
+        )
         still = sp.expand(1 + trace + det - step * h * (A - s))
-        if order is EmaOrder.PRACTICAL:
-            spiral = sp.expand(1 - det - (h + step * (1 - h) * A))
         done += [one - 1, sp.simplify(flip), spiral, still]
-    del th
     return vanishes(done)
 
 
