@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from commands.averaging import EmaOptions
 from commands.declaration import READS, SYSTEM, command, numeric, option
 from commands.options import ObjectiveOptions, SaveOptions, checked_outputs
 from commands.output import note, number_text, print_json, print_table, triple_text
@@ -54,6 +55,7 @@ class OneMode(ObjectiveOptions, _RatesOfOneMode):
 )
 def bifurcation(
     mode: OneMode,
+    average: EmaOptions,
     output: SaveOptions,
     parameter: Annotated[
         str,
@@ -61,7 +63,7 @@ def bifurcation(
             "--parameter",
             panel=SYSTEM,
             help="What moves: lambda-s, lambda-d, tau-online, tau-predictor, tau-target, weight-decay, invariant,"
-            " alpha or beta.",
+            " alpha, beta or step.",
         ),
     ],
     begin: Annotated[float, numeric("--from", panel=SYSTEM, help="Where it begins.")],
@@ -85,12 +87,15 @@ def bifurcation(
     from analysis.fixed_points.bifurcations import bifurcation as theory
 
     checked_outputs(output)
-    if parameter not in PARAMETERS:
-        raise ValueError(f"--parameter must be one of {', '.join(PARAMETERS)}, got {parameter!r}")
+    if parameter not in (*PARAMETERS, "step"):
+        raise ValueError(f"--parameter must be one of {', '.join((*PARAMETERS, 'step'))}, got {parameter!r}")
     _check_weights(mode, parameter)
+    _check_average(mode, average, parameter, invariant)
     with _named_as_typed():
         if depth is not None:
             found = _deep(mode, parameter, (begin, end), invariant, depth)
+        elif parameter == "step":
+            found = _by_steps(mode, average, (begin, end), invariant)
         else:
             found = theory(
                 _system(mode, parameter),
@@ -173,6 +178,35 @@ def _deep(
         raise ValueError(f"--lambda-d must be > 0 with --depth, got {one.lambda_d[0]:g}")
     rates = {name: getattr(one, name) for name in ("tau_online", "tau_predictor", "tau_target")}
     return decay_branches(DeepSystem(one.lambda_s, one.lambda_d, depth=depth, **rates), interval)
+
+
+def _check_average(mode: OneMode, average: EmaOptions, parameter: str, invariant: float | None) -> None:
+    """Refuse an average without steps, and steps without what they need."""
+    if parameter != "step":
+        for name in ("ema_rate", "ema_order"):
+            if getattr(average, name) is not None:
+                raise ValueError(f"`{name}` must go with --parameter step, got {parameter}")
+        return
+    for name, given in (("--ema-rate", average.ema_rate), ("--invariant", invariant)):
+        if given is None:
+            raise ValueError(f"{name} must be given with --parameter step, got none")
+    if mode.weight_decay:
+        raise ValueError(f"`weight_decay` must be 0 with --parameter step, got {mode.weight_decay}")
+    if mode.objective != "byol":
+        raise ValueError(f"--objective must be byol with --parameter step, got {mode.objective}")
+
+
+def _by_steps(
+    mode: OneMode, average: EmaOptions, interval: tuple[float, float], invariant: float | None
+) -> Bifurcation:
+    """Bifurcations of gradient descent as its step grows."""
+    from analysis.steps.diagrams import step_bifurcation
+    from dynamics.integration.discrete import EmaOrder
+
+    assert average.ema_rate is not None
+    assert invariant is not None
+    order = EmaOrder(average.ema_order or EmaOrder.PRACTICAL)
+    return step_bifurcation(_system(mode, "step"), interval, invariant, average.ema_rate, order)
 
 
 def _system(mode: OneMode, parameter: str) -> ModeSystem:

@@ -25,12 +25,13 @@ from commands.simulations.matrices import MATRICES, NORMALISED
 from commands.simulations.modes import MODES
 from commands.simulations.request import Request, SimulatedOptions
 from commands.simulations.restarts import RestartOptions
+from commands.simulations.steps import STEPS
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
-KINDS = (ENCODER, DIRECTIONAL, NORMALISED, DEEP, MODES, MATRICES)
+KINDS = (ENCODER, DIRECTIONAL, NORMALISED, STEPS, DEEP, MODES, MATRICES)
 """Kinds of runs, of which the first that is asked for is made."""
 
 
@@ -51,6 +52,10 @@ def simulate(
     system.loss_of(system.objective)  # refuses what does not go with the objective
     if system.branches is not None and system.objective != "simple":
         raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
+    if system.step is None:
+        for name in ("ema_rate", "ema_order", "batch"):
+            if (value := getattr(system, name)) is not None:
+                raise ValueError(f"`{name}` must go with --step, got {value} alone")
     of_encoder = OBJECTIVES[system.objective].encoder_flow
     normaliser = check_normalised(system, system, encoder=of_encoder)
     request = Request(system, start, run, restart, output, normaliser)
@@ -65,7 +70,7 @@ def simulate(
     report = {**simulation.report(), "seconds": perf_counter() - began}
     if request.normaliser.active:
         report.setdefault("batch_norm", batch_norm_report(request.normaliser))
-    if kind not in (MODES, DEEP, DIRECTIONAL):
+    if "modes" not in report:
         report.setdefault("system", {})
         report["system"] |= {"n1": moments.n_inputs, "dropped_directions": moments.dropped_directions}
     for text in moments.notes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 
+from commands.averaging import EmaOptions, averaging
 from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, OneOf, command, numeric, option
 from commands.normalisation import (
     BatchNormOptions,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MatrixOptions(LossOptions, BatchNormOptions, SystemOptions):
+class MatrixOptions(LossOptions, BatchNormOptions, EmaOptions, SystemOptions):
     """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
 
     objective: Annotated[
@@ -47,6 +48,12 @@ class MatrixOptions(LossOptions, BatchNormOptions, SystemOptions):
         option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
         OneOf(rest_objectives),
     ] = "byol"
+    step: Annotated[
+        float | None,
+        numeric(
+            "--step", panel=RUN, help="Step ε > 0 of gradient descent: adds the largest stable one (R303)."
+        ),
+    ] = None
     variant: Annotated[
         str,
         option("--variant", panel=SYSTEM, help="Variant of the flow (full).", hidden=True),
@@ -87,6 +94,7 @@ def stability(
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
     loss = system.loss_of(system.objective)
     normaliser = check_normalised(system, system, encoder=OBJECTIVES[system.objective].contrastive)
+    _check_step(system)
     if OBJECTIVES[system.objective].contrastive:
         for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
             if given:
@@ -125,11 +133,13 @@ def stability(
         result = theory.stability(start, full, method=cast(Any, method), tolerance=tolerance)
     if not of_normalised and r10_applies and decoupled_form(start, full, tolerance=tolerance) is not None:
         conditions = pair_conditions(start, full, tolerance=tolerance)
+    critical = _critical_step(system, start, full, tolerance)
     counts = {name: getattr(result, name) for name in ("n_positive", "n_zero", "n_negative")}
     report: dict[str, Any] = {
         **result.report(),
         "conditions": [condition._asdict() for condition in conditions],
         **polished,
+        **critical,
         **({"batch_norm": batch_norm_report(normaliser)} if normaliser.active else {}),
     }
     pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
@@ -149,6 +159,7 @@ def stability(
         *_width_of_zero(result),
         ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
     ]
+    rows += _critical_rows(report.get("critical_step"))
     if polish:
         done = report["polished"]
         moved = f"{done['status']}, moved by {done['displacement']:.3g} in {done['n_steps']} steps"
@@ -157,6 +168,58 @@ def stability(
     print_table(["spectrum", ""], rows, "\n".join(decisive))
     if eigenvalues:
         print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
+
+
+def _check_step(system: MatrixOptions) -> None:
+    """Refuse options of steps where there is no step, or where no critical step is known."""
+    if system.step is None:
+        for name in ("ema_rate", "ema_order"):
+            if (value := getattr(system, name)) is not None:
+                raise ValueError(f"`{name}` must go with --step, got {value} alone")
+        return
+    if OBJECTIVES[system.objective].contrastive:
+        raise ValueError(
+            f"--step must not go with --objective {system.objective}, whose critical step is not known"
+        )
+    if system.batch_norm not in (None, "none"):
+        raise ValueError(
+            f"--step must not go with --batch-norm {system.batch_norm}, whose critical step is not known"
+        )
+
+
+def _critical_step(
+    system: MatrixOptions, state: MatrixState, full: MatrixSystem, tolerance: float
+) -> dict[str, Any]:
+    """Largest stable step of gradient descent, where a step is given."""
+    if system.step is None:
+        return {}
+    from analysis.steps.critical_steps import critical_step
+
+    rate, order = averaging(system, system.step, full.tau_target)
+    found = critical_step(state, full, rate, order, tolerance=tolerance)
+    given = {
+        "step": system.step,
+        "ema_rate": rate,
+        "ema_order": str(order),
+        "stable": system.step < found.value,
+    }
+    return {"critical_step": {**found._asdict(), **given}}
+
+
+def _critical_rows(found: dict[str, Any] | None) -> list[list[str]]:
+    if found is None:
+        return []
+    if found["kind"] is None:
+        text = "every step is stable" if found["value"] else "no step is stable"
+    else:
+        text = f"{found['value']:.8g}, {found['kind']}"
+    pair = f"row {found['row'] + 1}, mode {found['mode'] + 1}"
+    average = f"h = {found['ema_rate']:g}, {found['ema_order']}"
+    verdict = "stable" if found["stable"] else "not stable"
+    return [
+        [f"critical step ({average})", f"{text} ({pair})"],
+        [f"gradient descent at ε = {found['step']:g}", verdict],
+    ]
 
 
 def _normalised_stability(

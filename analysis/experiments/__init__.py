@@ -18,10 +18,12 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    noise,
     normalisation,
     objectives,
     resonance,
     restarts,
+    steps,
     stepwise,
     trees,
     two_layers,
@@ -74,6 +76,8 @@ _MODULES = (
     trees,
     normalisation,
     depth,
+    steps,
+    noise,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

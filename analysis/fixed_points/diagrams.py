@@ -21,7 +21,8 @@ class SpecialPoint(NamedTuple):
     Parameters
     ----------
     type, note
-        "saddle-node", "branch-point" or "hopf", and more in words, such as "pitchfork: …" or "transcritical".
+        "saddle-node", "branch-point" or "hopf", of gradient descent "flip" or "neimark-sacker", and more in words, such
+        as "pitchfork: …" or "transcritical".
     parameter, value, online, predictor, target
         Name and value of the parameter where it happens, and the fixed point, w1, w2, θ.
     """

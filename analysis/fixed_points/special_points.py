@@ -26,7 +26,7 @@ from numpy.polynomial import polynomial
 from analysis.fixed_points.numbers import context, root
 from dynamics.quadratic import quadratic_root
 
-Kind = Literal["saddle-node", "branch-point", "hopf"]
+Kind = Literal["saddle-node", "branch-point", "hopf", "flip", "neimark-sacker"]
 CONE = "the sheets of the leaf touch here: collapsed saddle (w2 > 0) and sink (w2 < 0) meet and vanish"
 UPRIGHT = "both branches turn here"
 PITCHFORK = "pitchfork: the learned pair branches off the collapsed state"

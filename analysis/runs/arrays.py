@@ -155,7 +155,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     ValueError: a result must hold arrays, got float, which holds none
     """
     kind = type(found).__name__
-    if kind in ("ModeSimulation", "MatrixSimulation"):
+    if kind in ("ModeSimulation", "MatrixSimulation", "SteppedModes", "SteppedMatrices"):
         return simulation_arrays(found, support)
     if kind == "EncoderSimulation":
         return _encoder_arrays(found, support)

@@ -228,14 +228,20 @@ def simulate_modes(
     ['collapsed']
     """
     trajectory, fate = integrate_modes(state, system, vector_field, t_end, **options)
-    start = trajectory.initial
-    prediction = predict_fates(start, system, vector_field.name, decide_sign=True)
-    if mode_variant(vector_field).mode_balanced:
-        drift = balance_drift(trajectory.ts, trajectory.states, system)
-        invariant = mode_invariant(start, system)
-    else:
-        drift = invariant = np.full(system.n_modes, np.nan)
+    prediction = predict_fates(trajectory.initial, system, vector_field.name, decide_sign=True)
+    invariant, drift = invariant_and_drift(trajectory, system, vector_field)
     return ModeSimulation(system, vector_field, trajectory, prediction, fate, invariant, drift)
+
+
+def invariant_and_drift(
+    trajectory: Trajectory[ModeState], system: ModeSystem, vector_field: VectorField
+) -> tuple[np.ndarray, np.ndarray]:
+    """Invariant c of each mode at the start, and its largest departure from e^{−2ηt} c; NaN where it is none (R2)."""
+    if mode_variant(vector_field).mode_balanced:
+        drift: np.ndarray = balance_drift(trajectory.ts, trajectory.states, system)
+        return mode_invariant(trajectory.initial, system), drift
+    missing = np.full(system.n_modes, np.nan)
+    return missing, missing
 
 
 def simulate_matrices(
@@ -266,6 +272,13 @@ def simulate_matrices(
     )
 
     trajectory = integrate(state, system, vector_field, t_end, **options)
+    return matrix_simulation(trajectory, system, vector_field)
+
+
+def matrix_simulation(
+    trajectory: Trajectory[MatrixState], system: MatrixSystem, vector_field: VectorField
+) -> MatrixSimulation:
+    """Compare a run of the full network with theory, as `simulate_matrices` does."""
     row = VARIANTS.get(vector_field.name)
     balanced = row is not None and row.matrix_balanced
     start = trajectory.initial

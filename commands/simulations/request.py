@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from commands.declaration import START, SYSTEM, OneOf, option
+from commands.averaging import EmaOptions
+from commands.declaration import RUN, START, SYSTEM, OneOf, numeric, option
 from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
@@ -54,7 +55,22 @@ class DepthOptions:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, DepthOptions, SystemOptions):
+class StepOptions(EmaOptions):
+    """Gradient descent with real steps in place of the flow."""
+
+    step: Annotated[
+        float | None,
+        numeric("--step", panel=RUN, help="Step ε > 0 of gradient descent, in place of the flow."),
+    ] = None
+    batch: Annotated[
+        int | None, option("--batch", panel=RUN, help="Gaussian batches of B pairs of views; none left out.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class SimulatedOptions(
+    LossOptions, BranchOptions, BatchNormOptions, DepthOptions, StepOptions, SystemOptions
+):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -163,5 +179,12 @@ class Kind(NamedTuple):
                         raise ValueError(f"`{item.name}` must not go with {self.words(request)}, got {value}")
 
 
-GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, DepthOptions, RestartOptions)
+GROUPS: tuple[type, ...] = (
+    LossOptions,
+    BranchOptions,
+    BatchNormOptions,
+    DepthOptions,
+    StepOptions,
+    RestartOptions,
+)
 """Groups of options that not every kind of run obeys."""

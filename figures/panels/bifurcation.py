@@ -25,6 +25,7 @@ SYMBOLS = {
     "invariant": "invariant $c$",
     "alpha": r"$\alpha$",
     "beta": r"$\beta$",
+    "step": r"step $\varepsilon$",
 }
 """What stands on the axis of each parameter."""
 
@@ -86,6 +87,10 @@ def happening(point: SpecialPoint) -> str:
             return "saddle-node"
         case "hopf":
             return "Hopf bifurcation of the collapsed state"
+        case "flip":
+            return "period doubling"
+        case "neimark-sacker":
+            return "Neimark–Sacker point"
         case "branch-point" if point.note == PITCHFORK:
             return _FORK
         case "branch-point":

@@ -42,6 +42,12 @@ DRAWERS = {
     "analysis.runs.simulation:MatrixSimulation": _drawer(
         "simulation", "figure_matrix_simulation", f"{_HERE}:draw_matrix_simulation"
     ),
+    "analysis.runs.stepped:SteppedModes": _drawer(
+        "simulation", "figure_mode_simulation", f"{_HERE}:draw_mode_simulation"
+    ),
+    "analysis.runs.stepped:SteppedMatrices": _drawer(
+        "simulation", "figure_matrix_simulation", f"{_HERE}:draw_matrix_simulation"
+    ),
     "analysis.runs.encoders:EncoderSimulation": _drawer(
         "encoders", "figure_encoder_simulation", "figures.panels.encoders:draw_shares"
     ),
