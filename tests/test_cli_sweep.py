@@ -30,7 +30,7 @@ def spec(tmp_path):
 
 def test_a_sweep_and_its_repetition(run_dyn, spec, tmp_path):
     for resumed in (0, 6):
-        done = run_dyn("sweep", spec, "--out", "s.zarr", "--json")
+        done = run_dyn("sweep", spec, "--out", "s.zarr", "--json", "--quiet")
         assert (done.returncode, done.stderr) == (0, "")
         report = json.loads(done.stdout)
         assert report.keys() >= {"completed", "total", "resumed", "trajectories_per_second", "store"}

@@ -13,11 +13,13 @@ from analysis.experiments import EXPERIMENTS
 CLAIMS = ("C8", "C10", "C11", "C13")
 """Set claims of papers beside digits, and say what they find; what follows from theory alone has to hold."""
 
+LONG = ("C1", "C3", "C8", "C10", "C11", "C13", "C15", "C16", "C17")
+"""Whose quick versions compile several networks, and whose parts have tests of their own."""
+
 
 @pytest.mark.parametrize(
     "name",
-    # C11 compiles fifteen networks
-    [pytest.param(name, marks=pytest.mark.slow) if name == "C11" else name for name in EXPERIMENTS],
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS],
 )
 def test_theory_is_confirmed_and_what_is_not_is_said(name: str, dyn: Any) -> None:
     code, out, _ = dyn("confirm", name, "--quick", "--json", "--folder", "figures")

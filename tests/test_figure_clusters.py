@@ -60,7 +60,7 @@ def test_the_picture_shows_the_numbers() -> None:
         ({"deviations": ()}, "`deviations` must be finite and > 0"),
         ({"n_starts": 0}, "`n_starts` must be >= 1, got 0"),
         ({"start": np.inf}, "`start` must be finite"),
-        ({"size": 0.0}, "`size` must be finite and > 0"),
+        ({"length": 0.0}, "`length` must be finite and > 0"),
         ({"top": 0.0}, "`top` must be finite and not 0"),
     ],
 )

@@ -40,9 +40,20 @@ from figures.style import SIZES, THEMES, look, save, size, theme
 EACH = pytest.mark.parametrize("name", PAGES)
 
 
+# Pages that take seconds, in small: fewer seeds and steps.
+SMALL: dict[str, dict[str, int]] = {
+    "basins": {"resolution": 96},
+    "figure-7": {"n_seeds": 2, "steps": 400},
+    "figure-8": {"n_seeds": 2, "steps": 100},
+    "figure-9": {"n_seeds": 2, "height": 3, "steps": 10},
+    "table-2": {"n_seeds": 2, "height": 3},
+    "table-4": {"n_starts": 2},
+}
+
+
 @cache
 def result(name: str) -> Any:
-    return page(name).compute(**({"resolution": 96} if name == "basins" else {}))
+    return page(name).compute(**SMALL.get(name, {}))
 
 
 # --- every page ---------------------------------------------------------------------------------------------
@@ -87,13 +98,18 @@ def test_no_text_is_clipped_or_overlaps_at_any_size(name: str, room: str) -> Non
     assert clashes(figure) == []
 
 
-@EACH
+# Trained or integrated for seconds: drawn twice, but computed anew by the slow tests alone.
+LONG = {"spectrum", "stepwise", "figure-7", "figure-8", "figure-9", "table-2", "table-4", "infonce-spectrum"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in PAGES]
+)
 def test_equal_input_gives_equal_bytes_and_settings_stay(name: str, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
-    for path in paths:
-        result.cache_clear()
-        save(page(name).draw(result(name)), path)
+    for path, found in zip(paths, (result(name), result.__wrapped__(name)), strict=True):
+        save(page(name).draw(found), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert dict(matplotlib.rcParams) == before
 

@@ -135,7 +135,7 @@ def compute_cluster_directions(
     deviations: tuple[float, ...] = (0.05, 0.3, 1.0),
     n_starts: int = 36,
     start: float = 40.0,
-    size: float = 0.3,
+    length: float = 0.3,
     top: float = 0.5,
 ) -> ClusterDirections:
     """Turn a rectified neuron among clusters on a circle, from all sides, and follow one as it grows.
@@ -148,7 +148,7 @@ def compute_cluster_directions(
         σ > 0 of the clusters; the first is that of the flow.
     n_starts
         Starts round the circle, >= 1.
-    start, size, top
+    start, length, top
         Angle in degrees and ‖w1‖ > 0 of the node that is followed, and its upper weight w2 != 0.
 
     Raises
@@ -170,8 +170,8 @@ def compute_cluster_directions(
         raise ValueError(f"`n_starts` must be >= 1, got {n_starts}")
     if not math.isfinite(start):
         raise ValueError(f"`start` must be finite, got {start}")
-    if not (math.isfinite(size) and size > 0):
-        raise ValueError(f"`size` must be finite and > 0, got {size}")
+    if not (math.isfinite(length) and length > 0):
+        raise ValueError(f"`length` must be finite and > 0, got {length}")
     if not (math.isfinite(top) and top != 0):
         raise ValueError(f"`top` must be finite and not 0, got {top}")
     centres = 360.0 / clusters * np.arange(clusters)
@@ -194,7 +194,7 @@ def compute_cluster_directions(
         starts,
         ends,
         nearest,
-        *_growth(size * _unit(start), top, first),
+        *_growth(length * _unit(start), top, first),
     )
 
 
