@@ -1,8 +1,8 @@
-"""Exact solutions and rest points of a linear encoder under Barlow Twins, VICReg, spectral and whitened losses."""
+"""Exact solutions and rest points of a linear encoder under Barlow Twins, spectral and whitened losses."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
 
-def _positive(name: str, value: Any, *, zero: bool = False) -> np.ndarray:
+def check_size(name: str, value: Any, *, zero: bool = False) -> np.ndarray:
+    """Numbers that are finite and > 0, or >= 0."""
     array = np.asarray(value, dtype=np.float64)
     bad = ~(np.isfinite(array) & ((array >= 0) if zero else (array > 0)))
     if np.any(bad):
@@ -20,7 +21,8 @@ def _positive(name: str, value: Any, *, zero: bool = False) -> np.ndarray:
     return array
 
 
-def _ratio(name: str, value: Any) -> np.ndarray:
+def check_ratio(name: str, value: Any) -> np.ndarray:
+    """Ratios from 0 to 1."""
     array = np.asarray(value, dtype=np.float64)
     bad = ~((array >= 0) & (array <= 1))
     if np.any(bad):
@@ -62,7 +64,7 @@ def barlow_twins_mode(ts: Any, online: Any, lambda_d: Any) -> np.ndarray:
     array([0.1, 2. ])
     """
     t = solution_times(ts)
-    w, ld = np.asarray(online, dtype=np.float64), _positive("lambda_d", lambda_d)
+    w, ld = np.asarray(online, dtype=np.float64), check_size("lambda_d", lambda_d)
     t = t.reshape(t.shape + (1,) * np.broadcast(w, ld).ndim)
     decayed = np.exp(-8 * ld * t)
     return np.asarray(w / np.sqrt(decayed - np.expm1(-8 * ld * t) * (ld * w**2)))
@@ -100,7 +102,7 @@ def barlow_twins_plateau(k: int, n: int, off_diagonal: float) -> float:
     """
     if not 1 <= k <= n:
         raise ValueError(f"`k` must be from 1 to {n}, got {k}")
-    weight = float(_positive("off_diagonal", off_diagonal, zero=True))
+    weight = float(check_size("off_diagonal", off_diagonal, zero=True))
     return 1 / (weight + (1 - weight) * k / n)
 
 
@@ -133,7 +135,9 @@ def barlow_twins_rate(lambda_d: float, k: int, n: int, off_diagonal: float) -> f
     >>> round(barlow_twins_rate(0.3, 1, 4, 0.3), 4)
     0.7579
     """
-    return float(4 * _positive("lambda_d", lambda_d) * off_diagonal * barlow_twins_plateau(k, n, off_diagonal))
+    return float(
+        4 * check_size("lambda_d", lambda_d) * off_diagonal * barlow_twins_plateau(k, n, off_diagonal)
+    )
 
 
 def eigenmodes_are_minimum(ratios: Any, off_diagonal: float, unlearned: float = 0.0) -> bool:
@@ -171,188 +175,15 @@ def eigenmodes_are_minimum(ratios: Any, off_diagonal: float, unlearned: float = 
     >>> eigenmodes_are_minimum([0.6, 0.3], 2.0), eigenmodes_are_minimum([0.95, 0.7], 1e6)
     (True, False)
     """
-    r = np.sort(_ratio("ratios", ratios))[::-1]
-    weight = float(_positive("off_diagonal", off_diagonal, zero=True))
+    r = np.sort(check_ratio("ratios", ratios))[::-1]
+    weight = float(check_size("off_diagonal", off_diagonal, zero=True))
     if np.any(r[1:] == r[:-1]):
         raise ValueError(f"`ratios` must be different, got {np.asarray(ratios).tolist()}")
-    if r[-1] <= float(_ratio("unlearned", unlearned)) and unlearned:
+    if r[-1] <= float(check_ratio("unlearned", unlearned)) and unlearned:
         return False
     i, j = np.triu_indices(r.size, 1)
     gain = r[i] ** 2 * (1 - r[i]) - r[j] ** 2 * (1 - r[j])
     return bool(np.all(weight * gain > (1 - r[i]) * (1 - r[j]) * (r[i] - r[j])))
-
-
-def vicreg_row(
-    ts: Any, online: float, lambda_s: float, ratio: float, *, invariance: float, variance: float
-) -> np.ndarray:
-    """Weight of one row along one mode under VICReg, up to std = 1.
-
-        dw/dt = −4λ_i (λs − λd) w + μ √λs sign w:  w = w0 e^{−at} + (μ √λs/a)(1 − e^{−at}),  a = 4λ_i λs (1 − r),
-
-    until √λs |w| = 1, where it stays if a <= μ λs.
-
-    Parameters
-    ----------
-    ts
-        Times t >= 0, any shape.
-    online
-        w(0), not 0, √λs |w| <= 1.
-    lambda_s, ratio
-        λs > 0 and r from 0 to 1.
-    invariance, variance
-        λ_i and μ >= 0.
-
-    Returns
-    -------
-    array
-        w(t), of the shape of `ts`.
-
-    Raises
-    ------
-    ValueError
-        A number is out of range.
-
-    Notes
-    -----
-    The flow is linear: no plateau, however small the start. Source: R327.
-
-    Examples
-    --------
-    >>> round(float(vicreg_row(0.3, 0.001, 1.7, 0.6, invariance=1.0, variance=0.9)), 8)
-    0.24108838
-    """
-    t = solution_times(ts)
-    ls, r = float(_positive("lambda_s", lambda_s)), float(_ratio("ratio", ratio))
-    _positive("invariance", invariance, zero=True)
-    _positive("variance", variance, zero=True)
-    root = np.sqrt(ls)
-    if not 0 < root * abs(online) <= 1:
-        raise ValueError(f"`online` must not be 0, and √λs |w| at most 1, got w = {online}")
-    a = 4 * invariance * ls * (1 - r)
-    # (1 − e^{−at})/a, which is t for a = 0
-    rise = -np.expm1(-a * t) / a if a > 0 else t
-    w = abs(online) * np.exp(-a * t) + variance * root * rise
-    return np.asarray(np.sign(online) * np.minimum(w, 1 / root))
-
-
-def vicreg_std(ratio: Any, *, invariance: float, variance: float) -> np.ndarray:
-    """Standard deviation at which one row of VICReg rests, min(1, μ/(4λ_i(1 − r))).
-
-    Parameters
-    ----------
-    ratio
-        r from 0 to 1, any shape.
-    invariance, variance
-        λ_i >= 0 and μ > 0.
-
-    Notes
-    -----
-    Source: R327.
-
-    Examples
-    --------
-    >>> vicreg_std([0.6, 0.9], invariance=1.0, variance=0.9)
-    array([0.5625, 1.    ])
-    """
-    r = _ratio("ratio", ratio)
-    demand = 4 * float(_positive("invariance", invariance, zero=True)) * (1 - r)
-    mu = float(_positive("variance", variance))
-    return np.asarray(mu / np.maximum(demand, mu))
-
-
-class WaterFilling(NamedTuple):
-    """Spectrum of VICReg with saturated standard deviations.
-
-    Parameters
-    ----------
-    amplitudes
-        g, eigenvalues of K = W Σs Wᵀ, in the order of the ratios, shape (n1,).
-    level
-        m, the water level: g_k = (λ_i r_k − m)₊/ν; λ_i r_1 for ν = 0.
-    pull
-        4 (λ_i − m − ν), what the hinge of each row has to hold: standard deviations are saturated if μ is no less.
-    """
-
-    amplitudes: np.ndarray
-    level: float
-    pull: float
-
-
-def vicreg_spectrum(ratios: Any, n2: int, *, invariance: float, covariance: float) -> WaterFilling:
-    """Eigenvalues of W Σs Wᵀ that VICReg learns when all standard deviations are 1: water-filling.
-
-        g_k = (λ_i r_k − m)₊/ν,  Σ g_k = n2, of the n2 largest ratios
-
-    Parameters
-    ----------
-    ratios
-        r from 0 to 1, in any order, shape (n1,).
-    n2
-        Rows, >= 1.
-    invariance, covariance
-        λ_i >= 0 and ν >= 0.
-
-    Returns
-    -------
-    WaterFilling
-        For ν = 0 all of it lies on the largest ratio, shared evenly by ties.
-
-    Raises
-    ------
-    ValueError
-        A number is out of range.
-
-    Notes
-    -----
-    A minimum over G = VᵀV with tr G = n2 alone, of rank up to n2; rotations of the outputs reach unit standard
-    deviations for every such G. Source: R327.
-
-    Examples
-    --------
-    >>> found = vicreg_spectrum([0.95, 0.9, 0.7, 0.5, 0.3, 0.1], 4, invariance=1.0, covariance=0.2)
-    >>> found.amplitudes.round(4)
-    array([1.8333, 1.5833, 0.5833, 0.    , 0.    , 0.    ])
-    """
-    r = _ratio("ratios", ratios)
-    if r.ndim != 1 or r.size == 0:
-        raise ValueError(f"`ratios` must have shape (n1,), got {r.shape}")
-    if n2 < 1:
-        raise ValueError(f"`n2` must be an integer >= 1, got {n2}")
-    li = float(_positive("invariance", invariance, zero=True))
-    nu = float(_positive("covariance", covariance, zero=True))
-    order = np.argsort(-r, kind="stable")
-    taken = r[order][: min(n2, r.size)]
-    shares = np.zeros(r.size)
-    if nu == 0:
-        top = np.flatnonzero(taken == taken[0])
-        shares[order[top]] = n2 / top.size
-        return WaterFilling(shares, li * taken[0], 4 * li * (1 - taken[0]))
-    rank = _water_rank(taken, n2, li, nu)
-    below = li * (taken[:rank] - taken[:rank, None])  # λ_i (r_j − r_k), differences before sums
-    shares[order[:rank]] = n2 / rank - np.mean(below, axis=1) / nu
-    deficit = li * float(np.mean(1 - taken[:rank]))
-    pull = 4 * (deficit + nu * (n2 / rank - 1))
-    return WaterFilling(shares, li * float(np.mean(taken[:rank])) - nu * n2 / rank, pull)
-
-
-def _water_rank(descending: np.ndarray, n2: int, invariance: float, covariance: float) -> int:
-    k = np.arange(1, descending.size + 1)
-    # Σ_{j<=k} (r_j − r_k) = Σ_{i<k} i (r_i − r_{i+1})
-    spread = np.concatenate([[0.0], np.cumsum(k[:-1] * -np.diff(descending))])
-    return int(np.sum(invariance * spread < covariance * n2))
-
-
-def vicreg_rank(ratios: Any, n2: int, *, invariance: float, covariance: float) -> int:
-    """Number of modes that VICReg learns, the largest k <= n2 with λ_i Σ_{j<=k} (r_j − r_k) < ν n2.
-
-    Parameters, what is raised and source are those of `vicreg_spectrum`; for ν = 0 it counts the modes of largest
-    ratio.
-
-    >>> vicreg_rank([0.95, 0.9, 0.7, 0.5, 0.3, 0.1], 4, invariance=1.0, covariance=0.1)
-    2
-    """
-    found = vicreg_spectrum(ratios, n2, invariance=invariance, covariance=covariance)
-    return int(np.sum(found.amplitudes > 0))
 
 
 def spectral_mode(ts: Any, online: Any, lambda_s: Any, lambda_d: Any) -> np.ndarray:
@@ -390,7 +221,7 @@ def spectral_mode(ts: Any, online: Any, lambda_s: Any, lambda_d: Any) -> np.ndar
     """
     t = solution_times(ts)
     w = np.asarray(online, dtype=np.float64)
-    ls, ld = _positive("lambda_s", lambda_s), _positive("lambda_d", lambda_d)
+    ls, ld = check_size("lambda_s", lambda_s), check_size("lambda_d", lambda_d)
     t = t.reshape(t.shape + (1,) * np.broadcast(w, ls, ld).ndim)
     decayed = np.exp(-8 * ld * t)
     return np.asarray(w / np.sqrt(decayed - np.expm1(-8 * ld * t) * (ls * w) * (ls / ld * w)))
@@ -436,7 +267,7 @@ def spectral_gram(ts: Any, start: EncoderState, sigma_d: Any) -> np.ndarray:
     W = encoder_start(start, system).online
     values, vectors = (part[..., ::-1] for part in np.linalg.eigh(system.sigma_d))
     values = np.maximum(values, 0.0)
-    left, size, right = np.linalg.svd(W @ vectors, full_matrices=False)  # WᵀW has no need of `left`
+    _, size, right = np.linalg.svd(W @ vectors, full_matrices=False)  # WᵀW has no need of the left factor
     kept = size > max(W.shape) * np.finfo(float).eps * size[0]
     A = size[kept, None] * right[kept]
     grams = []
@@ -461,9 +292,7 @@ def _spectral_step(A: np.ndarray, values: np.ndarray, time: float) -> np.ndarray
     from scipy.linalg import solve_triangular
 
     Q, R = np.linalg.qr((A * np.exp(4 * values * time)).T)
-    filled = np.where(
-        values > 0, -np.expm1(-8 * values * time) / np.where(values > 0, values, 1.0), 8 * time
-    )
+    filled = np.where(values > 0, -np.expm1(-8 * values * time) / np.where(values > 0, values, 1.0), 8 * time)
     inverse = solve_triangular(R, np.eye(len(R)))
     precision = inverse.T @ inverse + (Q.T * filled) @ Q
     lower = np.linalg.cholesky(precision)  # precision = L Lᵀ, so Q L^{−T} is the root
