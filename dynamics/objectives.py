@@ -35,6 +35,8 @@ class Objective:
         Whether the flow of a linear encoder under it is known from the moments alone (R113–R115).
     negatives
         Whether its number of negatives is free: a number of the flow, and in training the batch.
+    of_moments
+        Whether it is a loss of the moments of an encoder's outputs, without negatives, predictor or target (R325–R329).
     """
 
     name: str
@@ -46,6 +48,12 @@ class Objective:
     contrastive: bool = False
     encoder_flow: bool = False
     negatives: bool = False
+    of_moments: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it trains an encoder alone, without predictor and target."""
+        return self.contrastive or self.of_moments
 
 
 def _own(sigma_s: Any, sigma_d: Any, alpha: Any, beta: Any) -> tuple[Any, Any]:
@@ -93,6 +101,24 @@ _ROWS = (
         contrastive=True,
         encoder_flow=True,
     ),
+    Objective(
+        "barlow-twins",
+        "Σ(C_ii − 1)² + λ Σ C_ij², C the correlations of two views, normalised or not (R325, R326)",
+        ("off_diagonal",),
+        encoder_flow=True,
+        of_moments=True,
+    ),
+    Objective(
+        "vicreg",
+        "λ_i E‖z1 − z2‖² + μ Σ(1 − std)₊ + ν Σ cov_ij² (R327)",
+        ("invariance", "variance", "covariance"),
+        encoder_flow=True,
+        of_moments=True,
+    ),
+    Objective(
+        "spectral", "−2 E z1ᵀz2 + ‖E z zᵀ‖², spectral contrastive (R328)", encoder_flow=True, of_moments=True
+    ),
+    Objective("whitened", "½ E‖z1 − z2‖² of whitened outputs (R329)", encoder_flow=True, of_moments=True),
 )
 
 OBJECTIVES: dict[str, Objective] = {row.name: row for row in _ROWS}
@@ -112,7 +138,7 @@ def flow_objectives() -> dict[str, Objective]:
     """Objectives whose flow of linear networks is known from the moments.
 
     >>> list(flow_objectives())
-    ['byol', 'byol-prime', 'raft', 'infonce', 'simple', 'triplet']
+    ['byol', 'byol-prime', 'raft', 'infonce', 'simple', 'triplet', 'barlow-twins', 'vicreg', 'spectral', 'whitened']
     """
     return {name: row for name, row in OBJECTIVES.items() if row.transform is not None or row.encoder_flow}
 
@@ -127,14 +153,14 @@ def with_weight(weight: str) -> tuple[str, ...]:
 
 
 def check_taken(objective: Objective, **numbers: Any) -> None:
-    """Refuse numbers of contrastive losses that are given, and that an objective does not take.
+    """Refuse numbers of losses of an encoder alone that are given, and that an objective does not take.
 
     Parameters
     ----------
     objective
         A row of `OBJECTIVES`.
     **numbers
-        temperature, margin, negatives; None where one is not given.
+        temperature, margin, negatives and weights; None where one is not given.
 
     Raises
     ------

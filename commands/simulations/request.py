@@ -11,6 +11,7 @@ from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
     OutputOptions,
+    RedundancyOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
@@ -35,7 +36,7 @@ class BranchOptions:
 
 
 @dataclass(frozen=True)
-class SimulatedOptions(LossOptions, BranchOptions, BatchNormOptions, SystemOptions):
+class SimulatedOptions(LossOptions, RedundancyOptions, BranchOptions, BatchNormOptions, SystemOptions):
     """A system whose objective may be one of an encoder alone."""
 
     objective: Annotated[
@@ -144,5 +145,11 @@ class Kind(NamedTuple):
                         raise ValueError(f"`{item.name}` must not go with {self.words(request)}, got {value}")
 
 
-GROUPS: tuple[type, ...] = (LossOptions, BranchOptions, BatchNormOptions, RestartOptions)
+GROUPS: tuple[type, ...] = (
+    LossOptions,
+    RedundancyOptions,
+    BranchOptions,
+    BatchNormOptions,
+    RestartOptions,
+)
 """Groups of options that not every kind of run obeys."""

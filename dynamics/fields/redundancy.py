@@ -6,6 +6,7 @@ print these losses with different factors; those here are stated with each loss,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from dynamics.fields.contrastive import encoder_sizes, encoder_start
 from dynamics.fields.infonce import output_moments
 from dynamics.fields.predictors import times
 from dynamics.fields.vector_field import VectorField
+from dynamics.objectives import Objective, check_taken
 from dynamics.states import EncoderState
 from dynamics.system import MatrixSystem
 
@@ -71,6 +73,11 @@ class BarlowTwins:
 
     def __post_init__(self) -> None:
         _check_weight("off_diagonal", self.off_diagonal)
+
+    @property
+    def source(self) -> str:
+        """Result that predictions rest on."""
+        return "R326" if self.normalised else "R325"
 
     @property
     def scale_free(self) -> bool:
@@ -142,6 +149,7 @@ class Vicreg:
     variance: float = 25.0
     covariance: float = 1.0
     name: ClassVar[str] = "vicreg"
+    source: ClassVar[str] = "R327"
     scale_free: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -199,6 +207,7 @@ class SpectralContrastive:
     """
 
     name: ClassVar[str] = "spectral"
+    source: ClassVar[str] = "R328"
     scale_free: ClassVar[bool] = False
 
     def value(self, W: Any, system: MatrixSystem) -> Any:
@@ -235,6 +244,7 @@ class Whitened:
     """
 
     name: ClassVar[str] = "whitened"
+    source: ClassVar[str] = "R329"
     scale_free: ClassVar[bool] = True
 
     def value(self, W: Any, system: MatrixSystem) -> Any:
@@ -363,3 +373,46 @@ def redundancy_field(loss: RedundancyLoss) -> VectorField:
 
     form = "-normalised" if isinstance(loss, BarlowTwins) and loss.normalised else ""
     return VectorField(loss.name + form, derivative, start=start, sizes=encoder_sizes, clock=clock)
+
+
+LOSSES: dict[str, type[RedundancyLoss]] = {
+    loss.name: loss for loss in (BarlowTwins, Vicreg, SpectralContrastive, Whitened)
+}
+"""Losses of this module by the names of `dynamics.objectives.OBJECTIVES`."""
+
+
+def redundancy_loss(objective: Objective, **given: float | bool | None) -> RedundancyLoss | None:
+    """Return the loss of an objective, with what is not given at its default; None of one of another kind.
+
+    Parameters
+    ----------
+    objective
+        A row of `dynamics.objectives.OBJECTIVES`.
+    **given
+        Weights by name, and `normalised`; None where one is not given.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range, or the objective does not take it.
+
+    Examples
+    --------
+    >>> from dynamics.objectives import OBJECTIVES
+    >>> redundancy_loss(OBJECTIVES["vicreg"], covariance=2.0)
+    Vicreg(invariance=25.0, variance=25.0, covariance=2.0)
+    >>> redundancy_loss(OBJECTIVES["spectral"], covariance=2.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: `covariance` must go with `objective` vicreg, got spectral
+    """
+    taken = {name: value for name, value in given.items() if value is not None}
+    if (normalised := taken.pop("normalised", None)) is not None and objective.name != BarlowTwins.name:
+        raise ValueError(f"`normalised` must go with `objective` {BarlowTwins.name}, got {objective.name}")
+    check_taken(objective, **taken)
+    if not objective.of_moments:
+        return None
+    if normalised is not None:
+        taken["normalised"] = normalised
+    make: Callable[..., RedundancyLoss] = LOSSES[objective.name]
+    return make(**taken)

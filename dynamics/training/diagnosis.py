@@ -236,7 +236,7 @@ def _share(run: TrainingRun, index: int, settings: TrainingSettings, time: int, 
 def _free(settings: TrainingSettings) -> bool:
     """Whether the objective leaves the size of the features free."""
     objective, predictor = settings.objective, settings.predictor
-    return objective.normalize or objective.contrastive or predictor.kind in ("optimal", "mlp")
+    return objective.normalize or objective.alone or predictor.kind in ("optimal", "mlp")
 
 
 def _at_rest(
@@ -303,6 +303,8 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
     objective, predictor, optimizer = settings.objective, settings.predictor, settings.optimizer
     n_modes = min(settings.encoder.output, run.spectrum.n_modes)
     decays = _number(optimizer.weight_decay) > 0
+    if objective.row.of_moments:
+        return Prediction()
     if objective.contrastive:
         return Prediction(_contrast(objective.kind))
     if not objective.stop_gradient:

@@ -22,7 +22,7 @@ from dynamics.training.metrics import (
     tree_norm,
     uniformity,
 )
-from dynamics.training.settings import TrainingSettings
+from dynamics.training.settings import SWEPT, TrainingSettings
 
 PAIRS_AT_ONCE = 2**23
 """Pairs of samples that a measurement holds in memory."""
@@ -329,7 +329,7 @@ class Program:
                 index,
                 scalars["predictor.average"],
             )
-        names = ("alpha", "beta", "temperature", "margin")
+        names = SWEPT["objective"]
         value, clipped = objectives.loss(settings, {n: scalars[f"objective.{n}"] for n in names}, q, t)
         return value, (statistics, predictor_statistics, clipped)
 

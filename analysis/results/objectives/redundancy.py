@@ -161,9 +161,9 @@ def spectral_flow(
     W[:k] = np.sqrt(ratios[:k, None]) * modes[:, :k].T
     W = orthogonal(rng, n2) @ W
     force = np.linalg.norm(system.sigma_s, 2) * np.linalg.norm(W)
-    parts.append((np.max(np.abs(loss.descent(W, system))), 16 * n1 * EPS * force))
+    parts.append((np.max(np.abs(loss.descent(W, system))), 16 * n1 * EPS * float(force)))
     lowest = float(loss.value(W, system))
-    parts.append((abs(lowest + np.sum(ratios[:k] ** 2)), 16 * n1 * EPS * k))
+    parts.append((abs(lowest + float(np.sum(ratios[:k] ** 2))), 16 * n1 * EPS * k))
     other = W + rng.choice([0.01, 0.3]) * rng.standard_normal(W.shape)
     parts.append(refuted(unless=float(loss.value(other, system)) > lowest))
     return worst(*parts)
