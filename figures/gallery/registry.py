@@ -42,6 +42,9 @@ PAGES = {
     "layer-traces": "figures.gallery.trees:LAYER_TRACES",
     "table-2": "figures.gallery.tree_networks:TABLE_2",
     "figure-9": "figures.gallery.tree_networks:FIGURE_9",
+    "vicreg-spectrum": "figures.gallery.redundancy:VICREG_SPECTRUM",
+    "barlow-plateaus": "figures.gallery.redundancy:BARLOW_PLATEAUS",
+    "compare-objectives": "figures.gallery.objectives:COMPARE_OBJECTIVES",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

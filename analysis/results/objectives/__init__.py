@@ -1,6 +1,6 @@
 """Other objectives, normalised losses, deep encoders, and claims of others: R311–R336."""
 
-from analysis.results.objectives import barlow, redundancy
+from analysis.results.objectives import barlow, claims, redundancy
 from analysis.results.registry import collect
 
-RESULTS = collect((barlow, redundancy))
+RESULTS = collect((barlow, redundancy, claims))
