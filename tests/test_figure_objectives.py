@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from dynamics.exact.redundancy import barlow_twins_plateau
 from figures.gallery.objectives import compute_compare_objectives, draw_compare_objectives
+from figures.gallery.raft import NAMES, compute_raft_figure_5, draw_raft_figure_5
 from figures.gallery.redundancy import (
     compute_barlow_plateaus,
     compute_vicreg_spectrum,
@@ -45,9 +46,9 @@ def test_seven_objectives_are_drawn_from_one_start() -> None:
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes][:7] == result.names
     by_name = dict(zip(result.names, result.amplitudes, strict=True))
     assert_allclose(by_name["whitened"][:2], 1.0, rtol=1e-6)
-    assert_allclose(by_name["spectral contrastive"][:2], result.ratios[:2], rtol=1e-6)
-    assert np.isinf(by_name["simple contrastive"]).any()
-    for name in ("BYOL", "InfoNCE", "spectral contrastive", "whitened"):
+    assert_allclose(by_name["spectral"][:2], result.ratios[:2], rtol=1e-6)
+    assert np.isinf(by_name["simple"]).any()
+    for name in ("BYOL", "InfoNCE", "spectral", "whitened"):
         assert np.all(by_name[name][2:] == 0), name  # the two largest ratios alone
     for ax, name, share in zip(figure.axes, result.names, result.shares, strict=False):
         drawn = ax.lines[-1].get_ydata()  # the top mode lies over the others
@@ -66,3 +67,29 @@ def test_parameters_of_the_pages_are_refused_by_name() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_raft_from_minus_w_is_byol_prime_and_no_predictor_falls_on_a_line() -> None:
+    result = compute_raft_figure_5(times=(0.0, 20.0, 100.0), samples=120)
+    mirrored, without = NAMES.index("RAFT"), NAMES.index("no predictor")
+    # a thousand steps of sums of 120 samples round to this at most (R25)
+    assert np.max(result.mirrored) < 1e-10
+    assert_allclose(result.densities[mirrored], result.densities[mirrored - 1], atol=1e-8)
+    assert result.spreads[without, -1] < 0.1 < np.min(result.spreads[[0, 1, 3, 4], -1])
+    assert_allclose(np.mean(result.densities[..., :-1], axis=-1), 1 / (2 * np.pi), rtol=1e-6)
+    axes = draw_raft_figure_5(result).axes
+    assert len(axes) == 15
+    cell = axes[10 + without]
+    assert f"{result.spreads[without, -1]:.3f}" in cell.texts[0].get_text()
+
+
+def test_parameters_of_the_circles_are_refused_by_name() -> None:
+    for given, message in (
+        ({"times": (5.0, 1.0)}, "`times` must be finite, >= 0 and ascending"),
+        ({"step": 0.0}, "`step` must be finite and > 0"),
+        ({"samples": 3}, "`samples` must be from 20 to 1797, got 3"),
+        ({"dim": 1}, "`dim` must be an integer >= 2, got 1"),
+        ({"bandwidth": 0.0}, "`bandwidth` must be finite and >= 0.01"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compute_raft_figure_5(**given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from dynamics.system import MatrixSystem
@@ -48,9 +50,7 @@ def collapse_share(ratio: float, online_scale: float = 1.0) -> float:
         return float(x / w * np.exp(-w * w / 2) / np.sqrt(2 * np.pi) * erf(x / (online_scale * np.sqrt(2))))
 
     edges = sorted({0.0, 40.0, *(min(k * online_scale, 40.0) for k in (1, 3, 9)), 1.0, 6.0})
-    above = sum(
-        quad(density, a, b, epsabs=1e-14, epsrel=1e-11)[0] for a, b in zip(edges[:-1], edges[1:], strict=True)
-    )
+    above = sum(quad(density, a, b, epsabs=1e-14, epsrel=1e-11)[0] for a, b in pairwise(edges))
     return float(np.arctan(1 / online_scale) / np.pi + above)
 
 

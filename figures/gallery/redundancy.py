@@ -114,9 +114,8 @@ def draw_vicreg_spectrum(result: VicregSpectrum) -> Figure:
     nus, invariance = result.parameters["covariance"], result.parameters["invariance"]
     with style():
         n = len(nus) + 1
-        figure, axes = panels(
-            "VICReg fills its spectrum from the largest ratio down, like water", n, columns=2
-        )
+        headline = "VICReg fills its spectrum from the largest ratio down, like water"
+        figure, axes = panels(headline, n, columns=2, aspect=0.45 if is_narrow() else 0.7)
         k = np.arange(1, result.ratios.size + 1)
         for ax, nu, level, g, run in zip(
             axes, nus, result.levels, result.amplitudes, result.runs, strict=False
@@ -136,7 +135,7 @@ def draw_vicreg_spectrum(result: VicregSpectrum) -> Figure:
             for x, r, value, measured in zip(k, result.ratios, g, run, strict=True):
                 if value > 0:
                     ax.annotate(
-                        f"{value:.2f}\n({measured:.2f})",
+                        f"{value:.2f}" if is_narrow() else f"{value:.2f}\n({measured:.2f})",
                         (x, r),
                         xytext=(0, 4),
                         textcoords="offset points",

@@ -143,7 +143,7 @@ def line_collapse(
     floor: Callable[[float], float] = line_uniformity,
     uniformity: Callable[[Any], Any] = circle_uniformity,
 ) -> Measurement:
-    """R336: b of two modes without a predictor falls at the gap of their rates, to the floor of a line, not to a point."""
+    """R336: b of two modes without a predictor falls at the gap of their rates, to the floor of a line, not a point."""
     lambda_s, r = np.ones(2), np.sort(rng.uniform(0.1, 0.9, 2))[::-1]
     system = ModeSystem(lambda_s, lambda_s * r)
     rates = np.max(no_predictor_eigenvalues(system).real, axis=-1)
@@ -224,9 +224,9 @@ RESULTS: tuple[Result, ...] = (
         id="R336",
         title="without a predictor features collapse to a line",
         statement=(
-            "Without a predictor b falls exponentially at the gap of the two slowest rates, and uniformity rises to that "
-            "of a line, ln(p² + (1 − p)² + 2p(1 − p)e⁻⁸) for a share p of samples on one side: it stays below 0, that of "
-            "a point."
+            "Without a predictor b falls exponentially at the gap of the two slowest rates, and uniformity rises to "
+            "that of a line, ln(p² + (1 − p)² + 2p(1 − p)e⁻⁸) for a share p of samples on one side: it stays below 0, "
+            "that of a point."
         ),
         source="new; the claim is RAFT table 2 and figure 5",
         hypotheses="Linear encoder, centred samples, modes of different r < 1, η = 0.",
