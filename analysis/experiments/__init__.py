@@ -10,6 +10,7 @@ from analysis.experiments import (
     ablations,
     alignment,
     balance,
+    circles,
     collapse,
     direct,
     explosion,
@@ -17,6 +18,7 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    moment_losses,
     objectives,
     resonance,
     restarts,
@@ -70,6 +72,8 @@ _MODULES = (
     infonce,
     restarts,
     trees,
+    moment_losses,
+    circles,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
