@@ -67,11 +67,11 @@ def water(effort: Effort) -> tuple[list[Measurement], list[Curve]]:
                 f"half the {CONFIDENCE:.0%} interval over {len(seeds)} seeds, and n2²/B for covariances of batches",
             )
         )
-    k = np.arange(1.0, FEATURES + 1)
+    modes = np.arange(1.0, FEATURES + 1)
     axes: dict[str, Any] = {"x_label": "mode", "y_label": "eigenvalue"}
     return measured, [
-        Curve("VICReg", "R327", "theory", k, said.amplitudes[:FEATURES], **axes),
-        Curve("VICReg", "training", "training", k, found.mean(axis=0), **axes),
+        Curve("VICReg", "R327", "theory", modes, said.amplitudes[:FEATURES], **axes),
+        Curve("VICReg", "training", "training", modes, found.mean(axis=0), **axes),
     ]
 
 
