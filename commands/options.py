@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from dynamics.objectives import OBJECTIVES, linear_objectives
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
     from dynamics.fields.infonce import SaturatingLoss
+    from dynamics.fields.redundancy import RedundancyLoss
     from dynamics.states import State
     from dynamics.system import MatrixSystem, ModeSystem
 
@@ -155,6 +156,40 @@ class LossOptions:
         from dynamics.fields.infonce import saturating_loss
 
         return saturating_loss(OBJECTIVES[objective], self.temperature, self.negatives, self.margin)
+
+
+@dataclass(frozen=True)
+class RedundancyOptions:
+    """What barlow-twins and vicreg take."""
+
+    off_diagonal: Annotated[
+        float | None,
+        numeric(
+            "--off-diagonal", panel=SYSTEM, help="Of barlow-twins: λ >= 0 of off-diagonal terms (0.005)."
+        ),
+    ] = None
+    normalised: Annotated[
+        bool | None,
+        option(
+            "--normalised/--raw", panel=SYSTEM, help="Of barlow-twins: whether outputs have variance 1 (raw)."
+        ),
+    ] = None
+    invariance: Annotated[
+        float | None, numeric("--invariance", panel=SYSTEM, help="Of vicreg: λ_i >= 0 (25).")
+    ] = None
+    variance: Annotated[float | None, numeric("--variance", panel=SYSTEM, help="Of vicreg: μ >= 0 (25).")] = (
+        None
+    )
+    covariance: Annotated[
+        float | None, numeric("--covariance", panel=SYSTEM, help="Of vicreg: ν >= 0 (1).")
+    ] = None
+
+    def redundancy_of(self, objective: str) -> RedundancyLoss | None:
+        """Return the loss of output moments with its numbers; None of an objective of another kind."""
+        from dynamics.fields.redundancy import redundancy_loss
+
+        numbers = {item.name: getattr(self, item.name) for item in fields(RedundancyOptions)}
+        return redundancy_loss(OBJECTIVES[objective], **numbers)
 
 
 def encoder_system(system: SystemOptions, moments: Moments) -> MatrixSystem:

@@ -50,6 +50,7 @@ def simulate(
     checked_outputs(output)
     began = perf_counter()
     system.loss_of(system.objective)  # refuses what does not go with the objective
+    system.redundancy_of(system.objective)
     if system.branches is not None and system.objective != "simple":
         raise ValueError(f"--branches must go with --objective simple, got --objective {system.objective}")
     if system.step is None:

@@ -322,7 +322,7 @@ def _laid_over(values: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str,
         n1 = len(merged["data"]["sigma_s"] or ())
         merged["encoder"] = {**merged["encoder"], "features": min(merged["encoder"]["features"], n1)}
     kind = layer.get("objective", {}).get("kind")
-    if kind in OBJECTIVES and OBJECTIVES[kind].contrastive:  # it has neither predictor nor target
+    if kind in OBJECTIVES and OBJECTIVES[kind].alone:  # it has neither predictor nor target
         merged |= {name: {"kind": "none"} for name in ("predictor", "target") if name not in layer}
     return merged
 

@@ -75,6 +75,7 @@ def simulate(
     """
     from analysis.runs.simulation import simulate_matrices, simulate_modes
     from dynamics.fields.infonce import saturating_loss
+    from dynamics.fields.redundancy import redundancy_loss
 
     made = made_of(system, words)
     options: dict[str, Any] = {"t_end": t_end, "rtol": rtol, "atol": atol, "max_steps": max_steps}
@@ -82,6 +83,7 @@ def simulate(
     if made.objective.encoder_flow:
         from analysis.runs.encoders import simulate_encoder
         from analysis.runs.infonce import simulate_saturating
+        from analysis.runs.redundancy import simulate_redundancy
 
         for name, given in (("predictor", predictor), ("target", target), ("init_predictor", init_predictor)):
             if given is not None:
@@ -90,11 +92,12 @@ def simulate(
                 )
         encoder = encoder_of(made, online, state, dim, init_online, seed)
         alone = made.moments_alone
-        found = (
-            simulate_encoder(encoder, alone, **options)
-            if loss is None
-            else simulate_saturating(encoder, alone, loss, **options)
-        )
+        if (of_moments := redundancy_loss(made.objective)) is not None:
+            found = simulate_redundancy(encoder, alone, of_moments, **options)
+        elif loss is None:
+            found = simulate_encoder(encoder, alone, **options)
+        else:
+            found = simulate_saturating(encoder, alone, loss, **options)
         return Result(found, support=made.moments.support)
     if made.of_modes and dim is None and state is None:
         for name, size in (("init_online", init_online), ("init_predictor", init_predictor)):

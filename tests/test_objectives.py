@@ -36,7 +36,7 @@ def test_every_row_has_its_loss(name: str) -> None:
             ObjectiveSettings(kind=name)
         return
     assert ObjectiveSettings(kind=name).row is row
-    assert row.contrastive == (row.transform is None)
+    assert row.alone == (row.transform is None)
     for weight in row.weights:
         assert name in with_weight(weight)
         ObjectiveSettings(kind=name, **{weight: 0.5})

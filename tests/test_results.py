@@ -18,6 +18,7 @@ UNPROVED = {
     *("R8", "R18", "R30"),
     *("R113", "R117", "R118", "R119", "R120", "R122"),
     *("R207", "R211", "R212", "R222", "R225"),
+    *("R329", "R330", "R333", "R335", "R336"),
 }
 
 each = pytest.mark.parametrize("result", RESULTS.values(), ids=list(RESULTS))

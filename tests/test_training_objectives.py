@@ -158,7 +158,7 @@ def test_the_simple_contrast_moves_linear_features_along_the_covariance_of_avera
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "vicreg"}, r"`objective.kind` must be one of byol, .*, got 'vicreg'"),
+        ({"kind": "dino"}, r"`objective.kind` must be one of byol, .*, got 'dino'"),
         (
             {"alpha": 2.0},
             "`objective.alpha` must be left out unless the objective is byol-prime or raft, got byol",

@@ -10,6 +10,7 @@ from analysis.experiments import (
     ablations,
     alignment,
     balance,
+    circles,
     collapse,
     depth,
     direct,
@@ -18,6 +19,7 @@ from analysis.experiments import (
     flow_limit,
     infonce,
     mirrored,
+    moment_losses,
     noise,
     normalisation,
     objectives,
@@ -78,6 +80,8 @@ _MODULES = (
     depth,
     steps,
     noise,
+    moment_losses,
+    circles,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {

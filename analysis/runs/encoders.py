@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from dynamics.exact.contrastive import simple_encoder
 from dynamics.fields.contrastive import simple_field, simple_one_branch_field
 from dynamics.fields.infonce import SaturatingLoss
 from dynamics.fields.predictors import times
+from dynamics.fields.redundancy import RedundancyLoss
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.trajectory import Status, Trajectory
 from dynamics.states import EncoderState
@@ -26,20 +27,21 @@ BRANCHES: dict[str, tuple[VectorField, int]] = {
 
 
 class Saturating(NamedTuple):
-    """What a run under InfoNCE or the triplet loss has besides: sizes of modes, and where they saturate.
+    """What a run under a loss that saturates has besides: sizes of modes, and where they rest.
 
     Parameters
     ----------
     loss
         The loss.
     sizes
-        Part s of tr W Σs Wᵀ along every mode at `trajectory.ts`, shape (T, n1).
+        Part s of tr W Σs Wᵀ along every mode at `trajectory.ts`, shape (T, n1); of tr W Σd Wᵀ under unnormalised Barlow
+        Twins, which learns the modes of Σd.
     predicted
         s at which each mode is said to rest, shape (n1,): 0 where it collapses, infinite where nothing holds it, and
         NaN where no result applies.
     """
 
-    loss: SaturatingLoss
+    loss: SaturatingLoss | RedundancyLoss
     sizes: np.ndarray
     predicted: np.ndarray
 
@@ -153,19 +155,24 @@ class EncoderSimulation:
             for k, mode in enumerate(modes):
                 mode["initial"]["amplitude"], mode["final"]["amplitude"] = of.sizes[[0, -1], k]
                 mode["predicted"]["amplitude"] = of.predicted[k]
-            report |= {
-                "objective": of.loss.name,
-                "temperature": of.loss.temperature,
-                "negatives": "inf" if of.loss.negatives == np.inf else of.loss.negatives,
-                "margin": of.loss.margin,
-            }
+            report |= {"objective": of.loss.name, **_numbers(of.loss)}
             report["final"]["amplitudes"] = self.amplitudes
         return plain(report)
+
+
+def _numbers(loss: SaturatingLoss | RedundancyLoss) -> dict[str, Any]:
+    """Numbers that a loss was run with."""
+    if not isinstance(loss, SaturatingLoss):
+        return asdict(loss)
+    negatives = "inf" if loss.negatives == np.inf else loss.negatives
+    return {"temperature": loss.temperature, "negatives": negatives, "margin": loss.margin}
 
 
 def _reason(saturating: Saturating | None) -> str:
     if saturating is None:
         return "R113"
+    if not isinstance(saturating.loss, SaturatingLoss):
+        return saturating.loss.source
     return "R116" if saturating.loss.negatives == np.inf else "R114"
 
 

@@ -1,11 +1,11 @@
-"""Runs of an encoder alone, under a contrastive loss."""
+"""Runs of an encoder alone, under a contrastive loss or one of its output moments."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from commands.options import LossOptions, check_no_mode_start, encoder_system, matrix_start
+from commands.options import LossOptions, RedundancyOptions, check_no_mode_start, encoder_system, matrix_start
 from commands.output import number_text, print_table
 from commands.simulations.request import BranchOptions, Kind, Request
 from commands.simulations.tables import LISTED, cost_text, prediction_text
@@ -20,10 +20,12 @@ def run_encoder(request: Request) -> EncoderSimulation:
 
     from analysis.runs.encoders import simulate_encoder
     from analysis.runs.infonce import simulate_saturating
+    from analysis.runs.redundancy import simulate_redundancy
     from dynamics.states import EncoderState
 
     system, start, moments, options = request.system, request.start, request.known, request.options
     loss = system.loss_of(system.objective)
+    redundancy = system.redundancy_of(system.objective)
     full = encoder_system(system, moments)
     for name in ("predictor", "target", "init_predictor"):
         if getattr(start, name) is not None:
@@ -45,6 +47,8 @@ def run_encoder(request: Request) -> EncoderSimulation:
     else:
         check_no_mode_start(start)
         state = matrix_start(start, moments, request.output.seed, EncoderState)
+    if redundancy is not None:
+        return simulate_redundancy(state, full, redundancy, **options)
     if loss is None:
         return simulate_encoder(state, full, system.branches or "all", **options)
     return simulate_saturating(state, full, loss, **options)
@@ -75,7 +79,8 @@ def print_encoder(report: dict[str, Any]) -> None:
     caption = (f"and {rest.total()} more modes: {more} (--json lists them)\n" if rest else "") + (
         f"rank {report['final']['rank']} · error {'–' if error is None else f'{error:.1e}'} · {cost_text(report)}"
     )
-    sizes = ["start w Σs wᵀ", "end", "predicted end"] if saturates else ["start", "end", "share of ‖W‖²"]
+    measure = "w Σd wᵀ" if report["objective"] == "barlow-twins" and not report["normalised"] else "w Σs wᵀ"
+    sizes = [f"start {measure}", "end", "predicted end"] if saturates else ["start", "end", "share of ‖W‖²"]
     columns = ["mode", "λd", "λd/λs", *sizes, "fate", "predicted"]
     print_table(columns, rows, caption)
 
@@ -83,7 +88,7 @@ def print_encoder(report: dict[str, Any]) -> None:
 ENCODER = Kind(
     words=lambda request: f"--objective {request.system.objective}, which trains an encoder alone",
     asked=lambda request: request.of_encoder,
-    obeys=(LossOptions, BranchOptions),
+    obeys=(LossOptions, RedundancyOptions, BranchOptions),
     run=run_encoder,
     show=print_encoder,
 )

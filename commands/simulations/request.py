@@ -12,6 +12,7 @@ from commands.normalisation import BatchNormOptions
 from commands.options import (
     LossOptions,
     OutputOptions,
+    RedundancyOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
@@ -69,7 +70,13 @@ class StepOptions(EmaOptions):
 
 @dataclass(frozen=True)
 class SimulatedOptions(
-    LossOptions, BranchOptions, BatchNormOptions, DepthOptions, StepOptions, SystemOptions
+    LossOptions,
+    RedundancyOptions,
+    BranchOptions,
+    BatchNormOptions,
+    DepthOptions,
+    StepOptions,
+    SystemOptions,
 ):
     """A system whose objective may be one of an encoder alone."""
 
@@ -181,6 +188,7 @@ class Kind(NamedTuple):
 
 GROUPS: tuple[type, ...] = (
     LossOptions,
+    RedundancyOptions,
     BranchOptions,
     BatchNormOptions,
     DepthOptions,

@@ -236,7 +236,7 @@ def _share(run: TrainingRun, index: int, settings: TrainingSettings, time: int, 
 def _free(settings: TrainingSettings) -> bool:
     """Whether the objective leaves the size of the features free."""
     objective, predictor = settings.objective, settings.predictor
-    return objective.normalize or objective.contrastive or predictor.kind in ("optimal", "mlp")
+    return objective.normalize or objective.alone or predictor.kind in ("optimal", "mlp")
 
 
 def _at_rest(
@@ -307,6 +307,8 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
         return Prediction(
             "features are normalised by their batch: its mean decides which are learned (R216, R222)"
         )
+    if objective.row.of_moments:
+        return Prediction()
     if objective.contrastive:
         return Prediction(_contrast(objective.kind))
     if not objective.stop_gradient:

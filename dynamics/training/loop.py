@@ -23,7 +23,7 @@ from dynamics.training.metrics import (
     uniformity,
 )
 from dynamics.training.normalisation import batch_normalised
-from dynamics.training.settings import TrainingSettings
+from dynamics.training.settings import SWEPT, TrainingSettings
 
 PAIRS_AT_ONCE = 2**23
 """Pairs of samples that a measurement holds in memory."""
@@ -347,7 +347,7 @@ class Program:
                 scalars["predictor.average"],
             )
             q = batch_normalised(q, normalisation.of_predictor)
-        names = ("alpha", "beta", "temperature", "margin")
+        names = SWEPT["objective"]
         value, clipped = objectives.loss(settings, {n: scalars[f"objective.{n}"] for n in names}, q, t)
         return value, (statistics, predictor_statistics, clipped)
 

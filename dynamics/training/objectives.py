@@ -38,7 +38,7 @@ def views_needed(settings: ObjectiveSettings) -> tuple[tuple[int, ...], tuple[in
     >>> views_needed(ObjectiveSettings(symmetric=False))
     ((0,), (1,))
     """
-    if settings.contrastive:
+    if settings.alone:
         return (0, 1), ()
     if settings.symmetric:
         return (0, 1), (0, 1)
@@ -72,7 +72,9 @@ def loss(settings: ObjectiveSettings, weights: Mapping[str, Any], q: Any, t: Any
     """
     if settings.normalize:
         q, t = unit(q), unit(t)
-    if settings.contrastive:
+    if settings.row.of_moments:
+        value, clipped = _of_moments(settings, weights, q), jnp.zeros((), jnp.int32)
+    elif settings.contrastive:
         value, clipped = _contrastive(settings, weights, q), jnp.zeros((), jnp.int32)
     elif not settings.row.align:
         value, clipped = _distance(settings, q, t[::-1])  # each prediction beside the other view's target
@@ -101,6 +103,31 @@ def _contrastive(settings: ObjectiveSettings, weights: Mapping[str, Any], z: Any
     )  # r[i, k] of view 1 of sample i and view 2 of sample k
     pairs = (r, r.T) if settings.symmetric else (r,)
     return sum(_contrast(settings, weights, one) for one in pairs)
+
+
+def _of_moments(settings: ObjectiveSettings, weights: Mapping[str, Any], z: Any) -> Any:
+    """Losses of S and D, the moments of the outputs of a batch, which are not centred (R325, R327–R329)."""
+    n = z.shape[1]
+    S = (z[0].T @ z[0] + z[1].T @ z[1]) / (2 * n)
+    D = (z[0].T @ z[1] + z[1].T @ z[0]) / (2 * n)
+    off = 1 - jnp.eye(len(S), dtype=S.dtype)
+    if settings.kind == "barlow-twins":
+        return jnp.sum((jnp.diagonal(D) - 1) ** 2) + weights["off_diagonal"] * jnp.sum(off * D**2)
+    if settings.kind == "vicreg":
+        std = jnp.sqrt(jnp.maximum(jnp.diagonal(S), SQUARED_NORM_FLOOR))
+        short = jnp.sum(jnp.maximum(1 - std, 0))
+        return (
+            2 * weights["invariance"] * jnp.trace(S - D)
+            + weights["variance"] * short
+            + weights["covariance"] * jnp.sum(off * S**2)
+        )
+    if settings.kind == "spectral":
+        return jnp.sum(S**2) - 2 * jnp.trace(D)
+    if settings.kind == "whitened":
+        return -jnp.trace(jnp.linalg.solve(S, D)) / 2
+    raise ValueError(
+        f"`objective.kind` must be barlow-twins, vicreg, spectral or whitened, got {settings.kind!r}"
+    )
 
 
 def _contrast(settings: ObjectiveSettings, weights: Mapping[str, Any], r: Any) -> Any:

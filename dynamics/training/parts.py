@@ -300,6 +300,7 @@ class ObjectiveSettings:
         simple      r₊ − mean r₋                 symmetric: the views exchanged, and added
         triplet     T mean log(1 + e^{(r₊ − r₋ + margin)/T})
         infonce     −log e^{−r₊/T}/(e^{−r₊/T} + Σ e^{−r₋/T})
+        barlow-twins, vicreg, spectral, whitened: of moments of the batch, as in `dynamics.fields.redundancy`
 
     averaged over the batch, where r₊ = ½ d(z1, z2) for the two views of a sample and r₋ = ½ d(z1, z2′) for views of
     different samples of the batch (DD 2). In the flow's time, one step of size ε is dt = 2ε for byol, 4ε when
@@ -322,6 +323,10 @@ class ObjectiveSettings:
         α >= 0 and β >= 0 of byol-prime and raft; may be swept.
     temperature, margin
         T > 0 of triplet and infonce, and the margin of triplet; may be swept.
+    off_diagonal
+        λ >= 0 of barlow-twins, whose outputs are not normalised; may be swept.
+    invariance, variance, covariance
+        λ_i, μ and ν >= 0 of vicreg; may be swept.
     """
 
     kind: str = "byol"
@@ -334,18 +339,25 @@ class ObjectiveSettings:
     beta: Swept = 1.0
     temperature: Swept = 1.0
     margin: Swept = 0.0
+    off_diagonal: Swept = 0.005
+    invariance: Swept = 25.0
+    variance: Swept = 25.0
+    covariance: Swept = 1.0
 
     def __post_init__(self) -> None:
         check_choice("objective.kind", self.kind, tuple(trained_objectives()))
         for name in ("symmetric", "normalize", "halved", "tangential", "stop_gradient"):
             _flag(f"objective.{name}", getattr(self, name))
-        if self.tangential and (not self.normalize or self.contrastive):
+        if self.tangential and (not self.normalize or self.alone):
             raise ValueError("`objective.tangential` must go with `normalize` and byol, byol-prime or raft")
-        for name in ("alpha", "beta", "margin"):
+        if self.normalize and self.row.of_moments:
+            raise ValueError(f"`objective.normalize` must be false for {self.kind}, a loss of moments")
+        weights = ("off_diagonal", "invariance", "variance", "covariance")
+        for name in ("alpha", "beta", "margin", *weights):
             object.__setattr__(self, name, _swept(f"objective.{name}", getattr(self, name), 0))
         temperature = _swept("objective.temperature", self.temperature, 0, open_low=True)
         object.__setattr__(self, "temperature", temperature)
-        for name in ("alpha", "beta", "temperature", "margin"):
+        for name in ("alpha", "beta", "temperature", "margin", *weights):
             kinds = with_weight(name)
             if self.kind not in kinds and getattr(self, name) != default_of(ObjectiveSettings, name):
                 raise ValueError(
@@ -359,6 +371,11 @@ class ObjectiveSettings:
         return self.row.contrastive
 
     @property
+    def alone(self) -> bool:
+        """Whether it trains an encoder alone."""
+        return self.row.alone
+
+    @property
     def row(self) -> Objective:
         """Its row of the table of objectives."""
         return OBJECTIVES[self.kind]
@@ -366,6 +383,8 @@ class ObjectiveSettings:
     @property
     def step_factor(self) -> float:
         """Time dt/ε of the flow that one step of size ε is, for plain squared errors (R1, R24, R26, R29, R30)."""
+        if self.row.of_moments:  # −∇L itself is the flow
+            return 0.5 if self.halved else 1.0
         doubled = 4.0 if self.symmetric and (self.kind == "byol" or self.contrastive) else 2.0
         return doubled / 2 if self.halved else doubled
 

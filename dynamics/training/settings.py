@@ -27,7 +27,10 @@ from dynamics.training.parts import (
 SWEPT: dict[str, tuple[str, ...]] = {
     "encoder": ("scale",),
     "predictor": ("scale", "average"),
-    "objective": ("alpha", "beta", "temperature", "margin"),
+    "objective": (
+        "alpha", "beta", "temperature", "margin",
+        "off_diagonal", "invariance", "variance", "covariance",
+    ),
     "target": ("decay",),
     "optimizer": (
         "learning_rate", "predictor_rate", "weight_decay", "predictor_weight_decay", "momentum",
@@ -103,7 +106,7 @@ class TrainingSettings:
                 f"`objective.stop_gradient` false needs the target none, got {self.target.kind}:"
                 " no gradient reaches weights that are averages or fixed"
             )
-        if self.objective.contrastive and (self.predictor.kind, self.target.kind) != ("none", "none"):
+        if self.objective.alone and (self.predictor.kind, self.target.kind) != ("none", "none"):
             raise ValueError(
                 f"the objective {self.objective.kind} needs neither predictor nor target,"
                 f" got {self.predictor.kind} and {self.target.kind}"
@@ -112,7 +115,7 @@ class TrainingSettings:
             raise ValueError(
                 f"the predictor optimal must go with the objective byol, got {self.objective.kind}"
             )
-        if self.objective.contrastive and not self.objective.stop_gradient:
+        if self.objective.alone and not self.objective.stop_gradient:
             raise ValueError(f"`objective.stop_gradient` must be left out for {self.objective.kind}")
         if self.objective.normalize and self.encoder.output == 1:
             raise ValueError(

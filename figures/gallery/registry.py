@@ -51,6 +51,10 @@ PAGES = {
     "table-4": "figures.gallery.normalisation:TABLE_4",
     "depth-fates": "figures.gallery.depth:DEPTH_FATES",
     "depth-thresholds": "figures.gallery.depth:DEPTH_THRESHOLDS",
+    "vicreg-spectrum": "figures.gallery.redundancy:VICREG_SPECTRUM",
+    "barlow-plateaus": "figures.gallery.redundancy:BARLOW_PLATEAUS",
+    "compare-objectives": "figures.gallery.objectives:COMPARE_OBJECTIVES",
+    "raft-figure-5": "figures.gallery.raft:RAFT_FIGURE_5",
 }
 """Where each figure is defined, "module:NAME" of its `Page`; modules are imported when a page is asked for."""
 

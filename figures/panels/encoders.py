@@ -45,7 +45,7 @@ def draw_sizes(ax: Axes, simulation: Any) -> Axes:
     draw_paths(ax, ts, np.where(of.sizes > 0, of.sizes, np.nan), simulation.fate)
     for size in np.unique(of.predicted[np.isfinite(of.predicted) & (of.predicted > 0)]):
         ax.axhline(size, color=theme().muted, linestyle=DASHED, linewidth=1.0, zorder=0)
-    top = float(np.max(of.sizes)) or of.temperature
+    top = float(np.max(of.sizes)) or 1.0
     ax.set_yscale("log")
     ax.set_ylim(top * _LEAST, top * 3)
     ax.set(xlabel="time $t$", ylabel=r"$s$ of each mode of $W \Sigma_s W^T$")

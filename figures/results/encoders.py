@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from analysis.fates.fate import Fate
 from analysis.runs.encoders import BRANCHES, EncoderSimulation, Saturating
+from dynamics.fields.infonce import SaturatingLoss
 from figures.panels.encoders import draw_norms, draw_shares, draw_sizes
 from figures.results.simulation import fate_handles, page
 from figures.style import DASHED, style, theme
@@ -68,10 +69,16 @@ def _figure_saturating(simulation: EncoderSimulation, of: Saturating) -> Figure:
         right.set_title("Shares of the outputs' variance")
         draw_shares(right, simulation)
         right.set_ylabel(r"share of tr $W \Sigma_s W^T$")
-        law = "R116" if of.loss.negatives == np.inf else "R114"
+        law = _law(of)
         dashes = Line2D([], [], color=theme().muted, linestyle=DASHED, label=f"where it rests ({law})")
         figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
     return figure
+
+
+def _law(of: Saturating) -> str:
+    if not isinstance(of.loss, SaturatingLoss):
+        return of.loss.source
+    return "R116" if of.loss.negatives == np.inf else "R114"
 
 
 def _headline(simulation: EncoderSimulation, learned: np.ndarray) -> str:
