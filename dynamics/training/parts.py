@@ -353,12 +353,9 @@ class ObjectiveSettings:
         for name in dict.fromkeys(name for row in OBJECTIVES.values() for name in row.weights):
             value = _swept(f"objective.{name}", getattr(self, name), 0, open_low=name == "temperature")
             object.__setattr__(self, name, value)
-            kinds = with_weight(name)
-            if self.kind not in kinds and value != default_of(ObjectiveSettings, name):
-                raise ValueError(
-                    f"`objective.{name}` must be left out unless the objective is {' or '.join(kinds)},"
-                    f" got {self.kind}"
-                )
+            if self.kind not in with_weight(name) and value != default_of(ObjectiveSettings, name):
+                takers = f"the objective is {' or '.join(with_weight(name))}, got {self.kind}"
+                raise ValueError(f"`objective.{name}` must be left out unless {takers}")
 
     @property
     def row(self) -> Objective:
