@@ -236,7 +236,7 @@ def _share(run: TrainingRun, index: int, settings: TrainingSettings, time: int, 
 def _free(settings: TrainingSettings) -> bool:
     """Whether the objective leaves the size of the features free."""
     objective, predictor = settings.objective, settings.predictor
-    return objective.normalize or objective.alone or predictor.kind in ("optimal", "mlp")
+    return objective.normalize or objective.row.alone or predictor.kind in ("optimal", "mlp")
 
 
 def _at_rest(
@@ -309,7 +309,7 @@ def predict_outcome(run: TrainingRun, index: int = 0) -> Prediction:
         )
     if objective.row.of_moments:
         return Prediction()
-    if objective.contrastive:
+    if objective.row.contrastive:
         return Prediction(_contrast(objective.kind))
     if not objective.stop_gradient:
         return Prediction("no stop-gradient: collapse (R12)", most=0)

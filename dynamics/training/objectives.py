@@ -38,7 +38,7 @@ def views_needed(settings: ObjectiveSettings) -> tuple[tuple[int, ...], tuple[in
     >>> views_needed(ObjectiveSettings(symmetric=False))
     ((0,), (1,))
     """
-    if settings.alone:
+    if settings.row.alone:
         return (0, 1), ()
     if settings.symmetric:
         return (0, 1), (0, 1)
@@ -74,7 +74,7 @@ def loss(settings: ObjectiveSettings, weights: Mapping[str, Any], q: Any, t: Any
         q, t = unit(q), unit(t)
     if settings.row.of_moments:
         value, clipped = _of_moments(settings, weights, q), jnp.zeros((), jnp.int32)
-    elif settings.contrastive:
+    elif settings.row.contrastive:
         value, clipped = _contrastive(settings, weights, q), jnp.zeros((), jnp.int32)
     elif not settings.row.align:
         value, clipped = _distance(settings, q, t[::-1])  # each prediction beside the other view's target

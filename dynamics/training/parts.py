@@ -323,10 +323,8 @@ class ObjectiveSettings:
         α >= 0 and β >= 0 of byol-prime and raft; may be swept.
     temperature, margin
         T > 0 of triplet and infonce, and the margin of triplet; may be swept.
-    off_diagonal
-        λ >= 0 of barlow-twins, whose outputs are not normalised; may be swept.
-    invariance, variance, covariance
-        λ_i, μ and ν >= 0 of vicreg; may be swept.
+    off_diagonal, invariance, variance, covariance
+        λ >= 0 of barlow-twins, whose outputs are not normalised; λ_i, μ and ν >= 0 of vicreg; may be swept.
     """
 
     kind: str = "byol"
@@ -348,32 +346,16 @@ class ObjectiveSettings:
         check_choice("objective.kind", self.kind, tuple(trained_objectives()))
         for name in ("symmetric", "normalize", "halved", "tangential", "stop_gradient"):
             _flag(f"objective.{name}", getattr(self, name))
-        if self.tangential and (not self.normalize or self.alone):
+        if self.tangential and (not self.normalize or self.row.alone):
             raise ValueError("`objective.tangential` must go with `normalize` and byol, byol-prime or raft")
         if self.normalize and self.row.of_moments:
             raise ValueError(f"`objective.normalize` must be false for {self.kind}, a loss of moments")
-        weights = ("off_diagonal", "invariance", "variance", "covariance")
-        for name in ("alpha", "beta", "margin", *weights):
-            object.__setattr__(self, name, _swept(f"objective.{name}", getattr(self, name), 0))
-        temperature = _swept("objective.temperature", self.temperature, 0, open_low=True)
-        object.__setattr__(self, "temperature", temperature)
-        for name in ("alpha", "beta", "temperature", "margin", *weights):
-            kinds = with_weight(name)
-            if self.kind not in kinds and getattr(self, name) != default_of(ObjectiveSettings, name):
-                raise ValueError(
-                    f"`objective.{name}` must be left out unless the objective is {' or '.join(kinds)},"
-                    f" got {self.kind}"
-                )
-
-    @property
-    def contrastive(self) -> bool:
-        """Whether it compares different samples, and needs neither predictor nor target."""
-        return self.row.contrastive
-
-    @property
-    def alone(self) -> bool:
-        """Whether it trains an encoder alone."""
-        return self.row.alone
+        for name in dict.fromkeys(name for row in OBJECTIVES.values() for name in row.weights):
+            value = _swept(f"objective.{name}", getattr(self, name), 0, open_low=name == "temperature")
+            object.__setattr__(self, name, value)
+            if self.kind not in with_weight(name) and value != default_of(ObjectiveSettings, name):
+                takers = f"the objective is {' or '.join(with_weight(name))}, got {self.kind}"
+                raise ValueError(f"`objective.{name}` must be left out unless {takers}")
 
     @property
     def row(self) -> Objective:
@@ -385,7 +367,7 @@ class ObjectiveSettings:
         """Time dt/ε of the flow that one step of size ε is, for plain squared errors (R1, R24, R26, R29, R30)."""
         if self.row.of_moments:  # −∇L itself is the flow
             return 0.5 if self.halved else 1.0
-        doubled = 4.0 if self.symmetric and (self.kind == "byol" or self.contrastive) else 2.0
+        doubled = 4.0 if self.symmetric and (self.kind == "byol" or self.row.contrastive) else 2.0
         return doubled / 2 if self.halved else doubled
 
 

@@ -106,7 +106,7 @@ class TrainingSettings:
                 f"`objective.stop_gradient` false needs the target none, got {self.target.kind}:"
                 " no gradient reaches weights that are averages or fixed"
             )
-        if self.objective.alone and (self.predictor.kind, self.target.kind) != ("none", "none"):
+        if self.objective.row.alone and (self.predictor.kind, self.target.kind) != ("none", "none"):
             raise ValueError(
                 f"the objective {self.objective.kind} needs neither predictor nor target,"
                 f" got {self.predictor.kind} and {self.target.kind}"
@@ -115,7 +115,7 @@ class TrainingSettings:
             raise ValueError(
                 f"the predictor optimal must go with the objective byol, got {self.objective.kind}"
             )
-        if self.objective.alone and not self.objective.stop_gradient:
+        if self.objective.row.alone and not self.objective.stop_gradient:
             raise ValueError(f"`objective.stop_gradient` must be left out for {self.objective.kind}")
         if self.objective.normalize and self.encoder.output == 1:
             raise ValueError(
