@@ -5,25 +5,34 @@ from __future__ import annotations
 import codecs
 import io
 import sys
+import unicodedata
 
 CHECK_FAILED, BAD_INPUT, FAILED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes: a check did not hold; bad input; a run failed; Ctrl-C."""
 
 _SPELLED = {
-    "λ": "lambda", "θ": "theta", "Θ": "Theta", "Σ": "Sigma", "σ": "sigma", "τ": "tau", "η": "eta", "α": "alpha",
-    "₊": "+", "₋": "-",
-    "β": "beta", "γ": "gamma", "ε": "epsilon", "κ": "kappa", "ρ": "rho", "φ": "phi", "Δ": "Delta", "√": "sqrt",
+    "λ": "lambda", "√": "sqrt", "∈": "in", "∫": "int", "⁺": "^+", "¼": "1/4", "¾": "3/4",
     "–": "-", "—": "-", "−": "-", "─": "-", "·": "-", "…": "...", "×": "x", "±": "+-", "≥": ">=", "≤": "<=",
     "‖": "|", "→": "->", "∞": "inf", "≠": "!=", "≈": "~", "½": "1/2", "¹": "^1", "²": "^2", "³": "^3", "⁻": "^-",
     "ᵀ": "^T", "Û": "U", "’": "'", "∂": "d", "\u2011": "-",
 }  # fmt: skip
-"""How text for people is written where the terminal has ASCII alone."""
+"""How symbols are written where the terminal has ASCII alone; Greek letters by their names."""
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     unknown = error.object[error.start : error.end]
-    return "".join(_SPELLED.get(character, "?") for character in unknown), error.end
+    return "".join(_SPELLED.get(character) or _named(character) for character in unknown), error.end
+
+
+def _named(character: str) -> str:
+    """A Greek letter by its name, any other character by its plain letters, ? where it has none."""
+    name = unicodedata.name(character, "")
+    for kind, written in (("GREEK SMALL LETTER ", str.lower), ("GREEK CAPITAL LETTER ", str.capitalize)):
+        if name.startswith(kind):
+            return written(name.removeprefix(kind).split()[-1])
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return plain or "?"
 
 
 def spell_out() -> None:
