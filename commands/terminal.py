@@ -31,8 +31,8 @@ def _named(character: str) -> str:
     for kind, written in (("GREEK SMALL LETTER ", str.lower), ("GREEK CAPITAL LETTER ", str.capitalize)):
         if name.startswith(kind):
             return written(name.removeprefix(kind).split()[-1])
-    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return plain or "?"
+    parts = unicodedata.normalize("NFKD", character)
+    return "".join(part if part.isascii() else _SPELLED.get(part, "") for part in parts) or "?"
 
 
 def spell_out() -> None:
