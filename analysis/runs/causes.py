@@ -169,6 +169,8 @@ _MECHANISMS = (
 
 def _possible(found: Directions, dump: Dump, settings: RunSettings, left: np.ndarray) -> list[Cause]:
     """Causes that would explain what is left, and that neither the dump nor the settings rule out."""
+    from dynamics.training.diagnosis import HELD
+
     if dump.online is None:
         return []
     causes = []
@@ -188,4 +190,8 @@ def _possible(found: Directions, dump: Dump, settings: RunSettings, left: np.nda
             " through the target"
         )
         causes.append(Cause("stop-gradient", None, None, "R12", advice, 0))
+    # weight decay takes the predictor with it, a gradient through the target leaves it
+    rest = HELD * found.ratio[puzzling]
+    if np.any(np.abs(found.predictor[puzzling]) > rest):
+        causes.reverse()
     return causes

@@ -19,8 +19,9 @@ from analysis.runs.directions import (
     layer_directions,
     spread_directions,
 )
-from dynamics.data.dumps import Dump
+from dynamics.data.dumps import Dump, moments_of_views
 from dynamics.data.moments import Moments
+from dynamics.files import Variable
 from dynamics.invariants import balance_matrix
 from dynamics.system import MatrixSystem
 
@@ -120,6 +121,27 @@ class FeatureDiagnosis:
         found |= {"directions": rows, "causes": [cause._asdict() for cause in self.causes]}
         return plain(found | {"limits": self.limits})
 
+    def variables(self) -> dict[str, Variable]:
+        """One row for each direction, for files; fates are codes (`analysis.runs.arrays.fate_codes`).
+
+        Columns that are not known are left out.
+        """
+        from analysis.runs.arrays import fate_codes
+
+        found, codes = self.directions, fate_codes()
+        columns = {
+            "ratio": found.ratio,
+            "predictor_real": found.predictor.real,
+            "predictor_imag": found.predictor.imag,
+            "amplitude": found.amplitude,
+            "share": found.share,
+            "fate": np.array([codes[fate] for fate in found.fate], dtype=np.int16),
+            "margin": found.margin,
+            "decay_threshold": found.decay_threshold,
+        }
+        known = {name: values for name, values in columns.items() if not np.any(np.isnan(values))}
+        return {name: Variable(("direction",), values) for name, values in known.items()}
+
 
 def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosis:
     """Say whether a network collapsed, or will, and why.
@@ -158,10 +180,7 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
     mean = (dump.view1.mean(0) + dump.view2.mean(0)) / 2
     unit = float(max(np.max(np.abs(dump.view1 - mean)), np.max(np.abs(dump.view2 - mean))))
     x1, x2 = (dump.view1 - mean) / unit, (dump.view2 - mean) / unit
-    try:
-        moments = Moments.from_views(x1, x2)
-    except ValueError as error:
-        raise ValueError(str(error).replace("`x1`", "`view1`").replace("`x2`", "`view2`")) from None
+    moments = moments_of_views(x1, x2)
     n, d = x1.shape
     told = float(
         np.sqrt(2 * d / n) + 3 / np.sqrt(n)
@@ -231,10 +250,10 @@ def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, sprea
 
 
 def _verdict_of_features(held: int, n: int, d: int) -> tuple[str, str]:
+    if held >= n - 1 and d > n - 1:
+        return CANNOT_TELL, f"{n} samples cannot show more than {n - 1} of {d} directions"
     if held == d:
         return HEALTHY, f"all {d} directions vary"
-    if held == min(n - 1, d):
-        return CANNOT_TELL, f"{n} samples cannot show more than {n - 1} of {d} directions"
     return PARTLY, f"{held} of {d} directions vary"
 
 
@@ -248,7 +267,7 @@ def _measured(f1: np.ndarray, f2: np.ndarray, labels: np.ndarray | None) -> dict
         measured = feature_metrics(both)
         found: dict[str, Any] = {
             "std": np.asarray(measured["feature_std"]),
-            "deviations": np.sqrt(np.maximum(np.asarray(measured["feature_eigenvalues"]), 0)),
+            "deviations": np.linalg.svd(both, compute_uv=False) / np.sqrt(len(both)),
             "effective_rank": float(measured["effective_rank"]),
             "rankme": float(measured["rankme"]),
             "alignment": float(alignment(f1, f2)),

@@ -19,6 +19,9 @@ from dynamics.system import ModeSystem
 VANISHED = 1e-3
 """A direction without weights to judge it by has vanished below this share of the largest deviation."""
 
+LEAST_RATIO = 1e-3
+"""Ratios told from samples are no surer than this."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -77,7 +80,7 @@ class Directions(NamedTuple):
     Parameters
     ----------
     ratio
-        r of the direction, or of the strongest mode that it could still learn, if it is small.
+        r of the direction, or, if it is small, of the free mode that it could learn best.
     predictor
         Eigenvalue p of P, complex.
     amplitude
@@ -91,7 +94,8 @@ class Directions(NamedTuple):
     margin
         τo‖w‖² − τp p² + τp r² for p > 0, τo‖w‖² − τp p² for p <= 0: a direction collapses where it is negative (R6).
     decay_threshold
-        Weight decay above which the direction cannot be held, in the units of the setting (R15).
+        Weight decay above which the direction cannot be held, in the units of the setting (R15); of a small one,
+        above which it could hold no mode that is free.
     """
 
     ratio: np.ndarray
@@ -142,8 +146,8 @@ def spread_directions(deviations: np.ndarray, moments: Moments) -> Directions:
     kept = share >= VANISHED
     unknown = np.full(len(share), np.nan)
     return Directions(
-        ratio=np.where(kept & (s > 0), d / np.where(s > 0, s, 1), np.nan),
-        predictor=unknown.astype(complex),
+        ratio=np.where(s > 0, d / np.where(s > 0, s, 1), 0.0),
+        predictor=unknown + 1j * unknown,
         amplitude=share,
         share=unknown,
         fate=np.where(kept, str(Fate.LEARNED), str(Fate.COLLAPSED)),
@@ -174,7 +178,7 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
     tau_p, ratios = settings.tau_predictor, moments.ratios
     if dump.predictor is None:
         _, singular, axes = np.linalg.svd(W, full_matrices=False)
-        p, rows = np.full(len(W), np.nan, complex), np.zeros(W.shape, complex)
+        p, rows = np.full(len(W), complex(np.nan, np.nan)), np.zeros(W.shape, complex)
         rows[: len(singular)] = singular[:, None] * axes
     else:
         tolerance = HELD**2 * np.sqrt(tau_p) * max(ratios[0], 0.0)
@@ -186,25 +190,27 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
     s = np.real(np.einsum("ij,jk,ik->i", shape, moments.sigma_s, shape.conj()))
     d = np.real(np.einsum("ij,jk,ik->i", shape, moments.sigma_d, shape.conj()))
     ratio = np.clip(d / np.where(s > 0, s, 1), 0, 1)
-    rest = np.sqrt(tau_p) * np.maximum(ratio, 1e-3)
+    rest = np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO)
     small = amplitude < HELD * rest
 
-    # a small row could learn the strongest mode that no other row holds (R10)
-    held = np.abs(shape[~small] @ moments.sigma_s @ moments.modes.directions)
-    free = np.setdiff1d(np.arange(len(ratios)), np.argmax(held, axis=1) if len(held) else [])
-    if len(free):
-        top = moments.modes.directions[:, free[0]]
-        top = top / np.linalg.norm(top)
-        s = np.where(small, top @ moments.sigma_s @ top, s)
-        d = np.where(small, top @ moments.sigma_d @ top, d)
-    else:
-        d = np.where(small, 0.0, d)
-    ratio = np.clip(d / s, 0, 1)
-    share = amplitude / (np.sqrt(tau_p) * np.maximum(ratio, 1e-3))
-
+    # a small row could learn the mode that no other row holds and that is the strongest (R10) or outlives decay (R15)
+    modes = moments.modes.directions / np.linalg.norm(moments.modes.directions, axis=0)
+    mode_s = np.einsum("ji,jk,ki->i", modes, moments.sigma_s, modes)
+    survives = saddle_node(ModeSystem(mode_s, ratios * mode_s))
+    held = np.argmax(np.abs(shape[~small] @ moments.sigma_s @ moments.modes.directions), axis=1)
+    free = np.setdiff1d(np.arange(len(ratios)), held)
     eta = (settings.weight_decay or 0.0) / settings.loss_factor / unit**2
-    system = ModeSystem(s, np.minimum(d, s), tau_predictor=tau_p, weight_decay=eta)
-    threshold = saddle_node(system) * settings.loss_factor * unit**2
+    if len(free):
+        next_one = free[np.argmax(survives[free] if eta > 0 else ratios[free])]
+        s = np.where(small, mode_s[next_one], s)
+        ratio = np.where(small, ratios[next_one], ratio)
+    else:
+        s, ratio = np.where(small, 1.0, s), np.where(small, 0.0, ratio)
+    share = amplitude / (np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO))
+
+    system = ModeSystem(s, ratio * s, tau_predictor=tau_p, weight_decay=eta)
+    last = np.max(survives[free], initial=0.0)
+    threshold = np.where(small, last, saddle_node(system)) * settings.loss_factor * unit**2
     if dump.predictor is None and settings.stop_gradient:
         predicted, margin = np.full(len(p), ""), np.full(len(p), np.nan)
     else:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynamics.data.samples import check_finite, real_numbers
+from dynamics.data.moments import Moments
 from dynamics.files import check_file, checked_suffix, read_npz
 
 SUFFIXES = (".npz", ".npy", ".safetensors")
@@ -77,11 +77,11 @@ def checked_dump(arrays: Mapping[str, object]) -> Dump:
     (3, 1)
     >>> checked_dump({"view1": [[0.0], [1.0], [3.0]], "view2": [[0.0], [1.0], [3.0]]})
     Traceback (most recent call last):
-    ValueError: `view2` must be another view of the samples, got `view1` again
+    ValueError: view2 must be another view of the samples, got view1 again
     """
     missing = [name for name in REQUIRED if arrays.get(name) is None]
     if missing:
-        raise ValueError(f"`{missing[0]}` must be given, got {', '.join(arrays) or 'no arrays'}")
+        raise ValueError(f"{missing[0]} must be given, got {', '.join(arrays) or 'no arrays'}")
     given = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
     labels = given.pop("labels", None)
     rounding = max(
@@ -90,12 +90,14 @@ def checked_dump(arrays: Mapping[str, object]) -> Dump:
     matrices = {}
     for name, value in given.items():
         if value.dtype.kind not in "fiu":
-            raise ValueError(f"`{name}` must hold real numbers, got an array of type {value.dtype}")
+            raise ValueError(f"{name} must hold real numbers, got an array of type {value.dtype}")
         if value.ndim != 2 or value.size == 0:
             form = "(N, d)" if name in REQUIRED else "(n2, n2)" if name == "predictor" else "(n2, d)"
-            raise ValueError(f"`{name}` must have shape {form}, got shape {value.shape}")
-        matrices[name] = real_numbers(name, value.astype(np.float64))
-        check_finite(name, matrices[name])
+            raise ValueError(f"{name} must have shape {form}, got shape {value.shape}")
+        matrices[name] = value.astype(np.float64)
+        wrong = np.count_nonzero(~np.isfinite(matrices[name]))
+        if wrong:
+            raise ValueError(f"{name} must be finite, got {wrong} values that are NaN or infinite")
     dump = Dump(**matrices, labels=labels, rounding=max(rounding, float(np.finfo(np.float64).eps)))
     _check_views(dump)
     _check_weights(dump)
@@ -105,44 +107,44 @@ def checked_dump(arrays: Mapping[str, object]) -> Dump:
 def _check_views(dump: Dump) -> None:
     z1, z2 = dump.view1, dump.view2
     if z1.shape != z2.shape:
-        raise ValueError(f"`view2` must have the shape of `view1`, {z1.shape}, got {z2.shape}")
+        raise ValueError(f"view2 must have the shape of view1, {z1.shape}, got {z2.shape}")
     if len(z1) < 3:
-        raise ValueError(f"`view1` must hold at least three samples, got {len(z1)}")
+        raise ValueError(f"view1 must hold at least three samples, got {len(z1)}")
     size = max(np.max(np.abs(z1)), np.max(np.abs(z2)))
     if np.max(np.ptp(np.concatenate([z1, z2]), axis=0)) <= SAME * size:
         raise ValueError(
-            f"`view1` and `view2` must vary from sample to sample, got the same features for all {len(z1)} samples:"
+            f"view1 and view2 must vary from sample to sample, got the same features for all {len(z1)} samples:"
             " collapse is complete, and its cause shows only in an earlier layer or at an earlier step"
         )
     if np.max(np.abs(z1 - z2)) <= SAME * size:
-        raise ValueError("`view2` must be another view of the samples, got `view1` again")
+        raise ValueError("view2 must be another view of the samples, got view1 again")
 
 
 def _check_weights(dump: Dump) -> None:
     d = dump.view1.shape[1]
     for name, value in (("online", dump.online), ("target", dump.target)):
         if value is not None and value.shape[1] != d:
-            raise ValueError(f"`{name}` must have a column for each of {d} features, got shape {value.shape}")
+            raise ValueError(f"{name} must have a column for each of {d} features, got shape {value.shape}")
     if dump.online is None:
         for name, value in (("predictor", dump.predictor), ("target", dump.target)):
             if value is not None:
-                raise ValueError(f"`{name}` must go with `online`, the layer below it, got it alone")
+                raise ValueError(f"{name} must go with online, the layer below it, got it alone")
         return
     n2 = len(dump.online)
     if dump.target is not None and dump.target.shape != dump.online.shape:
         raise ValueError(
-            f"`target` must have the shape of `online`, {dump.online.shape}, got {dump.target.shape}"
+            f"target must have the shape of online, {dump.online.shape}, got {dump.target.shape}"
         )
     if dump.predictor is not None and dump.predictor.shape != (n2, n2):
         raise ValueError(
-            f"`predictor` must have shape {(n2, n2)} like the outputs of `online`, got {dump.predictor.shape}"
+            f"predictor must have shape {(n2, n2)} like the outputs of online, got {dump.predictor.shape}"
         )
 
 
 def _checked_labels(labels: np.ndarray, n: int) -> np.ndarray:
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"`labels` must be {n} integers, one for each sample, got shape {labels.shape} of {labels.dtype}"
+            f"labels must be {n} integers, one for each sample, got shape {labels.shape} of {labels.dtype}"
         )
     return np.unique(labels, return_inverse=True)[1]
 
@@ -210,7 +212,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         from safetensors.numpy import load_file
     except ModuleNotFoundError:
         raise ValueError(
-            f"{path} must be a .npz file where safetensors is not installed: `pip install safetensors` reads it"
+            f"{path} must be a .npz file where safetensors is not installed: pip install safetensors"
         ) from None
     try:
         return dict(load_file(path))
@@ -220,3 +222,15 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         TypeError,
     ) as error:  # KeyError: a type that NumPy has not, such as bfloat16
         raise ValueError(f"{path} must be a .safetensors file of types that NumPy has: {error}") from None
+
+
+def moments_of_views(view1: np.ndarray, view2: np.ndarray) -> Moments:
+    """Moments of two views as `Moments.from_views` estimates them; errors call them view1 and view2.
+
+    >>> moments_of_views(np.eye(2), np.eye(2)).ratios
+    array([1., 1.])
+    """
+    try:
+        return Moments.from_views(view1, view2)
+    except ValueError as error:
+        raise ValueError(str(error).replace("`x1`", "view1").replace("`x2`", "view2")) from None
