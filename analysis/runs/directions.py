@@ -185,32 +185,18 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
         p, rows, _ = predictor_rows(W, dump.predictor, tolerance=tolerance)
     amplitude = np.linalg.norm(rows, axis=1)
 
-    # what the row holds: a Rayleigh quotient, with w Σ wᴴ real for complex rows, too
+    # what a row holds; a small one could learn the best mode that no other row holds
     shape = rows / np.where(amplitude > 0, amplitude, 1)[:, None]
-    s = np.real(np.einsum("ij,jk,ik->i", shape, moments.sigma_s, shape.conj()))
-    d = np.real(np.einsum("ij,jk,ik->i", shape, moments.sigma_d, shape.conj()))
-    ratio = np.clip(d / np.where(s > 0, s, 1), 0, 1)
-    rest = np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO)
-    small = amplitude < HELD * rest
-
-    # a small row could learn the mode that no other row holds and that is the strongest (R10) or outlives decay (R15)
-    modes = moments.modes.directions / np.linalg.norm(moments.modes.directions, axis=0)
-    mode_s = np.einsum("ji,jk,ki->i", modes, moments.sigma_s, modes)
-    survives = saddle_node(ModeSystem(mode_s, ratios * mode_s))
+    s, ratio = _quotients(shape, moments)
+    small = amplitude < HELD * np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO)
     held = np.argmax(np.abs(shape[~small] @ moments.sigma_s @ moments.modes.directions), axis=1)
-    free = np.setdiff1d(np.arange(len(ratios)), held)
     eta = (settings.weight_decay or 0.0) / settings.loss_factor / unit**2
-    if len(free):
-        next_one = free[np.argmax(survives[free] if eta > 0 else ratios[free])]
-        s = np.where(small, mode_s[next_one], s)
-        ratio = np.where(small, ratios[next_one], ratio)
-    else:
-        s, ratio = np.where(small, 1.0, s), np.where(small, 0.0, ratio)
-    share = amplitude / (np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO))
+    next_s, next_ratio, survived = _next_mode(held, moments, decays=eta > 0)
+    s, ratio = np.where(small, next_s, s), np.where(small, next_ratio, ratio)
+    rest = np.sqrt(tau_p) * np.maximum(ratio, LEAST_RATIO)
 
     system = ModeSystem(s, ratio * s, tau_predictor=tau_p, weight_decay=eta)
-    last = np.max(survives[free], initial=0.0)
-    threshold = np.where(small, last, saddle_node(system)) * settings.loss_factor * unit**2
+    threshold = np.where(small, survived, saddle_node(system)) * settings.loss_factor * unit**2
     if dump.predictor is None and settings.stop_gradient:
         predicted, margin = np.full(len(p), ""), np.full(len(p), np.nan)
     else:
@@ -218,11 +204,38 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
         # a row that is exactly 0 stays so; one that is small need not
         w1 = np.maximum(amplitude, np.finfo(float).tiny ** 0.25)
         state = ModeState(w1, w2, w1)
-        predicted = predict_fates(state, system, variant_of(dump, settings)).fate
+        end = predict_fates(state, system, variant_of(dump, settings))
+        predicted = np.where(end.amplitude < HELD * rest, str(Fate.COLLAPSED), end.fate)
         c = amplitude**2 - tau_p * w2**2
         margin = np.where(dump.predictor is None, np.nan, np.where(w2 > 0, c + tau_p * ratio**2, c))
     stays = small & ((predicted != Fate.LEARNED) if dump.predictor is not None else True)
     fate = np.where(stays, str(Fate.COLLAPSED), np.where(small, str(Fate.UNDECIDED), str(Fate.LEARNED)))
     order = np.argsort(-amplitude, kind="stable")
-    found = Directions(ratio, p, amplitude, share, fate, predicted, margin, threshold)
+    found = Directions(ratio, p, amplitude, amplitude / rest, fate, predicted, margin, threshold)
     return Directions(*(array[order] for array in found))
+
+
+def _quotients(shape: np.ndarray, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """λs and r of unit rows w: w Σs wᴴ and w Σd wᴴ/(w Σs wᴴ); 1 and 0 for a row that is 0."""
+    s, d = (
+        np.real(np.einsum("ij,jk,ik->i", shape, sigma, shape.conj()))
+        for sigma in (moments.sigma_s, moments.sigma_d)
+    )
+    s = np.where(s > 0, s, 1.0)
+    return s, np.clip(d / s, 0, 1)
+
+
+def _next_mode(held: np.ndarray, moments: Moments, *, decays: bool) -> tuple[float, float, float]:
+    """λs and r of the best mode that is not held, and the weight decay that one of them survives.
+
+    The best is the one of largest ratio (R10), or where weights decay the one that survives most (R15); λs = 1 and
+    r = 0 where no mode is left.
+    """
+    free = np.setdiff1d(np.arange(moments.n1), held)
+    if free.size == 0:
+        return 1.0, 0.0, 0.0
+    directions = moments.modes.directions[:, free]
+    s, ratio = _quotients((directions / np.linalg.norm(directions, axis=0)).T, moments)
+    survived = saddle_node(ModeSystem(s, ratio * s))
+    best = np.argmax(survived if decays else ratio)
+    return float(s[best]), float(ratio[best]), float(np.max(survived))
