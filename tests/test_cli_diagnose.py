@@ -37,7 +37,7 @@ def test_the_report_has_its_keys(dyn, partly):
     assert_allclose(cause["value"], np.min(np.linalg.eigvals(partly["predictor"]).real))
     code, out, err = dyn("diagnose", "run.npz")
     assert code == 0
-    assert "partly-collapsed: 2 directions are held and 2 have collapsed" in out
+    assert "partly-collapsed: 2 directions are held, of 4 that could be; 2 collapsed" in out
     assert "predictor (R6)" in out
     assert "limit: theory holds for the last linear layer" in err
     assert dyn("diagnose", "run.npz", "--quiet")[2] == ""

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from analysis.runs.causes import find_causes
 from analysis.runs.diagnosis import VERDICTS, diagnose
 from analysis.runs.directions import RunSettings, layer_directions
+from dynamics.data.datasets import load
 from dynamics.data.dumps import Dump, checked_dump, moments_of_views, read_dump
 from dynamics.data.moments import Moments
 
@@ -209,6 +211,50 @@ def test_a_small_row_is_judged_by_the_best_mode_that_is_free():
     assert free.fate.tolist() == ["learned", "undecided"]
     decayed = layer_directions(dump, moments, RunSettings(weight_decay=0.1), 1.0)
     assert_allclose(decayed.ratio, [0.9, 0.5])
+
+
+def test_a_row_that_falls_is_not_put_down_to_augmentation_and_one_with_nothing_to_learn_is():
+    rng = np.random.default_rng(114)
+    x, noise = rng.normal(size=(4000, 2)) * [1.0, 1e-2], rng.normal(size=(2, 4000, 2)) * [0.3, 1.0]
+    falling = Dump(x + noise[0], x + noise[1], np.diag([0.9, 0.2]), np.diag([0.9, -0.3]))
+    found = diagnose(falling)
+    assert [(c.knob, c.result, c.directions) for c in found.causes] == [("predictor", "R6", 1)]
+    gone = Dump(x + noise[0], x + noise[1], np.diag([1e-9, 1e-9]), np.diag([-0.3, -0.3]))
+    assert diagnose(gone).causes[0].result == "R6"
+    left = find_causes(
+        layer_directions(gone, Moments.from_eigenvalues([1.0, 1.0], [1e-3, 1e-3]), RunSettings(), 1.0),
+        gone,
+        RunSettings(),
+        0.05,
+    )
+    assert [(c.knob, c.result, c.directions) for c in left] == [("augmentation", "R5", 2)]
+
+
+@pytest.mark.slow  # it trains: 6000 steps on digits, and compiles them
+def test_the_trainer_and_the_diagnosis_agree_on_digits():
+    from dynamics.training import TrainingSettings, train
+    from dynamics.training.diagnosis import diagnose as of_run
+
+    images = load("digits").images.reshape(1797, -1).astype(float)
+    images = (images - images.mean(0)) / (images - images.mean(0)).std()
+    rng = np.random.default_rng(115)
+    views = images + 0.5 * rng.normal(size=(2, *images.shape))
+    data = {"source": "digits", "augmentations": ["noise:0.5"]}
+    for predictor, decay, verdicts, knob in (
+        ({"kind": "none"}, 0.0, {"collapsing", "collapsed"}, "predictor"),
+        ({"kind": "linear"}, 20.0, {"collapsed"}, "weight-decay"),
+    ):
+        optimizer = {"learning_rate": 0.004, "weight_decay": decay}
+        run = train(
+            TrainingSettings(data=data, steps=6000, predictor=predictor, optimizer=optimizer), seeds=[0]
+        )
+        W, P, Th = (np.asarray(part)[0] for part in run.final)
+        dump = checked_dump({"view1": views[0], "view2": views[1], "online": W, "predictor": P, "target": Th})
+        # the trainer's loss is the squared error, summed over both orders of the views
+        found = diagnose(dump, RunSettings(weight_decay=decay, loss_factor=4))
+        assert {found.verdict, of_run(run).verdict} <= verdicts
+        assert found.causes[0].knob == knob
+        assert found.causes[0].directions == len(W)
 
 
 def test_a_probe_reads_labels_that_features_carry():

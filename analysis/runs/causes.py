@@ -79,8 +79,8 @@ class _Mechanism(NamedTuple):
 def _negative(found: Directions, settings: RunSettings, mine: np.ndarray) -> Cause:
     worst = float(np.min(found.predictor.real[mine]))
     advice = (
-        f"{mine.sum()} eigenvalues of the predictor are negative, and the encoder is too small there to turn them:"
-        " start the predictor closer to a positive multiple of the identity, or the encoder larger than the predictor"
+        "eigenvalues of the predictor are negative where the encoder is too small to turn them: start the predictor"
+        " closer to a positive multiple of the identity, or the encoder larger than the predictor"
     )
     return Cause("predictor", worst, 0.0, "R6", advice, int(mine.sum()))
 
@@ -90,8 +90,8 @@ def _large(found: Directions, settings: RunSettings, mine: np.ndarray) -> Cause:
     worst = int(np.argmax(p))
     threshold = float(np.sqrt(found.ratio[worst] ** 2 + found.amplitude[worst] ** 2 / settings.tau_predictor))
     advice = (
-        f"{mine.sum()} eigenvalues of the predictor are too large for an encoder that is this small: start the"
-        " predictor smaller, or the encoder larger"
+        "eigenvalues of the predictor are too large for an encoder this small: start the predictor smaller, or the"
+        " encoder larger"
     )
     return Cause("predictor", float(p[worst]), threshold, "R6", advice, int(mine.sum()))
 
@@ -143,7 +143,10 @@ _MECHANISMS = (
         lambda found, dump, settings, told: is_identity(dump.predictor, dump.rounding) & (found.ratio < 1),
         _no_predictor,
     ),
-    _Mechanism(lambda found, dump, settings, told: found.ratio <= told, _augmented),
+    _Mechanism(
+        lambda found, dump, settings, told: (found.fate == Fate.COLLAPSED) & (found.ratio <= told),
+        _augmented,
+    ),
     _Mechanism(
         lambda found, dump, settings, told: (
             found.decay_threshold < (settings.weight_decay if settings.weight_decay is not None else -1)

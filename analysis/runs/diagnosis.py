@@ -239,22 +239,26 @@ def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, sprea
             "no direction of these features is common to both views, to the error of the sample",
         )
     if falling:
-        return COLLAPSING, f"{falling} of {held} directions that are held are on their way to zero"
+        return COLLAPSING, f"of {held} held, {_are(falling)} on the way to zero"
     if held >= most:
-        return HEALTHY, f"{held} directions are held, of {most} that could be"
+        return HEALTHY, f"{_are(held)} held, of {most} that could be"
     if held and gone:
-        return PARTLY, f"{held} directions are held and {gone} have collapsed, of {most} that could be held"
+        return PARTLY, f"{_are(held)} held, of {most} that could be; {gone} collapsed"
     if gone and not undecided:
-        return COLLAPSED, f"none of {most} directions is held"
-    return CANNOT_TELL, f"{undecided} directions are small, but theory has them grow"
+        return COLLAPSED, f"no direction is held, of {most} that could be"
+    return CANNOT_TELL, f"{_are(undecided)} small, but growing by theory"
+
+
+def _are(n: int) -> str:
+    return "1 direction is" if n == 1 else f"{n} directions are"
 
 
 def _verdict_of_features(held: int, n: int, d: int) -> tuple[str, str]:
     if held >= n - 1 and d > n - 1:
         return CANNOT_TELL, f"{n} samples cannot show more than {n - 1} of {d} directions"
     if held == d:
-        return HEALTHY, f"all {d} directions vary"
-    return PARTLY, f"{held} of {d} directions vary"
+        return HEALTHY, "the only feature varies" if d == 1 else f"all {d} directions vary"
+    return PARTLY, f"of {d} directions, {held} {'varies' if held == 1 else 'vary'}"
 
 
 def _measured(f1: np.ndarray, f2: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
