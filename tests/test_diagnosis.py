@@ -120,6 +120,9 @@ def test_the_decay_threshold_is_where_runs_die():
             )
             th = w
         assert (w > 0.03 * d / s) == held
+        dump = Dump(view1, view2, np.array([[d / s]]), np.array([[d / s]]))
+        decayed = diagnose(dump, RunSettings(loss_factor=2, weight_decay=share * threshold))
+        assert decayed.verdict == ("healthy" if held else "collapsing")
 
 
 def test_features_that_are_rotated_or_scaled_have_the_same_diagnosis():
@@ -172,8 +175,9 @@ def test_features_alone_show_collapse_but_no_cause():
     assert (part.verdict, part.rank, part.causes) == ("partly-collapsed", 3, [])
     point = diagnose(Dump(50 + 0.1 * (x + noise[0]), 50 + 0.1 * (x + noise[1])))
     assert (point.verdict, point.causes) == ("collapsed", [])
-    few = diagnose(Dump(x[:4] + noise[0, :4], x[:4] + noise[1, :4]))
-    assert few.verdict == "cannot-tell"
+    for n in (4, 5):
+        assert diagnose(Dump(x[:n] + noise[0, :n], x[:n] + noise[1, :n])).verdict == "cannot-tell"
+    assert_allclose(np.sum(whole.deviations**2), np.sum(whole.std**2), rtol=1e-12)  # both are the trace
     assert any("no cause can be named" in text for text in part.limits)
 
 
@@ -181,6 +185,7 @@ def test_too_few_samples_and_views_without_anything_in_common_cannot_be_judged()
     run = trained(111)
     few = diagnose(checked_dump(run | {"view1": run["view1"][:10], "view2": run["view2"][:10]}))
     assert few.verdict == "cannot-tell"
+    assert few.reason.startswith("10 samples are too few")
     shuffled = run["view2"][np.random.default_rng(111).permutation(SAMPLES)]
     apart = diagnose(checked_dump(run | {"view2": shuffled}))
     assert apart.verdict == "cannot-tell"
@@ -197,6 +202,31 @@ def test_the_invariant_counts_signs_and_weight_decay_takes_the_floor():
     assert decayed.invariant["rank_floor"] == 0
     faster = diagnose(checked_dump(run), RunSettings(predictor_rate=10.0))  # τp = 0.1
     assert faster.invariant == {"rank_floor": 4, "positive": 4, "negative": 0}
+
+
+def test_a_large_encoder_without_a_predictor_is_collapsing():
+    """R6 would hold it, for c > 0; without a predictor it decays (R11)."""
+    run = trained(116) | {"online": 2 * np.eye(N2, N1), "predictor": np.eye(N2)}
+    assert diagnose(checked_dump(run)).verdict == "collapsing"
+
+
+def test_margins_are_those_of_R6_and_causes_come_by_how_much_they_account_for():
+    """w1 = .1 at λd/λs = .5: lost at w2 = .6, where −.35 < −.25, and at w2 = −.3; held at w2 = .1."""
+    moments = Moments.from_eigenvalues(np.ones(4), np.full(4, 0.5))
+    dump = Dump(np.zeros((3, 4)), np.zeros((3, 4)), 0.1 * np.eye(4), np.diag([0.6, -0.3, -0.3, 0.1]))
+    found = layer_directions(dump, moments, RunSettings(), 1.0)
+    by = np.argsort(found.predictor.real)
+    assert_allclose(found.margin[by], [-0.08, -0.08, 0.25, -0.1], atol=1e-15)
+    assert found.predicted[by].tolist() == ["collapsed", "collapsed", "learned", "collapsed"]
+    causes = find_causes(found, dump, RunSettings(), 0.0)
+    assert [(cause.result, cause.directions) for cause in causes] == [("R6", 2), ("R6", 1)]
+    assert_allclose([causes[0].value, causes[1].value, causes[1].threshold], [-0.3, 0.6, 0.26**0.5])
+    swapped = dump._replace(predictor=np.diag([0.6, 0.6, -0.3, 0.1]))
+    causes = find_causes(layer_directions(swapped, moments, RunSettings(), 1.0), swapped, RunSettings(), 0.0)
+    assert [(cause.value, cause.directions) for cause in causes] == [
+        (pytest.approx(0.6), 2),
+        (pytest.approx(-0.3), 1),
+    ]
 
 
 def test_a_small_row_is_judged_by_the_best_mode_that_is_free():
