@@ -43,6 +43,8 @@ COMMANDS = {
     "contrast": "What does a contrastive loss learn from these moments: which modes, how large, how fast.",
     "tree": "What does a latent tree let a network learn: ceilings, layer traces, lucky nodes.",
     "train": "What does a real network do: train by gradient steps and compare with what theory predicts.",
+    "diagnose": "Why did my network collapse, or will it: two views of its features, a verdict, causes.",
+    "moments": "Which moments do these views have: Σs and Σd in a file for all other commands.",
     "check": "Do the results of the theory hold: each one measured on random systems.",
     "confirm": "Does training agree with theory: each prediction beside what gradient steps do.",
     "figure": "Draw one named figure of the gallery, or all of them; without a name, list them. "

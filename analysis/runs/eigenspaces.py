@@ -85,6 +85,48 @@ def _levels(p: np.ndarray, system: MatrixSystem) -> _Levels:
     return _Levels(ratios[mode], mode, np.array([distance for _, distance in found]))
 
 
+class PredictorRows(NamedTuple):
+    """Rows of the encoder that belong to the eigenvalues of the predictor; those of the column space of W first.
+
+    Parameters
+    ----------
+    predictor_eigenvalue
+        p, complex, shape (n2,): of P within the column space of W, and of P within its complement.
+    rows
+        vᵀW for a unit left eigenvector v within its block, complex, shape (n2, n1).
+    n_inside
+        Number of those that belong to the column space of W.
+    """
+
+    predictor_eigenvalue: np.ndarray
+    rows: np.ndarray
+    n_inside: int
+
+
+def predictor_rows(online: np.ndarray, predictor: np.ndarray, *, tolerance: float) -> PredictorRows:
+    """Split the encoder by the left eigenvectors of the predictor, each within the column space of W or beside it.
+
+    Parameters
+    ----------
+    online, predictor
+        W (n2, n1) and P (n2, n2).
+    tolerance
+        Singular values of W up to it count as zero.
+
+    Examples
+    --------
+    >>> found = predictor_rows(np.diag([0.9, 0.0]), np.diag([0.9, -0.2]), tolerance=1e-9)
+    >>> found.predictor_eigenvalue.real, found.n_inside
+    (array([ 0.9, -0.2]), 1)
+    """
+    W, P = online, predictor
+    Q, Z = _column_space(W, tolerance)
+    learned, inside = _left_eigen(Q.T @ P @ Q)
+    collapsed, outside = _left_eigen(Z.T @ P @ Z)
+    rows = np.concatenate([inside.T @ Q.T @ W, outside.T @ Z.T @ W])
+    return PredictorRows(np.concatenate([learned, collapsed]), rows, learned.size)
+
+
 def eigenspace_fates(
     state: MatrixState, system: MatrixSystem, *, tolerance: float, at_rest: bool = False
 ) -> EigenspaceFates:
@@ -115,19 +157,13 @@ def eigenspace_fates(
     >>> eigenspace_fates(state, system, tolerance=1e-9).fate.tolist()
     ['learned', 'collapsed']
     """
-    W, P, _ = state
-    Q, Z = _column_space(W, tolerance)
-    learned, inside = _left_eigen(Q.T @ P @ Q)
-    collapsed, outside = _left_eigen(Z.T @ P @ Z)
-    amplitude = np.concatenate(
-        [np.linalg.norm(inside.T @ Q.T @ W, axis=1), np.linalg.norm(outside.T @ Z.T @ W, axis=1)]
-    )
-    ratio, mode, distance = _levels(learned, system)
+    p, rows, n_inside = predictor_rows(state.online, state.predictor, tolerance=tolerance)
+    ratio, mode, distance = _levels(p[:n_inside], system)
     resonant = distance <= RESONANT
-    n_collapsed = collapsed.size
+    n_collapsed = p.size - n_inside
     return EigenspaceFates(
-        predictor_eigenvalue=np.concatenate([learned, collapsed]),
-        amplitude=amplitude,
+        predictor_eigenvalue=p,
+        amplitude=np.linalg.norm(rows, axis=1),
         ratio=np.concatenate([np.where(resonant, ratio, np.nan), np.full(n_collapsed, np.nan)]),
         mode=np.concatenate([np.where(resonant, mode, -1), np.full(n_collapsed, -1)]),
         fate=np.concatenate(
