@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from analysis.experiments.experiment import (
+    Curve,
     Effort,
     Experiment,
     Measurement,
     Outcome,
+    Panel,
     at_least,
     at_most,
     compare,
 )
 from analysis.experiments.seeds import DIGITS, views
 from analysis.objectives.circle import (
+    circle_density,
     circle_projection,
     circle_uniformity,
     line_uniformity,
@@ -60,12 +64,28 @@ def clean_digits() -> np.ndarray:
     return np.concatenate(list(batches.samples)).reshape(batches.n_samples, -1)[:SHOWN]
 
 
+def _density(name: str, angles: np.ndarray, b: float) -> list[Curve]:
+    """Histogram of angles, beside the law of elliptical features with their b (R335)."""
+    edges = np.linspace(-np.pi, np.pi, 33)
+    counts, _ = np.histogram((angles + np.pi) % (2 * np.pi) - np.pi, edges)
+    middle = (edges[1:] + edges[:-1]) / 2
+    panel = Panel(f"angles of features, {name}", "angle φ", "density")
+    # the law in the same bins: at small b it is narrower than they are
+    law = [
+        np.mean(circle_density(np.linspace(low, high, 400), max(b, 1e-3))) for low, high in pairwise(edges)
+    ]
+    return [
+        panel.theory("R335", middle, law),
+        panel.training("training", middle, counts / counts.sum() / (edges[1] - edges[0])),
+    ]
+
+
 def run(effort: Effort) -> Outcome:
     """Train with and without a predictor, and look at features on the circle."""
     learned, alone = features(effort, "linear"), features(effort, "none")
     effort.report(1.0)
-    _, b = circle_projection(learned)
-    _, flat = circle_projection(alone)
+    angles, b = circle_projection(learned)
+    angles_alone, flat = circle_projection(alone)
     centred = alone - alone.mean(axis=0)
     axis = np.linalg.svd(centred, full_matrices=False)[2][0]
     side = float(np.mean(centred @ axis > 0))
@@ -97,7 +117,8 @@ def run(effort: Effort) -> Outcome:
             "a line with a share of a quarter on one side has -0.47, of a half -0.693 (R336)",
         ),
     ]
-    return Outcome(tuple(measurements), ())
+    curves = [*_density("BYOL", angles, b), *_density("no predictor", angles_alone, flat)]
+    return Outcome(tuple(measurements), tuple(curves))
 
 
 EXPERIMENTS = (

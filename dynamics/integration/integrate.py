@@ -223,7 +223,9 @@ def integrate(
     sizes, linear = fun.sizes(y0), vector_field.growth is not None
     atols = np.where(sizes > 0, np.minimum(atol, rtol * sizes), atol)
     rest = Rest(fun, start, end_point, t0, stays, rtol, atols, linear=linear)
-    local_rtol, local_atol = max(_SAFETY * rtol, 100 * np.finfo(float).eps), _SAFETY * atols
+    local_rtol = max(_SAFETY * rtol, 100 * np.finfo(float).eps)
+    # a part of the smallest weights is no number but zero
+    local_atol = np.maximum(_SAFETY * atols, np.finfo(float).smallest_subnormal)
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
     n_steps = n_rejected = 0

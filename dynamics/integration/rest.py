@@ -149,7 +149,9 @@ class Rest(Generic[State]):
         if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
             tolerance = np.full_like(y, 10 * self.rtol)
             return Status.UNBOUNDED if self._still(self.fun.turning, t, y / norm, tolerance, last) else None
-        tolerance = 10 * (self.atol + self.rtol * self.fun.sizes(y))
+        # of the smallest weights a part is no number but zero
+        part = 10 * (self.atol + self.rtol * self.fun.sizes(y))
+        tolerance = np.maximum(part, np.finfo(float).smallest_subnormal)
         if self.end is None:
             return Status.STEADY if self._still(self.fun, t, y, tolerance, last) else None
         way = self.end - y[self.moving]
