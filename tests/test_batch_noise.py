@@ -17,6 +17,7 @@ from dynamics.states import MatrixState
 from dynamics.system import MatrixSystem
 from dynamics.training import TrainingData, TrainingRun, flow_of, load_data, train
 from dynamics.training.presets import preset
+from figures.results.training import figure_training
 
 
 def moments_of(views: Views) -> tuple[np.ndarray, np.ndarray]:
@@ -81,6 +82,16 @@ def test_eigenvalues_of_runs_on_digits_drift_as_their_batches_say() -> None:
     assert np.all((ends - flows)[:2] > 0.4)
     assert np.max(np.abs(ends - noisy)) < 0.08
     assert np.all(np.abs(ends - noisy) < 0.3 * np.abs(ends - flows))
+
+
+def test_the_picture_has_the_drift_dotted_and_the_flow_dashed() -> None:
+    run, data = digits()
+    found = predict(run, data)
+    assert found.noisy_features is not None
+    ax = figure_training(run, found).axes[2]
+    dotted, dashed = ([line for line in ax.lines if line.get_linestyle() == kind] for kind in (":", "--"))
+    assert_allclose([line.get_ydata() for line in dotted], found.noisy_features.T)
+    assert_allclose([line.get_ydata() for line in dashed], found.feature_eigenvalues.T)
 
 
 def test_without_noise_the_path_is_the_flow() -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
 from figures.gallery.clusters import ClusterDirections, compute_cluster_directions, figure_cluster_directions
+from figures.style import theme
 
 
 @cache
@@ -50,6 +51,8 @@ def test_the_picture_shows_the_numbers() -> None:
     assert_allclose(np.asarray(flow.get_ydata()) % 360, found().ends % 360)
     assert_allclose(grown.lines[0].get_ydata(), found().norms)
     assert_allclose(grown.lines[1].get_ydata(), found().exact)
+    assert [line.get_label() for line in grown.lines[:2]] == ["the flow", "R124"]
+    assert [line.get_color() for line in grown.lines[:2]] == [theme().weights["online"], theme().ink]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from analysis.fates.restarts import collapse_fraction
 from dynamics.exact.restarts import RestartLaw
 from figures.gallery.restarts import RestartPage, compute_restarts, figure_restarts
+from figures.style import theme
 
 
 @cache
@@ -38,6 +39,10 @@ def test_the_picture_shows_the_numbers() -> None:
         assert_allclose(line.get_ydata(), one)
     assert dead.lines[-1].get_xdata()[0] == page.threshold == pytest.approx(0.5 * np.sqrt(3))
     assert_allclose(run.lines[0].get_ydata(), page.online)
+    assert_allclose(run.lines[1].get_ydata(), page.predictor)
+    assert [line.get_label() for line in run.lines[:2]] == ["$w_1$", "$w_2$"]
+    weights = theme().weights
+    assert [line.get_color() for line in run.lines[:2]] == [weights["online"], weights["predictor"]]
     assert_allclose([line.get_ydata()[0] for line in run.lines[2:]], page.said)
     assert_allclose(page.fractions[1, 5], collapse_fraction(0.01, 0.5, RestartLaw(page.scales[5]), 3))
 

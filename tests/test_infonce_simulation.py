@@ -165,6 +165,29 @@ def test_a_margin_makes_the_learned_mode_larger(margin: float) -> None:
     assert values[1] == min(values)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0])
+@pytest.mark.parametrize("name", ["infonce", "triplet"])
+def test_the_field_is_the_descent_of_the_loss_at_any_temperature(name: str, temperature: float) -> None:
+    margin, weight = (0.4, temperature) if name == "triplet" else (0.0, 1.0)
+    system = MatrixSystem([3.0, 1.0], [1.5, 0.9], weight_decay=0.3)
+    W = np.array([[0.4, -0.2], [0.1, 0.3]])
+    found = saturating_field(SaturatingLoss(name, temperature, 1, margin))(
+        0.0, EncoderState(W), system
+    ).online
+
+    def loss(W: np.ndarray) -> float:
+        return weight * one_negative_of(W, system, temperature, margin).loss + 0.15 * float(np.sum(W**2))
+
+    step = 1e-5
+    slope = np.zeros_like(W)
+    for place in np.ndindex(W.shape):
+        shift = np.zeros_like(W)
+        shift[place] = step
+        slope[place] = (loss(W + shift) - loss(W - shift)) / (2 * step)
+    # second order in the step, and rounding of the loss over it
+    assert_allclose(found, -slope, atol=1e-8 * max(1.0, 1 / temperature))
+
+
 def test_no_result_says_what_a_margin_does_to_several_rows() -> None:
     loss = SaturatingLoss("triplet", 0.5, 1, 1.0)
     found = simulate_saturating(EncoderState([[0.1, 0.2], [0.3, -0.1]]), RACE, loss)

@@ -234,14 +234,12 @@ def test_a_restart_enlarges_a_network_by_what_its_predictor_learns(
 @pytest.mark.parametrize("name", MODE_FIELDS)
 def test_variants_are_restarted_or_refused_by_name(name: str) -> None:
     system = ModeSystem(lambda_s=1.0, lambda_d=0.5)
-    run = lambda: restarted_modes(  # noqa: E731
-        system.state(0.3, 0.3, 0.3), system, MODE_FIELDS[name], Restarts(1.0, RestartLaw(0.1)), 3.0
-    )
+    start, restarts = system.state(0.3, 0.3, 0.3), Restarts(1.0, RestartLaw(0.1))
     if name in ("full", "fixed-target", "no-ema", "no-stop-gradient", "symmetric-predictor"):
-        assert len(run().stretches) == 3
+        assert len(restarted_modes(start, system, MODE_FIELDS[name], restarts, 3.0).stretches) == 3
     else:
         with pytest.raises(ValueError, match=f"`variant` must have a predictor of its own .* got {name}"):
-            run()
+            restarted_modes(start, system, MODE_FIELDS[name], restarts, 3.0)
 
 
 def test_a_symmetric_predictor_stays_symmetric() -> None:

@@ -185,7 +185,11 @@ def tabulated(
     rows: Sequence[Row], seeds: tuple[int, ...], step: float = STEP
 ) -> dict[str, tuple[Features, Features]]:
     """Features of every row by training and by the flow."""
-    return {row.name: tuple(map(features_of, ends(row, seeds, step))) for row in rows}  # type: ignore[misc]
+    found = {}
+    for row in rows:
+        trained, followed = ends(row, seeds, step)
+        found[row.name] = features_of(trained), features_of(followed)
+    return found
 
 
 def beside_the_flow(name: str, trained: np.ndarray, flow: np.ndarray, step: float) -> Measurement:

@@ -103,7 +103,8 @@ def batch_moments(
     if np.any(np.abs(system.lambda_d) > system.lambda_s):
         raise ValueError("`lambda_d` must be at most `lambda_s` in size for views to have these moments")
     shape = (n, system.n_modes)
-    r = np.where(system.lambda_s > 0, np.nan_to_num(system.ratio), 0.0)
+    s, d = np.broadcast_arrays(system.lambda_s, system.lambda_d)
+    r = np.divide(d, s, out=np.zeros(s.shape), where=s > 0)
     s = system.lambda_s * rng.chisquare(batch, shape) / batch
     spread = np.sqrt(system.lambda_s * (1 - r) * (1 + r) * s / batch)
     return s, r * s + spread * rng.standard_normal(shape)
