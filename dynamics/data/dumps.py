@@ -207,13 +207,9 @@ def _read_npy(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ModuleNotFoundError:
-        raise ValueError(
-            f"{path} must be a .npz file where safetensors is not installed: pip install safetensors"
-        ) from None
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     try:
         return dict(load_file(path))
     except (
