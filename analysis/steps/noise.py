@@ -210,21 +210,26 @@ def mean_square_error(
 def balancing_path(
     ts: Any, invariant: float, system: ModeSystem, step: float, ema_rate: float, batch: int
 ) -> np.ndarray:
-    """Invariant along the learned line to the next order, dc/dt = −(ε/(τo τp)) c E ê²(c).
+    """Mean of the invariant over runs along the learned line, to the next order.
+
+        dm/dt = f(m) + f''(m) v/2,   f(c) = −(ε/(τo τp)) c E ê²(c)
+        dv/dt = 2 f'(m) v + (ε³/(τo τp)²) m² Var ê²,   Var ê² = [3 (1 + 2/B) − 1] (E ê²)²
+
+    v is the variance of c between runs: f is convex, and its mean is not f at the mean.
 
     Parameters
     ----------
     ts
         Increasing times from 0 on, shape (T,).
     invariant
-        c0 > −τp r².
+        c0 > −τp r², the same for all runs.
     system, step, ema_rate, batch
         As for `stationary_covariance`.
 
     Returns
     -------
     array (T,)
-        c(t), with `mean_square_error` at each c on the way.
+        m(t), with `mean_square_error` at each c on the way; f' and f'' keep the shape c (c + τp r²) of the first order.
 
     Notes
     -----
@@ -232,18 +237,26 @@ def balancing_path(
 
     Examples
     --------
-    >>> round(float(balancing_path([0.0, 106.65], 0.75, ModeSystem(1.0, 0.5), 0.05, 0.05, 2)[-1]), 4)
-    0.2012
+    >>> round(float(balancing_path([0.0, 106.65], 0.75, ModeSystem(1.0, 0.5), 0.05, 0.05, 2)[-1]), 3)
+    0.201
     """
     from scipy.integrate import solve_ivp
 
     _, _, r, to, tp = numbers_of(system)
-    if not invariant > -tp * r**2:
-        raise ValueError(f"`invariant` must be > {-tp * r**2:.6g} for a learned point, got {invariant}")
+    edge = -tp * r**2
+    if not invariant > edge:
+        raise ValueError(f"`invariant` must be > {edge:.6g} for a learned point, got {invariant}")
+    kurtosis = 3 * (1 + 2 / batch)
 
-    def slope(_: float, c: np.ndarray) -> list[float]:
-        return [-step / (to * tp) * c[0] * mean_square_error(float(c[0]), system, step, ema_rate, batch)]
+    def slope(_: float, moments: np.ndarray) -> list[float]:
+        c, variance = moments
+        square = mean_square_error(float(c), system, step, ema_rate, batch)
+        rate = -step / (to * tp) * square
+        bend, tilt = 2 * rate / (c - edge), rate * (2 * c - edge) / (c - edge)
+        spread = step**3 / (to * tp) ** 2 * (c * square) ** 2 * (kurtosis - 1)
+        return [rate * c + bend * variance / 2, 2 * tilt * variance + spread]
 
     ts = np.asarray(ts, dtype=np.float64)
-    found = solve_ivp(slope, (0.0, float(ts[-1])), [invariant], t_eval=ts, rtol=1e-8, atol=1e-12)
+    start = [invariant, 0.0]
+    found = solve_ivp(slope, (0.0, float(ts[-1])), start, t_eval=ts, rtol=1e-8, atol=1e-12)
     return np.asarray(found.y[0])
