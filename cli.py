@@ -115,7 +115,8 @@ class Dyn(typer.Typer):
                 f"dyn: internal error, {type(error).__name__}: {error}; set DYN_DEBUG=1 for the traceback\n"
             )
             return FAILED
-        sys.stderr.write(f"dyn: {declaration.in_terms_of_options(message)}\n")
+        message = declaration.with_suggestion(declaration.in_terms_of_options(message))
+        sys.stderr.write(f"dyn: {message}\n")
         return BAD_INPUT
 
 

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import START, SYSTEM, command, numeric, option
 from commands.options import (
-    OutputOptions,
     RunOptions,
     StartOptions,
     SystemOptions,
     check_no_mode_start,
-    checked_outputs,
     matrix_start,
     matrix_system,
     read_moments,
 )
 from commands.output import note, print_json, print_table, status_code, ticker
+from commands.saving import OutputOptions, checked_outputs
 from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.declaration import RUN, START, command, number, numeric, option
-from commands.options import ModeOptions, OutputOptions, checked_outputs, eigenvalue_moments, mode_system
+from commands.options import ModeOptions, eigenvalue_moments, mode_system
 from commands.output import note, print_json, print_table, progress
+from commands.saving import OutputOptions, checked_outputs
 
 if TYPE_CHECKING:
     from analysis.fates.basins import BasinMap

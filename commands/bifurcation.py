@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from commands.averaging import EmaOptions
 from commands.declaration import READS, SYSTEM, command, numeric, option
-from commands.options import ObjectiveOptions, SaveOptions, checked_outputs
+from commands.options import ObjectiveOptions
 from commands.output import note, number_text, print_json, print_table, triple_text
+from commands.saving import SaveOptions, checked_outputs
 from dynamics.objectives import OBJECTIVES, with_weight
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from commands.compilation import keep_compiled_programs
 from commands.declaration import FILLS, OUTPUT, RUN, command, option
 from commands.output import ReportOptions, number_text, print_json, print_markdown, print_table, progress
+from commands.saving import LookOptions
 from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
@@ -19,30 +21,43 @@ if TYPE_CHECKING:
 Share = Callable[[float, float], None]
 
 
+@dataclass(frozen=True)
+class FolderOptions(LookOptions):
+    """Where the figures of experiments go."""
+
+    folder: Annotated[
+        Path | None, option("--folder", panel=OUTPUT, help="Folder for a figure of each experiment."), FILLS
+    ] = None
+    picture_format: Annotated[
+        str, option("--format", panel=OUTPUT, help="Format of figures: png, svg or pdf (png).")
+    ] = "png"
+
+    @property
+    def draws(self) -> bool:
+        """Whether --folder is given."""
+        return self.folder is not None
+
+
 @command(
     "confirm",
     epilog="Example: dyn confirm C6 --quick",
 )
 def confirm(
     output: ReportOptions,
+    drawing: FolderOptions,
     experiments: Annotated[
         list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all.")
     ] = None,
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
-    folder: Annotated[
-        Path | None, option("--folder", panel=OUTPUT, help="Folder for a figure of each experiment."), FILLS
-    ] = None,
-    picture_format: Annotated[
-        str, option("--format", panel=OUTPUT, help="Format of figures: png, svg or pdf (png).")
-    ] = "png",
 ) -> int:
     """Make experiments; exit code 1 if one disagrees with theory."""
     from figures.style import PICTURES
 
-    if f".{picture_format}" not in PICTURES:
+    folder = drawing.folder
+    if f".{drawing.picture_format}" not in PICTURES:
         accepted = ", ".join(suffix.removeprefix(".") for suffix in PICTURES)
-        raise ValueError(f"--format must be one of {accepted}, got {picture_format!r}")
+        raise ValueError(f"--format must be one of {accepted}, got {drawing.picture_format!r}")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"--folder must be a folder, got the file {folder}")
     keep_compiled_programs()
@@ -53,7 +68,9 @@ def confirm(
         for experiment in chosen:
             found.append(_confirmed(experiment, quick, output.seed, len(found), len(chosen), report_progress))
             if folder is not None and found[-1].outcome.curves:
-                pictures[experiment.id] = _draw(found[-1], folder / f"{experiment.id}.{picture_format}")
+                pictures[experiment.id] = _draw(
+                    found[-1], folder / f"{experiment.id}.{drawing.picture_format}"
+                )
     return _print(found, pictures, output, markdown)
 
 

@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import SYSTEM, OneOf, command, numeric, option
-from commands.options import (
-    MomentOptions,
-    OutputOptions,
-    checked_outputs,
-    contrastive_names,
-    negatives_of,
-    read_moments,
-)
+from commands.options import MomentOptions, contrastive_names, negatives_of, read_moments
 from commands.output import note, print_json, print_table
+from commands.saving import OutputOptions, checked_outputs
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:

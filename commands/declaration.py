@@ -9,8 +9,9 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from enum import Enum
 from functools import partial, wraps
 from operator import attrgetter
@@ -43,13 +44,22 @@ def number(text: str | float) -> float:
         raise typer.BadParameter(f"must be a number such as 0.5, 1/2 or 1e-3, got {text!r}") from None
 
 
+def numbers(text: str | float) -> tuple[float, ...]:
+    """Read numbers with commas between them.
+
+    >>> numbers("1,1/2")
+    (1.0, 0.5)
+    """
+    return tuple(number(part) for part in str(text).split(","))
+
+
 def option(*names: str, panel: str, help: str, **settings: Any) -> Any:
     """Declare an option of a group; its help says its default."""
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=False, **settings)
 
 
 def numeric(*names: str, panel: str, help: str) -> Any:
-    """Declare an option that takes a number as `number` reads it."""
+    """Declare an option that takes a number as `number` reads it; one that takes several takes them by commas, too."""
     return option(*names, panel=panel, help=help, parser=number, metavar="NUMBER")
 
 
@@ -72,6 +82,17 @@ def in_terms_of_options(message: str) -> str:
         return _ALIASES.get(match[1], match[0])
 
     return " ".join(re.sub(r"`(\w+)`|\b([a-z]+_[a-z]+)\b", replace, message).split())
+
+
+def with_suggestion(message: str) -> str:
+    """Add the name that was probably meant to a message that lists names.
+
+    >>> with_suggestion("a variant must be one of full, tied, got 'ful'")
+    "a variant must be one of full, tied, got 'ful'; did you mean 'full'?"
+    """
+    listed = re.search(r"must be one of (.+?)[,;] got '?([^\s']+)'?$", message)
+    near = get_close_matches(listed[2], listed[1].split(", "), n=1, cutoff=0.7) if listed else []
+    return f"{message}; did you mean {near[0]!r}?" if near else message
 
 
 def _blamed(message: str, options: Mapping[str, Any], annotations: Mapping[str, Any]) -> str:
@@ -136,6 +157,14 @@ def name_options(parameters: Iterable[str]) -> None:
     _options.update(parameters)
 
 
+class Surrounding:
+    """An option group that holds while its command runs, as the look of pictures does."""
+
+    def surrounding(self) -> AbstractContextManager[None]:
+        """Context to run the command in; refuses, before anything is computed, what the command would ignore."""
+        raise NotImplementedError
+
+
 class OneOf:
     """Names that an option takes, read when they are needed; stands in the option's annotation.
 
@@ -172,6 +201,12 @@ def _integer(least: int | None, text: str | int) -> int:
     return value
 
 
+def _lists_of_numbers(annotation: Any) -> bool:
+    """Whether an option is given once for each number: list[float], or that or None."""
+    kind = getattr(annotation, "__origin__", annotation)
+    return list[float] in (kind, *get_args(kind))
+
+
 _one_of: dict[tuple[str, str], OneOf] = {}  # by command and parameter
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "NAME", Path: "FILE"}
@@ -194,6 +229,8 @@ def _describe(command_name: str, parameter: str, annotation: Any) -> None:
             continue
         if choice is not None:
             info.parser, info.autocompletion = choice.read, choice.complete
+        elif info.parser is number and _lists_of_numbers(annotation):
+            info.parser = numbers
         elif inside[0] is int and info.parser is None:
             info.parser = partial(_integer, info.min)
             info.min = None
@@ -275,9 +312,14 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
                     check_distinct(_files(options, run.__annotations__, READS), written | filled)
                     _claim(written, claims)
                 before = {path: _fingerprint(path) for path in written.values()}
+                for option_name in listed:
+                    if options[option_name] is not None:
+                        options[option_name] = [each for part in options[option_name] for each in part]
                 given = dict(options)
                 for group, kind in groups.items():
                     options[group] = kind(**{item.name: options.pop(item.name) for item in fields(kind)})
+                    if isinstance(options[group], Surrounding):
+                        claims.enter_context(options[group].surrounding())
                 try:
                     code = function(**options)
                 except BrokenPipeError:
@@ -293,6 +335,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
         for parameter in parameters:
             _describe(name, parameter.name, parameter.annotation)
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        listed = [each.name for each in parameters if _lists_of_numbers(each.annotation)]
         _options.update(parameter.name for parameter in parameters)
         declared.command(name, cls=Command, **settings)(run)
         return function

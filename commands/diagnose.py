@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.declaration import READS, RUN, SYSTEM, command, numeric, option
-from commands.options import SaveOptions, checked_outputs
 from commands.output import ShowOptions, note, print_json, print_table
+from commands.saving import SaveOptions, checked_outputs
 
 if TYPE_CHECKING:
     from analysis.runs.diagnosis import FeatureDiagnosis

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from commands.declaration import FILLS, OUTPUT, WRITES, command, name_options, number, option
+from commands.declaration import FILLS, OUTPUT, WRITES, OneOf, command, name_options, number, option
 from commands.output import ReportOptions, print_json, print_table, progress
+from commands.saving import LookOptions, size_names
 
 if TYPE_CHECKING:
     from figures.gallery.registry import Page
+
+
+@dataclass(frozen=True)
+class PageLook(LookOptions):
+    """How a page looks; a page that is given no size has one of its own."""
+
+    size: Annotated[
+        str | None,
+        option(
+            "--size", panel=OUTPUT, help="Room of the picture: a column, a page or a slide (as suits it)."
+        ),
+        OneOf(size_names),
+    ] = None
 
 
 @command(
@@ -25,6 +40,7 @@ if TYPE_CHECKING:
 def figure(
     context: typer.Context,
     output: ReportOptions,
+    appearance: PageLook,
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME] [--PARAMETER VALUE]...", help="Figure, and what to change."),
@@ -41,11 +57,6 @@ def figure(
     picture_format: Annotated[
         str, option("--format", panel=OUTPUT, help="Format without --plot: png, svg or pdf (png).")
     ] = "png",
-    size: Annotated[
-        str | None,
-        option("--size", panel=OUTPUT, help="single, double (columns) or slide (as suits the figure)."),
-    ] = None,
-    theme: Annotated[str | None, option("--theme", panel=OUTPUT, help="light or dark (light).")] = None,
     out: Annotated[
         Path | None, option("--out", panel=OUTPUT, help="FILE.npz for the numbers in the figure."), WRITES
     ] = None,
@@ -54,7 +65,7 @@ def figure(
     """Draw figures; a caption with every parameter is printed, and kept in the metadata of the picture."""
     from dynamics.files import checked_suffix, checked_target
     from figures.gallery.registry import PAGES, page
-    from figures.style import PICTURES, look
+    from figures.style import PICTURES
 
     if show_help:
         typer.echo(context.get_help())
@@ -82,15 +93,14 @@ def figure(
     if out is not None:
         checked_target(checked_suffix(out, (".npz",)))
     names = [name] if name is not None else list(PAGES)
-    with look(size=size, theme=theme):  # refuses what does not exist before anything is computed
-        jobs = [(page(each), _arguments(page(each), context.args, output.seed)) for each in names]
-        drawn = []
-        with progress("drawing", output) as report_progress:
-            for item, arguments in jobs:
-                picture = folder / f"{item.name}{suffix}" if plot is None else plot
-                drawn.append(_draw(item, arguments, picture, size, out))
-                if report_progress is not None:
-                    report_progress(len(drawn), len(jobs))
+    jobs = [(page(each), _arguments(page(each), context.args, output.seed)) for each in names]
+    drawn = []
+    with progress("drawing", output) as report_progress:
+        for item, arguments in jobs:
+            picture = folder / f"{item.name}{suffix}" if plot is None else plot
+            drawn.append(_draw(item, arguments, picture, appearance.size, out))
+            if report_progress is not None:
+                report_progress(len(drawn), len(jobs))
     files = [file for entry in drawn for file in entry["files"]]
     if output.json:
         print_json({"files": files, "figures": drawn})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.declaration import OUTPUT, READS, RUN, START, SYSTEM, WRITES, OneOf, numeric, option
+from commands.declaration import READS, RUN, START, SYSTEM, OneOf, numeric, option
 from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, linear_objectives
 
@@ -258,23 +258,6 @@ class RunOptions:
     max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
 
 
-@dataclass(frozen=True)
-class SaveOptions(ShowOptions):
-    """How results are shown, and where they are saved."""
-
-    out: Annotated[
-        Path | None, option("--out", panel=OUTPUT, help="Save the data: .npz, .csv, .json or .nc."), WRITES
-    ] = None
-    plot: Annotated[
-        Path | None, option("--plot", panel=OUTPUT, help="Save a picture: .png, .svg or .pdf."), WRITES
-    ] = None
-
-
-@dataclass(frozen=True)
-class OutputOptions(SaveOptions, ReportOptions):
-    """How results are shown and where they are saved, where something is drawn at random."""
-
-
 def _given(options: MomentOptions) -> str:
     """Which of the three ways of giving a system was used."""
     ways = {
@@ -433,15 +416,3 @@ def check_no_mode_start(start: StartOptions) -> None:
                 f"`{name}` must go with eigenvalues alone: a run of matrices starts from --state, or from --init-online"
                 f" and --init-predictor; got {' '.join(f'{value:g}' for value in values)}"
             )
-
-
-def checked_outputs(output: SaveOptions, more: tuple[str, ...] = ()) -> None:
-    """Refuse places and formats, SUFFIXES and `more`, that cannot be written before anything is computed."""
-    from dynamics.files import SUFFIXES, checked_suffix, checked_target
-
-    if output.out is not None:
-        checked_target(checked_suffix(output.out, tuple(dict.fromkeys((*SUFFIXES, *more)))))
-    if output.plot is not None:
-        from figures.style import PICTURES
-
-        checked_target(checked_suffix(output.plot, PICTURES))

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from commands.declaration import command
 from commands.normalisation import batch_norm_report, check_normalised, normalised_moments
-from commands.options import (
-    OutputOptions,
-    RunOptions,
-    StartOptions,
-    checked_outputs,
-    read_moments,
-)
+from commands.options import RunOptions, StartOptions, read_moments
 from commands.output import note, print_json, progress, status_code, ticker
+from commands.saving import OutputOptions, checked_outputs
 from commands.simulations.deep import DEEP
 from commands.simulations.directional import DIRECTIONAL
 from commands.simulations.encoders import ENCODER

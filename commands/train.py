@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.compilation import keep_compiled_programs
 from commands.declaration import OUTPUT, WRITES, command, option
-from commands.options import OutputOptions, checked_outputs
 from commands.output import note, print_json, print_table, progress
+from commands.saving import OutputOptions, checked_outputs
 from commands.terminal import FAILED
 from commands.training_options import ExecutionOptions, TrainingOptions, in_terms_of_options, read_settings
 

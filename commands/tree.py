@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import READS, SYSTEM, command, number, option
-from commands.options import OutputOptions, checked_outputs
 from commands.output import note, print_json, print_table
+from commands.saving import OutputOptions, checked_outputs
 
 if TYPE_CHECKING:
     from analysis.trees.summary import TreeSummary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -103,8 +103,9 @@ THEMES = {
 }
 """Colours on white and on dark pages."""
 
-_size: ContextVar[Size] = ContextVar("size", default=SIZES["double"])
+_size: ContextVar[Size | None] = ContextVar("size", default=None)
 _theme: ContextVar[Theme] = ContextVar("theme", default=THEMES["light"])
+_dpi: ContextVar[int | None] = ContextVar("dpi", default=None)
 _NO_DATE: dict[str, dict[str, str | None]] = {
     ".png": {},
     ".svg": {"Date": None},
@@ -116,8 +117,17 @@ _Choice = TypeVar("_Choice")
 
 
 def size() -> Size:
-    """Room that pages are to fill."""
-    return _size.get()
+    """Room that pages are to fill; a double column where none is chosen."""
+    return _size.get() or SIZES["double"]
+
+
+def size_is_chosen() -> bool:
+    """Whether a size is asked for; where none is, a page may be less wide.
+
+    >>> size_is_chosen()
+    False
+    """
+    return _size.get() is not None
 
 
 def theme() -> Theme:
@@ -126,8 +136,8 @@ def theme() -> Theme:
 
 
 @contextmanager
-def look(*, size: str | None = None, theme: str | None = None) -> Iterator[None]:
-    """Choose the size and theme of all pages drawn within the block; what is left out stays as it is.
+def look(*, size: str | None = None, theme: str | None = None, dpi: int | None = None) -> Iterator[None]:
+    """Choose the size, theme and resolution of all pages drawn within the block; what is left out stays as it is.
 
     Parameters
     ----------
@@ -135,28 +145,34 @@ def look(*, size: str | None = None, theme: str | None = None) -> Iterator[None]
         A name in `SIZES`.
     theme
         A name in `THEMES`.
+    dpi
+        Dots per inch of .png pictures and of what is drawn as dots in others, >= 10.
 
     Raises
     ------
     ValueError
-        There is no such size or theme: which there are.
+        There is no such size or theme: which there are; or the resolution is out of range.
 
     Examples
     --------
+    >>> import figures.style as style
     >>> with look(size="single"):
-    ...     _size.get().width
+    ...     style.size().width
     3.5
     """
+    if dpi is not None and not 10 <= dpi <= 2400:
+        raise ValueError(f"`dpi` must be in [10, 2400], got {dpi}")
     chosen = _chosen("size", size, SIZES, _size.get()), _chosen("theme", theme, THEMES, _theme.get())
-    tokens = _size.set(chosen[0]), _theme.set(chosen[1])
+    tokens = _size.set(chosen[0]), _theme.set(chosen[1]), _dpi.set(_dpi.get() if dpi is None else dpi)
     try:
         yield
     finally:
         _size.reset(tokens[0])
         _theme.reset(tokens[1])
+        _dpi.reset(tokens[2])
 
 
-def _chosen(what: str, name: str | None, choices: dict[str, _Choice], current: _Choice) -> _Choice:
+def _chosen(what: str, name: str | None, choices: Mapping[str, _Choice], current: _Choice) -> _Choice:
     if name is None:
         return current
     if name not in choices:
@@ -191,6 +207,8 @@ def style() -> Iterator[None]:
         for name in ("text.color", "axes.labelcolor", "axes.titlecolor"):
             settings[name] = colours.ink
         settings["axes.edgecolor"] = colours.muted
+        if (resolution := _dpi.get()) is not None:
+            settings["savefig.dpi"] = resolution
         yield
 
 

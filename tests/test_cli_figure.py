@@ -92,7 +92,10 @@ def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figure-6"], rf"a figure must be one of {', '.join(PAGES)}, got 'figure-6'"),
+        (
+            ["figure-6"],
+            rf"a figure must be one of {', '.join(PAGES)}, got 'figure-6'; did you mean 'figure-9'\?",
+        ),
         (
             ["tied", "--colour", "red"],
             r"a parameter of figure tied must be one of --lambda-s, .*got '--colour'",
@@ -100,8 +103,14 @@ def test_the_help_of_a_figure_lists_its_parameters(run_dyn: Run) -> None:
         (["tied", "--lambda-d", "x"], r"--lambda-d must be a number such as 0\.5, 1/2 or 1e-3, got 'x'"),
         (["tied", "--extent", "-1"], r"--extent must be finite and > 0, got -1\.0"),
         (["tied", "--format", "jpg"], r"--format must be one of png, svg, pdf, got 'jpg'"),
-        (["tied", "--size", "poster"], r"--size must be one of single, double, slide, got 'poster'"),
-        (["tied", "--theme", "sepia"], r"--theme must be one of light, dark, got 'sepia'"),
+        (
+            ["tied", "--size", "poster"],
+            r"Invalid value for '--size': must be one of single, double, slide, got 'poster'",
+        ),
+        (
+            ["tied", "--theme", "sepia"],
+            r"Invalid value for '--theme': must be one of light, dark, got 'sepia'",
+        ),
         (["tied", "--plot", "a.jpg"], r"--plot: a file name must end in \.png, \.svg, \.pdf, got 'a\.jpg'"),
         (["tied", "--plot", "no/a.png"], r"--plot: cannot write no/a\.png: the folder no does not exist"),
         (["tied", "--out", "a.csv"], r"--out: a file name must end in \.npz, got 'a\.csv'"),

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from commands.averaging import EmaOptions
 from commands.declaration import RUN, START, SYSTEM, OneOf, numeric, option
 from commands.normalisation import BatchNormOptions
-from commands.options import (
-    LossOptions,
-    OutputOptions,
-    RedundancyOptions,
-    RunOptions,
-    StartOptions,
-    SystemOptions,
-)
+from commands.options import LossOptions, RedundancyOptions, RunOptions, StartOptions, SystemOptions
+from commands.saving import OutputOptions
 from commands.simulations.restarts import RestartOptions
 from dynamics.objectives import OBJECTIVES, flow_objectives
 

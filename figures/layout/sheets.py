@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from figures.style import size
+from figures.style import size, size_is_chosen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,15 +27,17 @@ def is_narrow() -> bool:
     return size().width < _NARROW
 
 
-def sheet(headline: str, height: float) -> Figure:
+def sheet(headline: str, height: float, *, width: float | None = None) -> Figure:
     """Make an empty page of the chosen size with a headline that is wrapped to fit.
 
     Parameters
     ----------
     headline
-        What the page shows; wrapped at words.
+        What the page shows; broken at words where it is too long, after a semicolon if that takes no more lines.
     height
         Height of what comes below the headline, in inches, for sizes that have none of their own.
+    width
+        Width in inches where no size is chosen; left out, a double column.
 
     Examples
     --------
@@ -43,14 +45,22 @@ def sheet(headline: str, height: float) -> Figure:
     array([7.2 , 3.27])
     """
     room = size()
-    lines = textwrap.wrap(headline, int(_LETTERS * room.width / room.text))
+    across = room.width if width is None or size_is_chosen() else width
+    letters = int(_LETTERS * across / room.text)
+    lines = textwrap.wrap(headline, letters)
+    clauses = headline.replace("; ", ";\n").split("\n")
+    by_clauses = [line for clause in clauses for line in textwrap.wrap(clause, letters)]
+    if 1 < len(by_clauses) <= len(lines):
+        lines = by_clauses
     top = room.text * (_LINE * len(lines) + 0.08)
-    figure = Figure(figsize=(room.width, room.height or height + top), layout="constrained")
+    figure = Figure(figsize=(across, room.height or height + top), layout="constrained")
     figure.suptitle("\n".join(lines), x=0.01, ha="left", linespacing=1.3)
     return figure
 
 
-def panels(headline: str, n: int, *, columns: int, aspect: float = 0.85) -> tuple[Figure, list[Axes]]:
+def panels(
+    headline: str, n: int, *, columns: int, aspect: float = 0.85, width: float | None = None
+) -> tuple[Figure, list[Axes]]:
     """Make a page of n equal panels, row by row.
 
     Parameters
@@ -63,6 +73,8 @@ def panels(headline: str, n: int, *, columns: int, aspect: float = 0.85) -> tupl
         Panels in a row, where the page is not narrow.
     aspect
         Height of a panel over its width, for sizes without a height of their own.
+    width
+        As for `sheet`.
 
     Examples
     --------
@@ -72,6 +84,7 @@ def panels(headline: str, n: int, *, columns: int, aspect: float = 0.85) -> tupl
     """
     columns = 1 if is_narrow() else columns
     rows = math.ceil(n / columns)
-    figure = sheet(headline, rows * aspect * size().width / columns)
+    across = size().width if width is None or size_is_chosen() else width
+    figure = sheet(headline, rows * aspect * across / columns, width=width)
     axes = figure.subplots(rows, columns, squeeze=False).flat
     return figure, list(axes)[:n]

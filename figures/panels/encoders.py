@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from figures.panels.scales import scale_log
 from figures.panels.simulation import draw_paths
 from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LEAST = 1e-8  # share below which a mode is out of sight
+_DECADES = 8  # shares below which a mode is out of sight
+_LEAST = 10.0**-_DECADES
 _LABELLED = 8
 _ROUNDING = 1e-14
 
@@ -33,8 +35,7 @@ def draw_shares(ax: Axes, simulation: Any) -> Axes:
                 color=theme().fates[str(simulation.fate[k])],
                 va="center",
             )
-    ax.set_yscale("log")
-    ax.set_ylim(_LEAST, 2.0)
+    scale_log(ax, np.append(shares, 2.0), _DECADES)
     ax.set(xlabel="time $t$", ylabel=r"share of $\|W\|^2$")
     return ax
 
@@ -45,9 +46,7 @@ def draw_sizes(ax: Axes, simulation: Any) -> Axes:
     draw_paths(ax, ts, np.where(of.sizes > 0, of.sizes, np.nan), simulation.fate)
     for size in np.unique(of.predicted[np.isfinite(of.predicted) & (of.predicted > 0)]):
         ax.axhline(size, color=theme().muted, linestyle=DASHED, linewidth=1.0, zorder=0)
-    top = float(np.max(of.sizes)) or 1.0
-    ax.set_yscale("log")
-    ax.set_ylim(top * _LEAST, top * 3)
+    scale_log(ax, np.append(of.sizes, 3 * np.max(of.sizes)), _DECADES)
     ax.set(xlabel="time $t$", ylabel=r"$s$ of each mode of $W \Sigma_s W^T$")
     return ax
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from analysis.runs.deep import DeepSimulation
+from figures.layout.legends import legend_below
+from figures.layout.sheets import panels
 from figures.panels.deep import draw_layers
-from figures.results.simulation import page
 from figures.style import style
 
 _SHOWN = 4
@@ -31,11 +32,9 @@ def figure_deep_simulation(simulation: DeepSimulation) -> Figure:
         f"{simulation.system.depth} layers, {fates}; {trajectory.status.value} at t = {trajectory.t:.4g}"
     )
     with style():
-        figure = page(3.2 * max(n, 1.6), 3.2, headline)
-        axes = figure.subplots(1, n, squeeze=False)[0]
+        figure, axes = panels(headline, n, columns=min(n, 2), aspect=0.75, width=5.2 if n == 1 else None)
         for k, ax in enumerate(axes):
             draw_layers(ax, simulation, k)
             ax.set_title(f"mode {k + 1}, r = {simulation.system.ratio[k]:.3g}")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        legend_below(figure, axes[0].get_legend_handles_labels()[0])
     return figure

@@ -9,8 +9,10 @@ from matplotlib.lines import Line2D
 from analysis.fates.fate import Fate
 from analysis.runs.encoders import BRANCHES, EncoderSimulation, Saturating
 from dynamics.fields.infonce import SaturatingLoss
+from figures.layout.legends import legend_below
+from figures.layout.sheets import panels
 from figures.panels.encoders import draw_norms, draw_shares, draw_sizes
-from figures.results.simulation import fate_handles, page
+from figures.results.simulation import fate_handles
 from figures.style import DASHED, style, theme
 
 _DECADES = 3  # that are shown below the least of the largest singular value
@@ -36,8 +38,7 @@ def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
     trajectory, system = simulation.trajectory, simulation.system
     learned = np.flatnonzero(simulation.fate == Fate.LEARNED)
     with style():
-        figure = page(6.4, 3.2, _headline(simulation, learned))
-        left, right = figure.subplots(1, 2)
+        figure, (left, right) = panels(_headline(simulation, learned), 2, columns=2, width=6.4)
         left.set_title("Modes of $\\Sigma_d$")
         draw_shares(left, simulation)
         values = np.linalg.svd(trajectory.states.online, compute_uv=False)
@@ -54,7 +55,7 @@ def figure_encoder_simulation(simulation: EncoderSimulation) -> Figure:
         dashes = Line2D(
             [], [], color=theme().muted, linestyle=DASHED, label=r"$e^{(c\lambda_1 - \eta)t}$ (R113)"
         )
-        figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
+        legend_below(figure, [*fate_handles(simulation.fate), dashes])
     return figure
 
 
@@ -62,8 +63,7 @@ def _figure_saturating(simulation: EncoderSimulation, of: Saturating) -> Figure:
     """Size of every mode over time, beside where each is said to rest, and shares."""
     learned = np.flatnonzero(simulation.fate == Fate.LEARNED)
     with style():
-        figure = page(6.4, 3.2, _headline(simulation, learned))
-        left, right = figure.subplots(1, 2)
+        figure, (left, right) = panels(_headline(simulation, learned), 2, columns=2, width=6.4)
         left.set_title("Modes of $M = \\Sigma_d \\Sigma_s^{-1}$")
         draw_sizes(left, simulation)
         right.set_title("Shares of the outputs' variance")
@@ -71,7 +71,7 @@ def _figure_saturating(simulation: EncoderSimulation, of: Saturating) -> Figure:
         right.set_ylabel(r"share of tr $W \Sigma_s W^T$")
         law = _law(of)
         dashes = Line2D([], [], color=theme().muted, linestyle=DASHED, label=f"where it rests ({law})")
-        figure.legend(handles=[*fate_handles(simulation.fate), dashes], loc="outside lower center", ncols=4)
+        legend_below(figure, [*fate_handles(simulation.fate), dashes])
     return figure
 
 

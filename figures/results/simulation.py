@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +16,9 @@ from analysis.runs.spectra import nearest_match, online_singular_value_paths, pr
 from dynamics.integration.integrate import Trajectory
 from dynamics.invariants import eigenvalue_floor, mode_invariant
 from dynamics.system import natural_time
+from figures.layout.legends import legend_below
+from figures.layout.sheets import is_narrow, sheet
+from figures.layout.sheets import panels as panels_of
 from figures.panels import simulation as panels
 from figures.panels.scales import scale_log, scale_time
 from figures.style import DASHED, WEIGHTS, style, theme
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = 4  # modes that have a column each; more are overlaid
 _WIDTHS = (3.5, 5.2, 6.4, 7.2)  # of pages of as many columns, in inches
-_LETTERS = 12.5  # of the title, an inch
 _HEIGHTS = (2.6, 1.0)  # of weights and drift, relative
+_WEIGHTS, _DRIFT = 2.5, 0.9  # heights in inches, with what is written below them
 _SAMPLES = 401
 _DRIFT_DECADES, _SINGULAR_DECADES = 6, 3  # that are shown below the largest value
 _RUNAWAY = 1e3
@@ -78,35 +80,52 @@ def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
 
 
 def _columns(simulation: ModeSimulation) -> Figure:
-    """One column a mode."""
+    """One column a mode; one row a mode where the page is narrow."""
     system, prediction, n = simulation.system, simulation.prediction, simulation.system.n_modes
     shown = simulation.trajectory.resampled(_SAMPLES)
-    n_rows = 1 + _drifts(simulation)
-    figure = page(_WIDTHS[n - 1], 1.9 + 0.9 * n_rows, _mode_headline(simulation))
-    axes = figure.subplots(
-        n_rows, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[:n_rows]
-    )
-    for k, ax in enumerate(axes[0]):
+    drifts, modes = _drifts(simulation), np.arange(n)
+    headline, extra = _mode_headline(simulation), _DRIFT * _drifts(simulation)
+    below: list[tuple[Axes, np.ndarray]]  # drifts, and of which modes
+    if is_narrow():
+        figure = sheet(headline, n * _WEIGHTS + extra)
+        every = figure.subplots(
+            n + drifts,
+            1,
+            sharex=True,
+            squeeze=False,
+            height_ratios=[_HEIGHTS[0]] * n + [_HEIGHTS[1]] * drifts,
+        )[:, 0]
+        top, below = list(every[:n]), [(ax, modes) for ax in every[n:]]
+        for ax in top[1:]:
+            ax.sharey(top[0])
+        timed = [every[-1]]
+    else:
+        figure = sheet(headline, _WEIGHTS + extra, width=_WIDTHS[n - 1])
+        grid = figure.subplots(
+            1 + drifts, n, sharex=True, sharey="row", squeeze=False, height_ratios=_HEIGHTS[: 1 + drifts]
+        )
+        top, below = list(grid[0]), [(ax, modes[[k]]) for row in grid[1:] for k, ax in enumerate(row)]
+        timed = list(grid[-1])
+    for k, ax in enumerate(top):
         fate, predicted = str(simulation.fate[k]), str(prediction.fate[k])
         beside = f",\npredicted {predicted}" if predicted not in ("", fate) else ""
         ax.set_title(f"{_ratio_text(system.ratio[k])}: {fate}{beside}", color=theme().fates[fate])
         panels.draw_weights(ax, shown.ts, shown.states, k)
         panels.draw_end_point(ax, prediction, k)
         panels.draw_ratio(ax, system.ratio[k])
-        scale_time(axes[-1, k], shown.ts, natural_time(system))
-    _keep_in_sight(axes[0, 0], shown.states)
-    axes[0, 0].set_ylabel("weight")
-    if n_rows == 2:
+        if ax is top[0] or is_narrow():
+            ax.set_ylabel("weight")
+    for ax in timed:
+        scale_time(ax, shown.ts, natural_time(system))
+    _keep_in_sight(top[0], shown.states)
+    if below:
         drift = _drift(simulation)
-        for k, ax in enumerate(axes[1]):
-            panels.draw_drift(ax, simulation.trajectory.ts, drift[:, [k]], simulation.fate[[k]])
-        scale_log(axes[1, 0], drift, _DRIFT_DECADES)
-        _label_drift(axes[1], simulation)
-    drawn, _ = axes[0, 0].get_legend_handles_labels()
-    handles = [*drawn[:3], _dashes("predicted end"), *drawn[3:]]
-    if n == 1:  # too narrow for one row; a legend of three columns fills them one after the other
-        handles = handles[0::3] + handles[1::3] + handles[2::3]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3 if n == 1 else 5)
+        for ax, of in below:
+            panels.draw_drift(ax, simulation.trajectory.ts, drift[:, of], simulation.fate[of])
+        scale_log(below[0][0], drift, _DRIFT_DECADES)
+        _label_drift([ax for ax, _ in below], simulation)
+    drawn, _ = top[0].get_legend_handles_labels()
+    legend_below(figure, [*drawn[:3], _dashes("predicted end"), *drawn[3:]])
     return figure
 
 
@@ -116,15 +135,18 @@ def _drifts(simulation: ModeSimulation) -> bool:
 
 
 def _overlay(simulation: ModeSimulation) -> Figure:
-    """One column a weight, all modes in it."""
+    """One column a weight, all modes in it; one row a weight where the page is narrow."""
     system, prediction, fates = simulation.system, simulation.prediction, simulation.fate
     shown = simulation.trajectory.resampled(_SAMPLES)
-    n_rows = 1 + _drifts(simulation)
-    figure = page(7.2, 1.9 + 0.9 * n_rows, _mode_headline(simulation))
-    grid = figure.add_gridspec(n_rows, 3, height_ratios=_HEIGHTS[:n_rows])
+    drifts, narrow = _drifts(simulation), is_narrow()
+    rows, columns = (3, 1) if narrow else (1, 3)
+    figure = sheet(_mode_headline(simulation), rows * _WEIGHTS + drifts * _DRIFT)
+    grid = figure.add_gridspec(
+        rows + drifts, columns, height_ratios=[_HEIGHTS[0]] * rows + [_HEIGHTS[1]] * drifts
+    )
     first: Axes | None = None
-    for column, (part, symbol) in enumerate(WEIGHTS.items()):
-        ax = figure.add_subplot(grid[0, column], sharey=first)
+    for number, (part, symbol) in enumerate(WEIGHTS.items()):
+        ax = figure.add_subplot(grid[divmod(number, columns)], sharey=first)
         first = first or ax
         ax.set_title(f"{symbol} {part}", color=theme().weights[part])
         panels.draw_paths(ax, shown.ts, getattr(shown.states, part), fates)
@@ -132,13 +154,14 @@ def _overlay(simulation: ModeSimulation) -> Figure:
         scale_time(ax, shown.ts, natural_time(system))
         if part == "predictor":
             panels.draw_spectrum(ax, system.ratio[np.isfinite(system.ratio)], 0)
-        if column == 0:
+        if ax is first:
             _keep_in_sight(ax, shown.states)
+        if ax is first or narrow:
             ax.set_ylabel("weight")
         else:
             ax.tick_params(labelleft=False)
-    if n_rows == 2:
-        ax = figure.add_subplot(grid[1, :])
+    if drifts:
+        ax = figure.add_subplot(grid[-1, :])
         drift = _drift(simulation)
         panels.draw_drift(ax, simulation.trajectory.ts, drift, fates)
         scale_log(ax, drift, _DRIFT_DECADES)
@@ -147,15 +170,14 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     mark = Line2D(
         [], [], linestyle="none", marker="o", fillstyle="none", color=theme().muted, label="predicted end"
     )
-    figure.legend(handles=[*fate_handles(fates), mark], loc="outside lower center", ncols=4)
+    legend_below(figure, [*fate_handles(fates), mark])
     return figure
 
 
 def _matrices(simulation: MatrixSimulation) -> Figure:
     trajectory, rows = simulation.trajectory, simulation.rows
     ts, n2 = trajectory.ts, len(rows.fate)
-    figure = page(6.4, 3.2, _matrix_headline(simulation))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels_of(_matrix_headline(simulation), 2, columns=2, width=6.4)
     for ax in (left, right):
         scale_time(ax, ts, natural_time(simulation.system))
 
@@ -186,17 +208,7 @@ def _matrices(simulation: MatrixSimulation) -> Figure:
         floors = np.sqrt(eigenvalue_floor(trajectory.initial, simulation.system, ts - ts[0]))
         panels.draw_floors(right, ts, floors[:, : simulation.rank_floor])
         handles.append(_dashes("floor (R8)"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
-
-
-def page(width: float, height: float, headline: str) -> Figure:
-    """Empty page with a headline that is broken where it is too long."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    room = int(_LETTERS * width)
-    parts = [headline] if len(headline) <= room else headline.replace("; ", ";\n").split("\n")
-    fitting = "\n".join(line for part in parts for line in textwrap.wrap(part, room))
-    figure.suptitle(fitting, x=0.01, ha="left", linespacing=1.3)
+    legend_below(figure, handles)
     return figure
 
 
