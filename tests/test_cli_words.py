@@ -206,10 +206,8 @@ def test_names_are_listed_refused_and_completed_from_the_table(dyn, run_dyn):
         assert listed[1].split(", ") == list(VARIANTS)
     code, _, err = dyn(*ONE_MODE, "--variant", "ful")
     assert code == 2
-    assert (
-        err
-        == f"dyn: Invalid value for '--variant': must be one of {', '.join(VARIANTS)}, got 'ful'; did you mean 'full'?\n"
-    )
+    listed = ", ".join(VARIANTS)
+    assert err.endswith(f"'--variant': must be one of {listed}, got 'ful'; did you mean 'full'?\n")
     words = "dyn simulate --variant fa"
     env = {"_DYN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "3"}
     assert run_dyn(env=env).stdout.split() == ["fast-predictor"]
