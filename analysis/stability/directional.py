@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.runs.directional import FIELDS
 from analysis.stability.verdicts import Verdict, verdict_of_counts
+from dynamics.fields.cosine import mode_scales
 from dynamics.fields.vector_field import VectorField
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -91,6 +92,17 @@ def _jacobian(field: VectorField, state: ModeState, system: ModeSystem, free: in
     return np.array(columns).T
 
 
+def _rate(state: ModeState, system: ModeSystem, objective: str) -> float:
+    """Size of the terms of the Jacobian, which can cancel."""
+    w, p, _ = (np.abs(part) for part in state)
+    if objective == "cosine":
+        kappa, clock = mode_scales(state, system)
+        terms = clock * ((p + w) * system.lambda_d + np.abs(kappa) * (p**2 + w**2) * system.lambda_s)
+    else:
+        terms = system.lambda_d + (p + w) * system.lambda_s
+    return float(np.max(terms) / max(system.tau_online, system.tau_predictor))
+
+
 def _families(state: ModeState, free: int, *, cosine: bool) -> dict[str, list[np.ndarray]]:
     """Directions along the fixed points around, by name, all orthogonal."""
     w, p, _ = state
@@ -165,7 +177,7 @@ def directional_stability(
     flow = field(0.0, state, system)
     moved = np.concatenate(flow[:free])
     J = _jacobian(field, state, system, free, unit)
-    size = float(np.max(np.abs(J)))
+    size = max(float(np.max(np.abs(J))), _rate(state, system, objective))
     residual = float(np.max(np.abs(moved))) / (size * unit) if size else 0.0
     if residual > tolerance:
         raise ValueError(
