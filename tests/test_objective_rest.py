@@ -503,12 +503,33 @@ def test_lines_of_the_cosine_loss_are_its_spectra(variant: str) -> None:
     for point, line in zip(
         *(cosine_rest(system, variant)[name] for name in ("fixed_points", "lines")), strict=True
     ):
+        dense = directional_stability(
+            ModeState(*(point[n] for n in ModeState._fields)), system, "cosine", variant
+        )
+        assert dense.verdict == point["stability"] == "stable"
         for part, q in zip(line["segments"], (-0.7, 0.0, 0.4, 1.0, 2.5), strict=False):
             p = np.where(point["online"] != 0, 1.0, q) * system.ratio
             found = directional_stability(
                 ModeState(point["online"], p, point["target"]), system, "cosine", variant
             )
             assert found.verdict == words[part["stability"]], (line["name"], q)
+
+
+@pytest.mark.parametrize("variant", ["full", "no-ema"])
+@pytest.mark.parametrize(("invariant", "words"), [(-0.5, []), (-0.25, []), (-0.2, ["stable"] * 2)])
+def test_stability_of_iso_is_that_of_its_spectrum(variant: str, invariant: float, words: list[str]) -> None:
+    system = ModeSystem(1.0, 0.5, tau_predictor=0.5)
+    points = iso_rest(system, variant, invariant=invariant)["fixed_points"]
+    assert [point["stability"] for point in points[:-1]] == words
+    for point in points:
+        state = system.state(*(point[name] for name in ModeState._fields))
+        assert directional_stability(state, system, "iso", variant).verdict == point["stability"]
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_iso_of_extreme_moments(scale: float) -> None:
+    found = iso_rest(ModeSystem(scale, scale / 2), invariant=0.1)["fixed_points"]
+    assert [point["stability"] for point in found] == ["stable", "stable", "saddle"]
 
 
 @pytest.mark.parametrize("variant", ["full", "no-ema"])

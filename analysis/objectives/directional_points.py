@@ -25,14 +25,21 @@ def _check_moments(system: ModeSystem, objective: str) -> None:
 
 
 def _entry(
-    name: str, state: ModeState, system: ModeSystem, objective: str, variant: str, exact: dict[str, str]
+    name: str,
+    state: ModeState,
+    system: ModeSystem,
+    objective: str,
+    variant: str,
+    stability: str,
+    exact: dict[str, str],
 ) -> dict[str, Any]:
+    """A point with its stability by closed form, which rates far apart do not blur, and its dense spectrum."""
     found = directional_stability(state, system, objective, variant)
     return {
         "name": name,
         **state._asdict(),
         "eigenvalues": [[value.real, value.imag] for value in found.eigenvalues.tolist()],
-        "stability": found.verdict,
+        "stability": stability,
         "zero_directions": found.zero_directions,
         "exact": exact,
     }
@@ -89,7 +96,7 @@ def cosine_rest(system: ModeSystem, variant: str = "full", *, limit: int = 1000)
         name = f"mode{'s' * (len(chosen) > 1)} {names}"
         w, p = np.zeros(n), 2 * system.ratio
         w[list(chosen)], p[list(chosen)] = 1 / np.sqrt(len(chosen)), system.ratio[list(chosen)]
-        points.append(_entry(name, ModeState(w, p, w.copy()), system, "cosine", variant, exact))
+        points.append(_entry(name, ModeState(w, p, w.copy()), system, "cosine", variant, "stable", exact))
         lines_of = _segments(variant, len(chosen)) if len(chosen) < n else [((None, None), "attracting")]
         segments = [{"range": list(part), "stability": word} for part, word in lines_of]
         lines.append({"name": name, "parameter": "q", "segments": segments, "exact": exact})
@@ -159,20 +166,30 @@ def iso_rest(system: ModeSystem, variant: str = "full", *, invariant: float | No
         if height > 0:
             w = float(np.sqrt(2 * height / to))
             exact = {"online": "√(2 (C + τp r)/τo)", "predictor": "r", "target": "w1"}
-            points.append(_scalars(_entry("learned", system.state(w, r, w), system, "iso", variant, exact)))
+            points.append(
+                _scalars(_entry("learned", system.state(w, r, w), system, "iso", variant, "stable", exact))
+            )
             mirror = {**exact, "online": "−√(2 (C + τp r)/τo)"}
             points.append(
-                _scalars(_entry("learned-mirror", system.state(-w, r, -w), system, "iso", variant, mirror))
+                _scalars(
+                    _entry(
+                        "learned-mirror", system.state(-w, r, -w), system, "iso", variant, "stable", mirror
+                    )
+                )
             )
         exact = {"online": "0", "predictor": "−C/τp", "target": "0"}
         at = system.state(0.0, -invariant / tp, 0.0)
-        points.append(_scalars(_entry("collapsed", at, system, "iso", variant, exact)))
+        # w2 = −C/τp beside r; without an average one direction is left, which grows or decays
+        grows = "unstable" if variant == "no-ema" else "saddle"
+        word = grows if height > 0 else "stable" if height < 0 else "degenerate"
+        points.append(_scalars(_entry("collapsed", at, system, "iso", variant, word, exact)))
     else:
         parts: tuple[tuple[list[float | None], str], ...]
         parts = (([None, 0.0], "attracting"), ([0.0, 0.0], "degenerate"), ([0.0, None], "attracting"))
         exact = {"online": "a", "predictor": "r", "target": "a"}
         lines.append(_line("learned", "a", parts, exact))
-        parts = (([None, r], "saddle"), ([r, r], "degenerate"), ([r, None], "attracting"))
+        grows = "repelling" if variant == "no-ema" else "saddle"
+        parts = (([None, r], grows), ([r, r], "degenerate"), ([r, None], "attracting"))
         lines.append(_line("collapsed", "p", parts, {"online": "0", "predictor": "p", "target": "0"}))
     return {"objective": "iso", "variant": variant, "fixed_points": points, "lines": lines}
 
