@@ -83,7 +83,7 @@ def derivatives(value: Callable[..., Any]) -> tuple[Any, Any]:
 
 
 class Case(NamedTuple):
-    """A system, a loss with its value by JAX, and how many zeros the way of writing it adds."""
+    """A system, a loss, its value by JAX, and the weights that the value takes."""
 
     system: MatrixSystem
     loss: RedundancyLoss
@@ -214,7 +214,7 @@ def other_loss(**changes: Any) -> Callable[..., list[MomentPoint]]:
 
 
 def other_word(system: MatrixSystem, n2: int, loss: RedundancyLoss) -> list[MomentPoint]:
-    """The last set of modes in place of the largest ratios."""
+    """The first point of the list in place of the stable one."""
     points = moment_points(system, n2, loss)
     return [replace(point, stability="stable" if k == 0 else "saddle") for k, point in enumerate(points)]
 
