@@ -14,8 +14,15 @@ from commands.normalisation import (
     needs_field,
     normalised_moments,
 )
+from commands.objective_rest import (
+    needs_encoder_or_modes,
+    print_directional_rest,
+    print_moment_rest,
+    refuse_given,
+)
 from commands.options import (
     LossOptions,
+    RedundancyOptions,
     SystemOptions,
     encoder_system,
     matrix_system,
@@ -32,16 +39,16 @@ if TYPE_CHECKING:
     from dynamics.normalisation import Normaliser
 
 MOST_POINTS = 5000  # of the network that are listed
-MOST_ENCODERS = 1000  # critical points of a contrastive loss, each with a dense spectrum
+MOST_ENCODERS = 1000  # critical points of a loss of an encoder alone, each with a dense spectrum
 
 
 @dataclass(frozen=True)
-class RestOptions(LossOptions, BatchNormOptions, SystemOptions):
-    """A system whose objective may be a contrastive one."""
+class RestOptions(LossOptions, RedundancyOptions, BatchNormOptions, SystemOptions):
+    """A system of any objective."""
 
     objective: Annotated[
         str,
-        option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
+        option("--objective", panel=SYSTEM, help="Objective (byol)."),
         OneOf(rest_objectives),
     ] = "byol"
 
@@ -86,19 +93,22 @@ def fixed_points(
     from analysis.fixed_points.one_mode import fixed_points as theory
 
     loss = system.loss_of(system.objective)
-    contrastive = OBJECTIVES[system.objective].contrastive
-    if contrastive:
-        options = {
-            "--invariant": invariant,
-            "--target": target,
-            "--exact": exact or None,
-            "--rank": rank,
-            "--amplitude": amplitude,
-        }
-        for name, given in options.items():
-            if given is not None:
-                raise ValueError(f"{name} must not go with --objective {system.objective}")
-    normaliser = check_normalised(system, system, encoder=contrastive)
+    redundancy = system.redundancy_of(system.objective)
+    row = OBJECTIVES[system.objective]
+    apart = needs_encoder_or_modes(system.objective)
+    if apart:
+        refuse_given(
+            system.objective,
+            {
+                "--invariant": None if system.objective == "iso" else invariant,
+                "--target": target,
+                "--exact": exact or None,
+                "--rank": rank,
+                "--amplitude": amplitude,
+                "--dim": dim if row.directional else None,
+            },
+        )
+    normaliser = check_normalised(system, system, encoder=apart)
     moments = normalised_moments(system, system, read_moments(system, output), normaliser)
     if depth is not None:
         others = {
@@ -111,12 +121,18 @@ def fixed_points(
         }
         refused = [name for name, value in others.items() if value is not None]
         refused += [f"--batch-norm {system.batch_norm}"] * normaliser.active
-        refused += [f"--objective {system.objective}"] * contrastive
+        refused += [f"--objective {system.objective}"] * apart
         if refused:
             raise ValueError(f"{refused[0]} must not go with --depth")
         _print_deep(_deep_report(system, moments, depth), output)
         return
-    if contrastive:
+    if row.directional:
+        print_directional_rest(system, moments, invariant, output)
+        return
+    if redundancy is not None:
+        print_moment_rest(system, redundancy, moments, 1 if dim is None else dim, MOST_ENCODERS, output)
+        return
+    if row.contrastive:
         _print_encoders(_encoder_report(system, loss, moments, 1 if dim is None else dim), output)
         return
     if needs_field(normaliser):

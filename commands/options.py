@@ -13,7 +13,7 @@ import typer
 
 from commands.declaration import READS, RUN, START, SYSTEM, OneOf, numeric, option
 from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
-from dynamics.objectives import OBJECTIVES, linear_objectives
+from dynamics.objectives import OBJECTIVES, flow_objectives, linear_objectives
 
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
@@ -209,8 +209,8 @@ def contrastive_names() -> list[str]:
 
 
 def rest_objectives() -> list[str]:
-    """Objectives that fixed points and their stability are asked of: of BYOL's kind, and contrastive ones."""
-    return [*linear_objectives(), *contrastive_names()]
+    """Objectives that fixed points and their stability are asked of: all whose flow is known."""
+    return list(flow_objectives())
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,14 @@ from commands.normalisation import (
     needs_field,
     normalised_moments,
 )
+from commands.objective_rest import (
+    needs_encoder_or_modes,
+    print_directional_stability,
+    print_moment_stability,
+)
 from commands.options import (
     LossOptions,
+    RedundancyOptions,
     StartOptions,
     SystemOptions,
     encoder_system,
@@ -40,12 +46,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MatrixOptions(LossOptions, BatchNormOptions, EmaOptions, SystemOptions):
+class MatrixOptions(LossOptions, RedundancyOptions, BatchNormOptions, EmaOptions, SystemOptions):
     """A system whose variant is the full flow: the option is read, and not listed, for it has one value."""
 
     objective: Annotated[
         str,
-        option("--objective", panel=SYSTEM, help="Objective, of BYOL's kind or contrastive (byol)."),
+        option("--objective", panel=SYSTEM, help="Objective (byol)."),
         OneOf(rest_objectives),
     ] = "byol"
     step: Annotated[
@@ -92,22 +98,33 @@ def stability(
     ] = False,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
+    from dynamics.states import EncoderState, MatrixState
+
     loss = system.loss_of(system.objective)
-    normaliser = check_normalised(system, system, encoder=OBJECTIVES[system.objective].contrastive)
+    redundancy = system.redundancy_of(system.objective)
+    apart = needs_encoder_or_modes(system.objective)
+    normaliser = check_normalised(system, system, encoder=apart)
     _check_step(system)
-    if OBJECTIVES[system.objective].contrastive:
+    if apart:
         for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
             if given:
                 raise ValueError(
                     f"{name} must not go with --objective {system.objective}, whose spectrum is dense"
                 )
-        _encoder_stability(system, loss, output, state, tolerance, eigenvalues)
+        if OBJECTIVES[system.objective].directional:
+            moments = read_moments(system, output)
+            print_directional_stability(system, moments, state, tolerance, eigenvalues, output)
+        elif redundancy is not None:
+            moments = read_moments(system, output)
+            encoder = matrix_start(StartOptions(state=state), moments, output.seed, EncoderState)
+            print_moment_stability(system, redundancy, moments, encoder, tolerance, eigenvalues, output)
+        else:
+            _encoder_stability(system, loss, output, state, tolerance, eigenvalues)
         return
     from analysis.fixed_points import network as network_fixed_points
     from analysis.runs.simulation import plain
     from analysis.stability import spectrum as theory
     from analysis.stability.pair_conditions import decoupled_form, pair_conditions
-    from dynamics.states import MatrixState
 
     if system.variant != "full":
         raise ValueError(f"--variant must be full for a stability analysis of matrices, got {system.variant}")
@@ -177,7 +194,7 @@ def _check_step(system: MatrixOptions) -> None:
             if (value := getattr(system, name)) is not None:
                 raise ValueError(f"`{name}` must go with --step, got {value} alone")
         return
-    if OBJECTIVES[system.objective].contrastive:
+    if needs_encoder_or_modes(system.objective):
         raise ValueError(
             f"--step must not go with --objective {system.objective}, whose critical step is not known"
         )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dynamics.states import State
+from dynamics.states import ModeState, State
 
 if TYPE_CHECKING:
     import xarray
@@ -271,6 +271,43 @@ def load_state(path: str | Path, kind: type[State]) -> State:
             )
         parts.append(last.astype(np.float64))
     return kind._make(parts)
+
+
+def load_modes(path: str | Path) -> ModeState:
+    """Read a state of modes from an ``.npz`` archive that holds online, predictor and target, shape (n_modes,).
+
+    Arrays of a run, with time first beside `t`, give the last state; a target left out equals `online`.
+
+    Raises
+    ------
+    ValueError
+        A file that is no such archive, missing arrays, or shapes that do not fit.
+
+    Examples
+    --------
+    >>> load_modes("missing.npz")
+    Traceback (most recent call last):
+    FileNotFoundError: missing.npz does not exist
+    """
+    arrays = read_npz(Path(path))
+    missing = [name for name in ModeState._fields if name not in arrays and name != "target"]
+    if missing:
+        raise ValueError(f"{path} must hold {', '.join(missing)}, got {', '.join(arrays) or 'nothing'}")
+    arrays.setdefault("target", arrays["online"])
+    parts = []
+    for name in ModeState._fields:
+        values = arrays[name]
+        last = values[-1] if values.ndim == 2 and len(values) and "t" in arrays else values
+        if last.ndim != 1 or last.size == 0 or last.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{path}: {name} must hold a real number for each mode, or those of a run with time first,"
+                f" got shape {values.shape} of {values.dtype}"
+            )
+        parts.append(last.astype(np.float64))
+    if len({part.size for part in parts}) > 1:
+        sizes = ", ".join(str(part.size) for part in parts)
+        raise ValueError(f"{path} must hold as many numbers for each part of the state, got {sizes}")
+    return ModeState(*parts)
 
 
 def load_predictor(path: str | Path) -> np.ndarray:

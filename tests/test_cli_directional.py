@@ -82,7 +82,7 @@ def test_weight_decay_under_cosine_shrinks_and_keeps_directions(dyn):
             ("simulate", "--data", "digits", "--augment", "noise:.1", "--objective", "iso"),
             "--objective iso must go with --lambda-s",
         ),
-        (("fixed-points", *THREE, "--objective", "cosine"), "must be one of byol"),
+        (("basins", *THREE, "--objective", "cosine"), "must be one of byol"),
     ],
 )
 def test_refusals(dyn, args, message):

@@ -130,10 +130,9 @@ def test_what_does_not_go_with_an_objective_is_refused(arguments: Any, message: 
     assert not out
 
 
-@pytest.mark.parametrize("command", ["fixed-points", "stability"])
+@pytest.mark.parametrize("command", ["basins", "bifurcation"])
 def test_commands_that_know_nothing_of_them_refuse_them_by_name(command: str, dyn: Any) -> None:
-    given = ["--lambda-s", "1", "--lambda-d", "0.5", "--objective", "vicreg"]
-    code, _, err = dyn(command, *given, *(("--state", "none.npz") if command == "stability" else ()))
+    code, _, err = dyn(command, "--lambda-s", "1", "--lambda-d", "0.5", "--objective", "vicreg")
     assert code == 2
     assert "vicreg" in err
 

@@ -68,8 +68,8 @@ class EncoderStability:
             "verdict": self.verdict,
             "spectrum": {
                 **self.counts,
-                "max_real": float(self.eigenvalues[0]),
-                "min_real": float(self.eigenvalues[-1]),
+                "max_real": float(self.eigenvalues[0]) if self.eigenvalues.size else None,
+                "min_real": float(self.eigenvalues[-1]) if self.eigenvalues.size else None,
             },
             "n_zero_forced": self.n_zero_forced,
             "n_undetermined": max(0, self.counts["n_zero"] - self.n_zero_forced),
