@@ -60,14 +60,17 @@ def alignment_arrays(found: Alignment) -> Variables:
 
 
 def basin_arrays(found: BasinMap) -> Variables:
-    """One row per start; lattices go row by row, and fates are codes (`fate_codes`)."""
+    """One row per start, layers by columns; lattices go row by row, and fates are codes (`fate_codes`)."""
     columns = {
-        **found.start._asdict(),
-        **{f"{name}_end": part for name, part in found.final._asdict().items()},
+        **{name: part.T for name, part in found.start._asdict().items()},
+        **{f"{name}_end": part.T for name, part in found.final._asdict().items()},
         "fate": found.fate.astype("int16"),
         "predicted": found.predicted.astype("int16"),
     }
-    return {name: Variable(("start",), values) for name, values in columns.items()}
+    return {
+        name: Variable(("start", "layer")[: values.ndim], np.ascontiguousarray(values))
+        for name, values in columns.items()
+    }
 
 
 def fate_codes() -> dict[str, int]:
@@ -166,6 +169,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
         "TreeSummary": _tree_arrays,
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
+        "DeepBasinMap": basin_arrays,
         "Bifurcation": bifurcation_arrays,
         "TrainingRun": training_arrays,
         "FixedPoints": _fixed_point_arrays,

@@ -64,6 +64,7 @@ DRAWERS = {
         "objects", "figure_diagram", "figures.panels.bifurcation:draw_bifurcation"
     ),
     "analysis.fates.basins:BasinMap": _drawer("objects", "figure_basin_map", f"{_HERE}:draw_basin_map"),
+    "analysis.depth.basins:DeepBasinMap": _drawer("objects", "figure_basin_map", f"{_HERE}:draw_basin_map"),
     "analysis.contrastive.contrast:Contrast": _drawer(
         "contrast", "figure_contrast", "figures.panels.contrast:draw_saturation"
     ),
@@ -202,11 +203,10 @@ def draw_matrix_simulation(ax: Axes, simulation: Any) -> Axes:
 
 
 def draw_basin_map(ax: Axes, found: Any) -> Axes:
-    """Fates of starts, with the boundary that R6 gives where it decides."""
-    from figures.panels.basins import draw_basins, draw_r6, r6_decides
+    """Fates of starts, with the boundary that a result gives."""
+    from figures.panels.basins import draw_basins, draw_rule
 
-    draw_basins(ax, found)
-    return draw_r6(ax, found) if r6_decides(found) else ax
+    return draw_rule(draw_basins(ax, found), found)
 
 
 def draw_alignment(ax: Axes, found: Any) -> Axes:
