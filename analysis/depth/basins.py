@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,13 +56,14 @@ class DeepBasinMap(BasinMap):
     @property
     def encoder_end(self) -> np.ndarray:
         """ω = w_L ⋯ w_1 at the end, shape (N,)."""
-        end: np.ndarray = np.prod(self.final.layers, axis=0)
+        final: Any = self.final
+        end: np.ndarray = np.prod(final.layers, axis=0)
         return end
 
     def follow(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As of a `BasinMap`: ω at the end, and fates, of more points (n, 2) of the plane."""
         start = _starts(self.plane, points.T, self.at, self.layers)
-        found = _followed(start, self.system, self.vector_field, self.t_end, self.rtol)
+        found = _followed(start, cast(DeepSystem, self.system), self.vector_field, self.t_end, self.rtol)
         return np.prod(found.final.layers, axis=0), found.fate
 
     @property
@@ -73,7 +74,7 @@ class DeepBasinMap(BasinMap):
     def learned_above(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Positive where R320 says that a place is learned: c_min + τp r² where v > 0, and c_min elsewhere."""
         start = _starts(self.plane, np.stack([u.ravel(), v.ravel()]), self.at, self.layers)
-        return deep_margin(start, self.system).reshape(u.shape)
+        return deep_margin(start, cast(DeepSystem, self.system)).reshape(u.shape)
 
     def report(self) -> dict[str, Any]:
         """Return the shares as a dictionary of plain numbers, as `dyn basins --json` prints it."""
@@ -102,7 +103,7 @@ def deep_basins(
     random: int | None = None,
     seed: int = 0,
     t_end: float = np.inf,
-    rtol: float = 1e-9,
+    rtol: float = 1e-7,
     progress: Callable[[int, int], None] | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> DeepBasinMap:
@@ -160,7 +161,9 @@ def deep_basins(
         raise ValueError(f"`at` must be finite, got {at}")
     others = tuple(float(x) for x in ((at,) * system.depth if layers is None else layers))
     if len(others) != system.depth or not np.all(np.isfinite(others)):
-        raise ValueError(f"`layers` must be finite, one number per layer ({system.depth}), got {list(others)}")
+        raise ValueError(
+            f"`layers` must be finite, one number per layer ({system.depth}), got {list(others)}"
+        )
     points, shape = places_in(window, grid, random, seed)
     start = _starts(axes, points, at, others)
     parts, n = [], points.shape[1]

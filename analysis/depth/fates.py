@@ -103,7 +103,7 @@ def deep_fate(state: DeepState, system: DeepSystem) -> DeepFate:
 
 
 def deep_margin(state: DeepState, system: DeepSystem) -> np.ndarray:
-    """How far a mode is on the side of learning: c_min + τp r² where v > 0, c_min elsewhere; > 0 where it learns (R320).
+    """Margin of learning: c_min + τp r² where v > 0, c_min elsewhere; positive where a mode is learned (R320).
 
     The boundaries of basins are where this changes sign.
 

@@ -59,7 +59,7 @@ def predict_deep_fates(state: DeepState, system: DeepSystem, vector_field: Vecto
     below = reached & balanced & (decay <= star)
     rates = np.stack([system.lambda_s, system.lambda_d, decay])
     different, which = np.unique(rates[:, below], axis=1, return_inverse=True)
-    rests = [decay_rest(system.depth, *(float(x) for x in column), speed) for column in different.T]
+    rests = [decay_rest(system.depth, s, d, eta, speed) for s, d, eta in different.T.tolist()]
     lower[below] = np.array([rest.lower for rest in rests])[which] if rests else np.nan
     upper[below] = np.array([rest.upper for rest in rests])[which] if rests else np.nan
     decided = (reached & (decay > star)) | (below & (state.predictor != lower) & (lower < upper))
