@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from commands.declaration import number
-from commands.options import FlowOptions
+from commands.options import FlowOptions, SystemOptions, mode_system, read_moments
+from commands.output import ReportOptions, print_json, print_table
 
 if TYPE_CHECKING:
     from dynamics.fields.deep import DeepSystem
@@ -63,3 +65,70 @@ def deep_field_of(options: FlowOptions) -> VectorField:
     if options.variant not in DEEP_FIELDS:
         raise ValueError(f"--variant must be {' or '.join(DEEP_FIELDS)} with --depth, got {options.variant}")
     return DEEP_FIELDS[options.variant]
+
+
+def print_deep_stability(
+    system: SystemOptions,
+    depth: int,
+    state: Path,
+    output: ReportOptions,
+    *,
+    tolerance: float,
+    polish: bool,
+    eigenvalues: bool,
+) -> None:
+    """Print the spectrum of the flow of modes with layers at rest, and what decides each mode (R320, R322)."""
+    from analysis.depth.stability import deep_stability, polish_modes
+    from analysis.runs.simulation import plain
+    from dynamics.fields.deep import DeepState
+    from dynamics.files import load_layers
+
+    if system.lambda_s is None:
+        raise ValueError("--depth must go with --lambda-s and --lambda-d: layers rest mode by mode")
+    field = deep_field_of(system)
+    modes = mode_system(system, read_moments(system, output))
+    layers, predictor, targets = load_layers(state)
+    if layers.shape != (depth, modes.n_modes):
+        raise ValueError(
+            f"--state must hold layers of --depth {depth} and {modes.n_modes} modes, got shape {layers.shape}"
+        )
+    full = deep_system(modes, depth)
+    start = DeepState(layers, predictor, targets)
+    polished: dict[str, Any] = {}
+    if polish:
+        start, *facts = polish_modes(start, full, field)
+        names = ("status", "residual_before", "residual_after", "displacement", "n_steps")
+        polished = {"polished": dict(zip(names, facts, strict=True))}
+    result, conditions = deep_stability(start, full, field, tolerance=tolerance)
+    report = {
+        **result.report(),
+        "depth": depth,
+        "variant": system.variant,
+        "conditions": [condition._asdict() for condition in conditions],
+        **polished,
+    }
+    pairs = [[value.real, value.imag] for value in result.eigenvalues.tolist()]
+    if eigenvalues:
+        report["eigenvalues"] = pairs
+    if output.json:
+        print_json(plain(report))
+        return
+    counts = (result.n_positive, result.n_zero, result.n_negative)
+    rows = [
+        ["verdict", str(result.verdict)],
+        ["unknowns", str(result.n_unknowns)],
+        ["method", result.method],
+        ["residual", f"{result.residual:.1e}"],
+        ["positive / zero / negative", " / ".join(str(n) for n in counts)],
+        ["zeros forced by the fixed points around", str(result.n_zero_forced)],
+        ["real parts", f"{result.max_real:.6g} to {result.min_real:.6g}"],
+    ]
+    if polish:
+        done = polished["polished"]
+        moved = f"moved by {done['displacement']:.3g}, residual was {done['residual_before']:.1e}"
+        rows.insert(0, ["polished", moved])
+    sentences = "\n".join(condition.sentence for condition in conditions)
+    several = "\nthe spectrum is the union of those of the modes, a block each" if len(conditions) > 1 else ""
+    print_table(["spectrum", ""], rows, sentences + several)
+    if eigenvalues:
+        print_table(["re", "im"], [[f"{real:.10g}", f"{imaginary:.10g}"] for real, imaginary in pairs])
