@@ -15,7 +15,8 @@ from analysis.depth.decay import balanced_speed, decay_rest, decay_threshold
 from analysis.depth.fates import deep_margin
 from analysis.depth.predictions import predict_deep_fates
 from analysis.depth.rest import deep_jacobian
-from analysis.fates.basins import FATES, UNPREDICTED, BasinMap, checked_window, places_in
+from analysis.fates.basins import FATES, UNPREDICTED, BasinMap
+from analysis.fates.windows import checked_window, places_in
 from dynamics.fields.deep import DEEP_FIELDS, DeepState, DeepSystem
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.deep_ensemble import DeepEnsemble, integrate_deep_ensemble

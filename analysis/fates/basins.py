@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.fates.predictions import predict_fates
+from analysis.fates.windows import centres, checked_window, places_in
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.states import ModeState
@@ -90,7 +91,7 @@ class BasinMap:
         if self.shape is None:
             raise ValueError("axes belong to a lattice, got random starts")
         rows, columns = self.shape
-        return _centres(self.ranges[0], columns), _centres(self.ranges[1], rows)
+        return centres(self.ranges[0], columns), centres(self.ranges[1], rows)
 
     @property
     def places(self) -> tuple[np.ndarray, np.ndarray]:
@@ -358,59 +359,6 @@ def leaving_times(
         )
     left[found] = times[after - 1] + high
     return left
-
-
-def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:
-    share = (np.arange(n) + 0.5) / n
-    return bounds[0] * (1 - share) + bounds[1] * share
-
-
-def places_in(
-    window: tuple[tuple[float, float], tuple[float, float]],
-    grid: int | tuple[int, int] | None,
-    random: int | None,
-    seed: int,
-) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Places of starts in a window, shape (2, N), and (rows, columns) of a lattice, as `basins` takes them.
-
-    >>> places_in(((0.0, 2.0), (0.0, 1.0)), (1, 2), None, 0)
-    (array([[0.5, 1.5],
-           [0.5, 0.5]]), (1, 2))
-    """
-    if (grid is None) == (random is None):
-        raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
-    if grid is not None:
-        rows, columns = shape = (grid, grid) if isinstance(grid, int) else grid
-        if min(shape) < 1:
-            raise ValueError(f"`grid` must be >= 1, got {grid}")
-        u, v = np.meshgrid(_centres(window[0], columns), _centres(window[1], rows))
-        return np.stack([u.ravel(), v.ravel()]), shape
-    assert random is not None
-    if random < 1:
-        raise ValueError(f"`random` must be >= 1, got {random}")
-    low, high = np.array(window).T
-    return np.random.default_rng(seed).uniform(low, high, (random, 2)).T, None
-
-
-def checked_window(
-    plane: Sequence[str], ranges: Any, windows: dict[str, tuple[float, float]]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Ranges of the two coordinates of a plane, those of `windows` where they are left out.
-
-    >>> checked_window(("online", "target"), (None, (0.0, 1.0)), WINDOW)
-    ((-1.5, 1.5), (0.0, 1.0))
-    """
-    if len(plane) != 2 or plane[0] == plane[1] or not set(plane) <= set(windows):
-        raise ValueError(f"`plane` must be two of {', '.join(windows)}, got {', '.join(plane)}")
-    window = []
-    for name, bounds in zip(plane, ranges, strict=True):
-        low, high = windows[name] if bounds is None else bounds
-        if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise ValueError(
-                f"the range of {name} must be finite, smaller bound first, got {low:g} and {high:g}"
-            )
-        window.append((float(low), float(high)))
-    return window[0], window[1]
 
 
 def _start(
