@@ -80,8 +80,8 @@ def print_deep_stability(
     """Print the spectrum of the flow of modes with layers at rest, and what decides each mode (R320, R322)."""
     from analysis.depth.stability import deep_stability, polish_modes
     from analysis.runs.simulation import plain
+    from dynamics.data.layers import load_layers
     from dynamics.fields.deep import DeepState
-    from dynamics.files import load_layers
 
     if system.lambda_s is None:
         raise ValueError("--depth must go with --lambda-s and --lambda-d: layers rest mode by mode")

@@ -273,44 +273,6 @@ def load_state(path: str | Path, kind: type[State]) -> State:
     return kind._make(parts)
 
 
-def load_layers(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read modes of a deep encoder from an ``.npz`` archive: layers and targets (L, n_modes), predictor (n_modes,).
-
-    It holds `layers`, of shape (L,) for one mode or (L, n_modes), `predictor`, a number or (n_modes,), and `targets`
-    (or `target`), which may be left out where they equal the layers. Arrays with time first, as `write_arrays` stores a
-    run, give the last state.
-
-    Raises
-    ------
-    ValueError
-        A file that is no such archive, missing arrays, or shapes that do not fit.
-    """
-    arrays = read_npz(Path(path))
-    missing = [name for name in ("layers", "predictor") if name not in arrays]
-    if missing:
-        raise ValueError(f"{path} must hold {', '.join(missing)}, got {', '.join(arrays) or 'nothing'}")
-    layers = arrays["layers"]
-    given = {
-        "layers": layers,
-        "predictor": arrays["predictor"],
-        "targets": arrays.get("targets", arrays.get("target", layers)),
-    }
-    for name, values in given.items():
-        if values.dtype.kind not in "fiu" or values.size == 0:
-            raise ValueError(
-                f"{path}: {name} must be real numbers, got {values.dtype} of shape {values.shape}"
-            )
-    timed = layers.ndim == 3
-    w, v, th = (np.asarray(x[-1] if timed else x, dtype=np.float64) for x in given.values())
-    w, v, th = w[:, None] if w.ndim == 1 else w, np.atleast_1d(v), th[:, None] if th.ndim == 1 else th
-    if w.ndim != 2 or v.shape != w.shape[1:] or th.shape != w.shape:
-        shapes = ", ".join(f"{name} {values.shape}" for name, values in given.items())
-        raise ValueError(
-            f"{path} must hold layers and targets (L, n_modes) and predictor (n_modes,), time first, got {shapes}"
-        )
-    return w, v, th
-
-
 def load_predictor(path: str | Path) -> np.ndarray:
     """Read a predictor (n2, n2) from a ``.npy`` file, or from `predictor` in an ``.npz`` archive.
 

@@ -11,8 +11,8 @@ import pytest
 from analysis.depth.decay import decay_rest, decay_threshold
 from analysis.depth.stability import deep_residual, deep_stability, polish_modes
 from analysis.stability.spectrum import stability
+from dynamics.data.layers import load_layers
 from dynamics.fields.deep import DEEP_FIELDS, DeepState, DeepSystem, deep_field, deep_no_ema_field
-from dynamics.files import load_layers
 from dynamics.system import MatrixSystem
 
 RATES: dict[str, Any] = {"tau_predictor": 1.3, "tau_target": 0.7}

@@ -166,6 +166,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
         return _contrast_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
         "DeepSimulation": _deep_arrays,
+        "DeepMatrixSimulation": lambda found: _deep_matrix_arrays(found, support),
         "TreeSummary": _tree_arrays,
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
@@ -201,6 +202,21 @@ def _deep_arrays(found: Any) -> Variables:
         "predictor": Variable(("t", "mode"), v),
         "targets": Variable(layers, th),
     }
+
+
+def _deep_matrix_arrays(found: Any, support: np.ndarray | None) -> Variables:
+    """Layers one by one, as `dynamics.data.layers.load_deep_state` reads them."""
+    trajectory = found.trajectory.resampled(SAMPLES)
+    first, upper, P, target, targets = trajectory.states
+    if support is not None:
+        first, target = first @ support.T, target @ support.T
+    encoder, square = ("t", "feature", "input"), ("t", "feature", "feature_in")
+    variables = {"t": Variable(("t",), trajectory.ts), "predictor": Variable(square, P)}
+    for name, below, above in (("layer", first, upper), ("target", target, targets)):
+        variables[f"{name}1"] = Variable(encoder, below)
+        for k in range(above.shape[1]):
+            variables[f"{name}{k + 2}"] = Variable(square, above[:, k])
+    return variables
 
 
 def _fixed_point_arrays(found: Any) -> Variables:

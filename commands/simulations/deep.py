@@ -24,9 +24,7 @@ def run_deep(request: Request) -> DeepSimulation:
     depth = system.depth
     if depth is None:
         raise ValueError("`layers` must go with --depth, got --layers alone")
-    if system.lambda_s is None:
-        raise ValueError("--depth must go with --lambda-s and --lambda-d: layers run mode by mode")
-    for name in ("online", "target", "dim", "state", "init_online", "init_predictor"):
+    for name in ("online", "target", "init_online", "init_predictor"):
         if (value := getattr(start, name)) is not None:
             raise ValueError(
                 f"`{name}` must not go with --depth, whose start is --layers and --predictor, got {value}"

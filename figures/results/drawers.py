@@ -54,6 +54,9 @@ DRAWERS = {
     "analysis.runs.deep:DeepSimulation": _drawer(
         "deep", "figure_deep_simulation", "figures.panels.deep:draw_layers"
     ),
+    "analysis.runs.deep_matrices:DeepMatrixSimulation": _drawer(
+        "deep", "figure_deep_matrices", f"{_HERE}:draw_deep_matrices"
+    ),
     "analysis.fixed_points.one_mode:FixedPoints": _drawer(
         "objects", "figure_fixed_points", "figures.panels.rest:draw_rest"
     ),
@@ -200,6 +203,11 @@ def draw_matrix_simulation(ax: Axes, simulation: Any) -> Axes:
     panels.draw_paths(ax, simulation.trajectory.ts, paths.real, fates)
     ax.set(xlabel="time $t$", ylabel="eigenvalues of $P$")
     return ax
+
+
+def draw_deep_matrices(ax: Axes, found: Any) -> Axes:
+    """Eigenvalues of P over time, as of one layer."""
+    return draw_matrix_simulation(ax, found.product)
 
 
 def draw_basin_map(ax: Axes, found: Any) -> Axes:
