@@ -32,7 +32,7 @@ def by_autodiff(state: DeepState, system: DeepSystem) -> np.ndarray:
 
     with jax.enable_x64(True):
         y = np.concatenate([np.ravel(part) for part in state])
-        return np.linalg.eigvals(np.asarray(jax.jacobian(flow)(jax.numpy.asarray(y))))
+        return np.linalg.eigvals(np.asarray(jax.jit(jax.jacobian(flow))(y)))
 
 
 def test_the_spectrum_of_modes_is_that_of_the_whole_flow() -> None:
