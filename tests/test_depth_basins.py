@@ -27,7 +27,7 @@ from dynamics.fields.deep import (
     layer_invariants,
 )
 from dynamics.integration.deep_ensemble import integrate_deep_ensemble
-from dynamics.integration.deep_kernels import A, C, speed, step
+from dynamics.integration.deep_kernels import A, C, arrived, speed, step
 from dynamics.integration.ensemble import STATUSES
 from dynamics.integration.trajectory import Status
 from dynamics.states import pack, unpack
@@ -227,6 +227,31 @@ def test_a_layer_at_zero_is_brought_back_by_its_target() -> None:
     system = DeepSystem(1.0, 0.5, depth=2)
     found = integrate_deep_ensemble(system.deep_state([0.0, 0.4], 0.3, [0.2, 0.4]), system, deep_field)
     assert found.fate.tolist() == [LEARNED]
+
+
+@pytest.mark.parametrize(
+    ("weights", "v", "targets", "drift", "fate"),
+    [
+        ((0.6, 0.8), 0.503, (0.6, 0.8), 0.0, LEARNED),
+        ((0.6, 0.8), 0.51, (0.6, 0.8), 0.0, UNDECIDED),  # not beside r
+        ((0.6, 0.8), 0.503, (-0.6, 0.8), 0.0, UNDECIDED),  # a target of the other sign
+        ((1e-4, 0.8), 0.503, (1e-4, 0.8), 0.0, COLLAPSED),  # c_min < −r²
+        ((1e-4, 0.8), 0.503, (1e-4, 0.8), 0.01, UNDECIDED),  # but not by more than the drift
+        ((1e-4, 0.8), 0.497, (1e-4, 0.8), 0.0, LEARNED),  # it comes back
+        ((1e-4, 0.8), 0.3, (1e-4, 0.8), 0.0, UNDECIDED),  # on its way back, not beside r
+        ((1e-4, 0.8), -0.3, (1e-4, 0.8), 0.0, COLLAPSED),
+        ((1e-4, 0.8), -0.3, (-1e-4, 0.8), 0.0, COLLAPSED),  # the pair spirals in, whatever its signs
+        ((1e-4, 0.8), -0.3, (1e-4, 0.5), 0.0, UNDECIDED),  # the other target is not beside its layer
+        ((1e-4, 0.8), -0.3, (0.1, 0.8), 0.0, UNDECIDED),  # a target that is not small
+        ((1e-4, 0.8), -0.3, (1e-4, 0.8), 0.1, UNDECIDED),  # c_min < 0 is not known
+    ],
+)
+def test_neighbourhoods_end_where_their_arguments_do(
+    weights: tuple[float, float], v: float, targets: tuple[float, float], drift: float, fate: int
+) -> None:
+    rates = one_rate(DeepSystem(1.0, 0.5, depth=2))
+    y = np.array([*weights, v, *targets])
+    assert arrived(y, False, drift, 2, rates, True, np.full(3, np.nan)) == fate
 
 
 # --- weight decay -------------------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ def draw_rule(ax: Axes, basin_map: BasinMap) -> Axes:
 
 
 def _is_deep(basin_map: BasinMap) -> bool:
-    return hasattr(basin_map, "depth")
+    from analysis.depth.basins import DeepBasinMap
+
+    return isinstance(basin_map, DeepBasinMap)
 
 
 def _name(axis: str, basin_map: BasinMap) -> str:
