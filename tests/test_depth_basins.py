@@ -176,12 +176,12 @@ MUTANTS = (by_mean, of_the_other_sign, by_any_predictor)
 def test_gaussian_starts_go_where_r320_says(depth: int, name: str) -> None:
     field = DEEP_FIELDS[name]
     start, system = gaussian(depth, 2000, 1, field, tau_predictor=0.8, tau_target=1.7)
-    found = integrate_deep_ensemble(start, system, field)
+    found = integrate_deep_ensemble(start, system, field, rtol=1e-8)
     said = deep_fate(start, system).fate == Fate.COLLAPSED
     decided = found.fate != UNDECIDED
     assert np.sum(decided) >= 1998  # a start within its drift of the boundary may stay undecided
     np.testing.assert_array_equal((found.fate == COLLAPSED)[decided], said[decided])
-    assert np.max(found.drift) < 1e-6  # some 1e3 steps of 1e-9 of weights of order 1
+    assert np.max(found.drift) < 1e-5  # some hundreds of steps of 1e-8 of weights of order 1, at most
     for mutant in MUTANTS:
         assert np.sum((mutant(start, system) != said)[decided]) > 50, mutant.__name__
 
@@ -203,6 +203,30 @@ def test_basins_part_where_r320_says(depth: int, above: bool) -> None:
         collapsed = fate == COLLAPSED
         low, high = (low, middle) if collapsed == above else (middle, high)
     assert (low + high) / 2 == pytest.approx(exact, abs=1e-6)
+
+
+def test_small_starts_are_followed_for_as_long_as_they_crawl() -> None:
+    """They leave the origin after a time like 1/w^(2L − 1), beside which their own clock is nothing."""
+    size, rng, n = 1e-4, np.random.default_rng(8), 40
+    system = DeepSystem(np.ones(n), np.full(n, 0.5), depth=4)
+    start = system.deep_state(size * rng.standard_normal((4, n)), size * rng.standard_normal(n))
+    found = integrate_deep_ensemble(start, system, deep_field)
+    said = deep_fate(start, system).fate
+    assert [FATES[k] for k in found.fate] == said.tolist()
+    assert set(said) == {"learned", "collapsed"}
+    assert np.max(found.t) > 1e20
+
+
+@pytest.mark.parametrize("name", DEEP_FIELDS)
+def test_starts_on_the_boundary_are_undecided(name: str) -> None:
+    """c_min = 0 and v < 0: they tend to v = 0, which rounding may pass."""
+    system = DeepSystem([1.0] * 3, [0.5] * 3, depth=3)
+    w = np.array([[0.2, 0.9, 1e-3], [0.2, 1.3, 1e-3], [0.2, 2.0, 1e-3]])
+    found = integrate_deep_ensemble(system.deep_state(w, -w[0]), system, DEEP_FIELDS[name], max_steps=3000)
+    assert LEARNED not in found.fate
+    y = np.array([0.6, 0.8, 0.503, 0.6, 0.8])
+    rates = one_rate(DeepSystem(1.0, 0.5, depth=2))
+    assert arrived(y, False, True, 0.0, 2, rates, True, np.full(3, np.nan)) == UNDECIDED
 
 
 def test_layers_that_are_equal_die_together() -> None:
@@ -251,7 +275,7 @@ def test_neighbourhoods_end_where_their_arguments_do(
 ) -> None:
     rates = one_rate(DeepSystem(1.0, 0.5, depth=2))
     y = np.array([*weights, v, *targets])
-    assert arrived(y, False, drift, 2, rates, True, np.full(3, np.nan)) == fate
+    assert arrived(y, False, False, drift, 2, rates, True, np.full(3, np.nan)) == fate
 
 
 # --- weight decay -------------------------------------------------------------------------------------------

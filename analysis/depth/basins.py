@@ -23,7 +23,7 @@ from dynamics.integration.deep_ensemble import DeepEnsemble, integrate_deep_ense
 
 _LAYERS, _PREDICTOR = (-1.5, 1.5), (-1.0, 1.5)  # as `analysis.fates.basins.WINDOW`
 _CHUNK = 2**15  # starts at once: what theory says of them comes with words
-_MAX_STEPS = 100_000
+_MAX_STEPS = 20_000  # starts off the boundary take a few thousand at most
 
 
 @dataclass(frozen=True, eq=False)

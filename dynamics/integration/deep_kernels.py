@@ -50,6 +50,9 @@ argument of the sixth and that."""
 
 BESIDE = 0.01  # of r: how near v is to r where a mode is called learned
 SMALL = 1e-3  # of a square: how small a layer is where it is called dead
+MOST_IN_A_ROW = (
+    100  # tries of a step, each shorter, that weights which numbers hold pass; t plays no part in the flow
+)
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -194,7 +197,7 @@ def _departure(y: Any, c0: Any, L: Any, p: Any, t: Any) -> Any:
 
 
 @_compiled
-def arrived(y: Any, tied: Any, drift: Any, L: Any, p: Any, averaged: Any, rest: Any) -> Any:
+def arrived(y: Any, tied: Any, doubtful: Any, drift: Any, L: Any, p: Any, averaged: Any, rest: Any) -> Any:
     """Fate of a mode that has come to a neighbourhood from which a stated argument leads to an end; else UNDECIDED.
 
     Write m for the smallest of the τ_l w_l², u = w_m, ϑ = θ_m, and A and B for the products of the other layers and
@@ -207,6 +210,8 @@ def arrived(y: Any, tied: Any, drift: Any, L: Any, p: Any, averaged: Any, rest: 
     - v > 0: the flow is cooperative (`analysis.depth.fates`), and goes to v = r if the leaf meets it at weights that
       are not zero, c_min > −τp r², and else to u = 0. Said of modes with v within `BESIDE` of r, or u² and ϑ² below
       `SMALL` of v² (in units of the τ).
+      v = 0 is passed upwards on leaves with c_min > 0 alone: where v(0) < 0 and c_min(0) is not above the drift of the
+      run, the passage is `doubtful`, and may be rounding.
     - v < 0, and two layers equal for ever, the smallest: e > 0 in the signs of the weights, so that every |w_l| and
       |v| falls, and no layer crosses zero, as the other goes with it. What falls has a limit, which is at rest:
       ω = 0. Said where u² is below `SMALL` of v².
@@ -257,7 +262,7 @@ def arrived(y: Any, tied: Any, drift: Any, L: Any, p: Any, averaged: Any, rest: 
         if not agree:
             return UNDECIDED
         if abs(v - r) <= BESIDE * r and least > -tp * r * r + drift:
-            return LEARNED
+            return UNDECIDED if doubtful else LEARNED
         if dead and least < -tp * r * r - drift:
             return COLLAPSED
         return UNDECIDED
@@ -335,8 +340,9 @@ def follow(
                 m = k
         for k in range(L):
             tied = tied or (k != m and q[5 + k] * z[k] * z[k] == q[5 + m] * z[m] * z[m])
-        t, drift, accepted, rejected = 0.0, 0.0, 0, 0
-        fate = arrived(z, tied, 0.0, L, q, averaged, rests[one])
+        t, drift, accepted, rejected, in_a_row = 0.0, 0.0, 0, 0, 0
+        v0 = z[L]
+        fate = arrived(z, tied, False, 0.0, L, q, averaged, rests[one])
         status = STEADY if fate != UNDECIDED else MAX_STEPS
         speed(z, L, q, averaged, y1)
         fastest = 0.0
@@ -354,15 +360,18 @@ def follow(
             if not error <= 1.0:
                 rejected += 1
                 h *= max(0.2, 0.9 * error**-0.25) if error < np.inf else 0.1
-                if not h > 1e-15 * t:
+                in_a_row += 1
+                if in_a_row > MOST_IN_A_ROW:
                     status = DIVERGED
                     break
                 continue
             accepted += 1
+            in_a_row = 0
             t += h
             z[:] = y1
             drift = max(drift, _departure(z, c0, L, q, t))
-            fate = arrived(z, tied, drift, L, q, averaged, rests[one])
+            doubtful = v0 < 0.0 and c0[m] <= drift
+            fate = arrived(z, tied, doubtful, drift, L, q, averaged, rests[one])
             if fate != UNDECIDED:
                 status = STEADY
             elif t >= ends[one]:
