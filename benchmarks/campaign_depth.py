@@ -1,103 +1,30 @@
-"""Fates of random deep encoders against R320, by a compiled integrator of its own (Dormand and Prince, order 5).
+"""Fates of random deep encoders against R320, each with rates of its own.
 
-Every start is followed until it is beside a learned point, |v/r − 1| < 1e-4, or beside a collapsed one that
-attracts, a layer and its target below 1e-9 with v outside [0, r]. The error of a step is kept below 1e-9. What is
-neither by then is undecided, and reported.
+Every start is followed until it is in a neighbourhood from which a stated argument leads to its end
+(`dynamics.integration.deep_kernels.arrived`). What is in none by then is undecided, and reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from analysis.depth.fates import deep_fate
-from dynamics.fields.deep import DeepState, DeepSystem
+from dynamics.fields.deep import DeepState, DeepSystem, deep_field, deep_no_ema_field
+from dynamics.integration.deep_ensemble import integrate_deep_ensemble
+from dynamics.integration.ensemble import FATES
 
-LEARNED, COLLAPSED, UNDECIDED = 0, 1, 2
-A = np.array(
-    [
-        [0, 0, 0, 0, 0, 0],
-        [1 / 5, 0, 0, 0, 0, 0],
-        [3 / 40, 9 / 40, 0, 0, 0, 0],
-        [44 / 45, -56 / 15, 32 / 9, 0, 0, 0],
-        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729, 0, 0],
-        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656, 0],
-        [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
-    ]
-)
-E = np.array([71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
-
-
-@njit(cache=False)
-def _speed(y, L, s, d, to, tp, tt, averaged, out):
-    omega, theta = 1.0, 1.0
-    for k in range(L):
-        omega *= y[k]
-        theta *= y[L + 1 + k] if averaged else y[k]
-    v = y[L]
-    e = theta * d - v * omega * s
-    for k in range(L):
-        other = 1.0
-        for j in range(L):
-            if j != k:
-                other *= y[j]
-        out[k] = v * other * e / to[k]
-        out[L + 1 + k] = (y[k] - y[L + 1 + k]) / tt
-    out[L] = omega * e / tp
-
-
-@njit(cache=False)
-def _follow(y, L, s, d, to, tp, tt, averaged, tolerance, most_steps, coefficients, error_weights):
-    n, r = 2 * L + 1, d / s
-    k, trial, h = np.zeros((7, n)), np.zeros(n), 1e-3
-    _speed(y, L, s, d, to, tp, tt, averaged, k[0])
-    for _ in range(most_steps):
-        for stage in range(1, 7):
-            for i in range(n):
-                moved = 0.0
-                for j in range(stage):
-                    moved += coefficients[stage, j] * k[j, i]
-                trial[i] = y[i] + h * moved
-            _speed(trial, L, s, d, to, tp, tt, averaged, k[stage])
-        error = 0.0
-        for i in range(n):
-            e = 0.0
-            for j in range(7):
-                e += error_weights[j] * k[j, i]
-            error = max(error, abs(h * e) / (tolerance * (1e-3 + max(abs(y[i]), abs(trial[i])))))
-        if error <= 1.0:
-            y[:] = trial
-            k[0] = k[6]
-            smallest = np.inf
-            for j in range(L):
-                smallest = min(smallest, max(abs(y[j]), abs(y[L + 1 + j]) if averaged else 0.0))
-            v = y[L]
-            if abs(v / r - 1) < 1e-4 and smallest > 1e-3:
-                return 0
-            if smallest < 1e-9 and (v < -1e-3 or v > r * (1 + 1e-3)):
-                return 1
-        h *= min(4.0, max(0.2, 0.9 * (error + 1e-300) ** -0.2))
-    return 2
+LEARNED, COLLAPSED, UNDECIDED = (FATES.index(name) for name in ("learned", "collapsed", "undecided"))
 
 
 def followed(
-    start: DeepState, system: DeepSystem, *, averaged: bool = True, most_steps: int = 400_000
+    start: DeepState, system: DeepSystem, *, averaged: bool = True, max_steps: int = 400_000
 ) -> np.ndarray:
     """Fate of every mode: LEARNED, COLLAPSED or UNDECIDED."""
-    follow: Any = _follow
-    L, fates = system.depth, []
-    for k in range(system.n_modes):
-        y = np.concatenate([start.layers[:, k], start.predictor[k : k + 1], start.targets[:, k]])
-        rates = [
-            float(np.broadcast_to(x, system.n_modes)[k]) for x in (system.tau_predictor, system.tau_target)
-        ]
-        s, d = float(system.lambda_s[k]), float(system.lambda_d[k])
-        fates.append(follow(y, L, s, d, system.layer_times[:, 0], *rates, averaged, 1e-9, most_steps, A, E))
-    return np.array(fates)
+    vector_field = deep_field if averaged else deep_no_ema_field
+    return integrate_deep_ensemble(start, system, vector_field, max_steps=max_steps, threads=1).fate
 
 
 def draw(rng: np.random.Generator, depth: int, spread: float) -> tuple[DeepState, DeepSystem]:

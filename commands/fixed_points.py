@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from commands.declaration import OUTPUT, SYSTEM, OneOf, command, numeric, option
+from commands.depth import deep_field_of, positive_mode
 from commands.normalisation import (
     BatchNormOptions,
     batch_norm_report,
@@ -202,22 +203,10 @@ def _deep_report(system: RestOptions, moments: Moments, depth: int) -> dict[str,
     """Where a mode of a deep encoder can rest (R320, R322)."""
     from analysis.depth.rest import deep_rest
     from analysis.runs.simulation import plain
-    from dynamics.fields.deep import DEEP_FIELDS, DeepSystem
 
-    if system.variant not in DEEP_FIELDS:
-        raise ValueError(f"--variant must be {' or '.join(DEEP_FIELDS)} with --depth, got {system.variant}")
-    modes = mode_system(system, moments)
-    if modes.n_modes != 1:
-        raise ValueError(f"--depth must go with one mode, got {modes.n_modes}")
-    if modes.lambda_s[0] <= 0 or modes.lambda_d[0] <= 0:
-        raise ValueError(
-            f"--lambda-d must be > 0 with --depth, got λs = {modes.lambda_s[0]:g} and λd = {modes.lambda_d[0]:g}"
-        )
-    rates = {
-        name: getattr(modes, name) for name in ("tau_online", "tau_predictor", "tau_target", "weight_decay")
-    }
-    deep = DeepSystem(modes.lambda_s, modes.lambda_d, depth=depth, **rates)
-    report: dict[str, Any] = plain({"depth": depth, **deep_rest(deep, DEEP_FIELDS[system.variant])})
+    field = deep_field_of(system)
+    deep = positive_mode(mode_system(system, moments), depth)
+    report: dict[str, Any] = plain({"depth": depth, **deep_rest(deep, field)})
     return report
 
 

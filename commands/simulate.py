@@ -14,6 +14,7 @@ from commands.options import RunOptions, StartOptions, read_moments
 from commands.output import note, print_json, progress, status_code, ticker
 from commands.saving import OutputOptions, checked_outputs
 from commands.simulations.deep import DEEP
+from commands.simulations.deep_matrices import DEEP_MATRICES
 from commands.simulations.directional import DIRECTIONAL
 from commands.simulations.encoders import ENCODER
 from commands.simulations.matrices import MATRICES, NORMALISED
@@ -26,7 +27,7 @@ from dynamics.objectives import OBJECTIVES
 if TYPE_CHECKING:
     from dynamics.data.moments import Moments
 
-KINDS = (ENCODER, DIRECTIONAL, NORMALISED, STEPS, DEEP, MODES, MATRICES)
+KINDS = (ENCODER, DIRECTIONAL, NORMALISED, STEPS, DEEP_MATRICES, DEEP, MODES, MATRICES)
 """Kinds of runs, of which the first that is asked for is made."""
 
 

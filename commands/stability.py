@@ -76,7 +76,13 @@ def stability(
     system: MatrixOptions,
     output: ReportOptions,
     state: Annotated[
-        Path, option("--state", panel=START, help="FILE.npz with online, predictor and target."), READS
+        Path,
+        option(
+            "--state",
+            panel=START,
+            help="FILE.npz with online, predictor and target; with --depth with layers, predictor and targets.",
+        ),
+        READS,
     ],
     method: Annotated[
         str, option("--method", panel=RUN, help="auto, blocks, dense or iterative (auto).")
@@ -96,6 +102,10 @@ def stability(
     eigenvalues: Annotated[
         bool, option("--eigenvalues", panel=OUTPUT, help="Print every eigenvalue.")
     ] = False,
+    depth: Annotated[
+        int | None,
+        option("--depth", panel=SYSTEM, help="Linear layers of the encoder, mode by mode (R320).", min=1),
+    ] = None,
 ) -> None:
     """Print the spectrum of the Jacobian at a fixed point, and which pairs of row and mode decide it."""
     from dynamics.states import EncoderState, MatrixState
@@ -105,6 +115,22 @@ def stability(
     apart = needs_encoder_or_modes(system.objective)
     normaliser = check_normalised(system, system, encoder=apart)
     _check_step(system)
+    if depth is not None:
+        from commands.depth import print_deep_stability
+
+        others = {
+            f"--objective {system.objective}": apart,
+            f"--batch-norm {system.batch_norm}": normaliser.active,
+            "--step": system.step is not None,
+            f"--method {method}": method not in ("auto", "blocks"),
+        }
+        for name, given in others.items():
+            if given:
+                raise ValueError(f"{name} must not go with --depth")
+        print_deep_stability(
+            system, depth, state, output, tolerance=tolerance, polish=polish, eigenvalues=eigenvalues
+        )
+        return
     if apart:
         for name, given in (("--polish", polish), (f"--method {method}", method not in ("auto", "dense"))):
             if given:

@@ -165,7 +165,8 @@ def test_the_fold_of_two_layers(dyn):
             "--layers must be given once, or once for each of 1 modes, got 2",
         ),
         ((*DEEP, "--online", ".3"), "--online must not go with --depth"),
-        ((*DEEP, "--dim", "2"), "--dim must not go with --depth"),
+        ((*DEEP, "--dim", "2", "--layers", ".3,.5"), "--layers must go with modes; a network starts from"),
+        ((*DEEP, "--init-online", "2"), "--init-online must not go with --depth"),
         ((*DEEP, "--variant", "tied"), "--variant must be full or no-ema with --depth, got tied"),
         (
             (*DEEP, "--restart-every", "3", "--t-end", "9"),
@@ -173,8 +174,8 @@ def test_the_fold_of_two_layers(dyn):
         ),
         ((*DEEP, "--objective", "infonce"), "--depth must not go with --objective infonce"),
         (
-            ("simulate", "--data", "digits", "--augment", "flip", "--depth", "2"),
-            "--depth must go with --lambda-s",
+            ("simulate", "--data", "digits", "--augment", "shift:1", "--depth", "2", "--online", ".1"),
+            "--online must go with modes; a network starts from --state or at random",
         ),
         (("fixed-points", *ONE_MODE, "--depth", "2", "--rank", "1"), "--rank must not go with --depth"),
         (

@@ -43,6 +43,7 @@ EACH = pytest.mark.parametrize("name", PAGES)
 # Pages that take seconds, in small: fewer seeds and steps.
 SMALL: dict[str, dict[str, int]] = {
     "basins": {"resolution": 96},
+    "depth-basins": {"resolution": 24},
     "figure-7": {"n_seeds": 2, "steps": 400},
     "figure-8": {"n_seeds": 2, "steps": 100},
     "figure-9": {"n_seeds": 2, "height": 3, "steps": 10},

@@ -88,7 +88,7 @@ def deep_fate(state: DeepState, system: DeepSystem) -> DeepFate:
     # a layer that is zero with its target stays there, and so do two layers that are zero
     zero = w == 0
     rests = np.any(zero & (state.targets == 0), axis=0) | (np.sum(zero, axis=0) > 1)
-    collapsed = np.where(v > 0, least <= -tp * r**2, least <= 0)
+    collapsed = deep_margin(state, system) <= 0
     root = np.sqrt(np.maximum(np.where(collapsed, -least, tp * r**2), 0.0) / tp)
     end = np.where(collapsed, np.where(v > 0, root, -root), r)
     squares = np.maximum(c + np.where(collapsed, -least, tp * r**2), 0.0) / to
@@ -100,6 +100,20 @@ def deep_fate(state: DeepState, system: DeepSystem) -> DeepFate:
         predictor=np.where(known, end, np.nan),
         proved=known & (rests | (v > 0) | (least > 0)),
     )
+
+
+def deep_margin(state: DeepState, system: DeepSystem) -> np.ndarray:
+    """Margin of learning: c_min + τp r² where v > 0, c_min elsewhere; positive where a mode is learned (R320).
+
+    The boundaries of basins are where this changes sign.
+
+    >>> system = DeepSystem(1.0, 0.5, depth=2)
+    >>> deep_margin(system.deep_state([0.3, 0.5], 0.4), system).round(12).tolist()
+    [0.18]
+    """
+    least: np.ndarray = np.min(layer_invariants(state, system), axis=0)
+    tp = np.asarray(system.tau_predictor)
+    return least + np.where(np.asarray(state.predictor) > 0, tp * system.ratio**2, 0.0)
 
 
 def collapse_probability(depth: int, ratio: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.fates.predictions import predict_fates
+from analysis.fates.windows import centres, checked_window, places_in
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.ensemble import STATUSES, Ensemble, integrate_ensemble
 from dynamics.states import ModeState
@@ -90,7 +91,42 @@ class BasinMap:
         if self.shape is None:
             raise ValueError("axes belong to a lattice, got random starts")
         rows, columns = self.shape
-        return _centres(self.ranges[0], columns), _centres(self.ranges[1], rows)
+        return centres(self.ranges[0], columns), centres(self.ranges[1], rows)
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates of the starts in the plane, each of shape (N,)."""
+        first, second = (np.asarray(getattr(self.start, name)) for name in self.plane)
+        return first, second
+
+    @property
+    def encoder_end(self) -> np.ndarray:
+        """Weight of the encoder at the end, shape (N,)."""
+        end: np.ndarray = self.final.online
+        return end
+
+    def follow(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weight of the encoder at the end, and fate (index into `FATES`), of more points (n, 2) of the plane."""
+        final, fate = follow_points(self, points)
+        return final.online, fate
+
+    @property
+    def rule(self) -> str | None:
+        """Result that says which starts of the plane collapse; None where its boundary is not known.
+
+        R6, of the full flow without weight decay, λs and λd positive.
+        """
+        positive = bool(self.system.lambda_s[0] > 0 and self.system.lambda_d[0] > 0)
+        full = self.vector_field.name == "full" and np.max(self.system.weight_decay) == 0
+        return "R6" if full and positive else None
+
+    def learned_above(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Positive where `rule` says that a place is learned: c + τp r² where w2 > 0, and c elsewhere (R6)."""
+        place = dict(zip(self.plane, (u, v), strict=True))
+        w1, w2 = (place.get(name, np.full_like(u, self.at)) for name in ("online", "predictor"))
+        tau, r = self.system.tau_predictor, self.system.ratio[0]
+        above: np.ndarray = self.system.tau_online * w1**2 - tau * w2**2 + np.where(w2 > 0, tau * r**2, 0.0)
+        return above
 
     @property
     def mismatches(self) -> np.ndarray:
@@ -197,27 +233,13 @@ def basins(
     >>> int(found.mismatches.sum()), round(found.fractions[Fate.COLLAPSED].value, 2)
     (0, 0.35)
     """
-    window = _checked_window(plane, ranges)
+    window = checked_window(plane, ranges, WINDOW)
     if not np.isfinite(at):
         raise ValueError(f"`at` must be finite, got {at}")
     if not t_end > 0:
         raise ValueError(f"`t_end` must be > 0, got {t_end}")
-    if (grid is None) == (random is None):
-        raise ValueError(f"give `grid` or `random`, one of the two, got {grid} and {random}")
     axes = (plane[0], plane[1])
-    shape = None
-    if grid is not None:
-        rows, columns = shape = (grid, grid) if isinstance(grid, int) else grid
-        if min(shape) < 1:
-            raise ValueError(f"`grid` must be >= 1, got {grid}")
-        u, v = np.meshgrid(_centres(window[0], columns), _centres(window[1], rows))
-        points = np.stack([u.ravel(), v.ravel()])
-    else:
-        assert random is not None
-        if random < 1:
-            raise ValueError(f"`random` must be >= 1, got {random}")
-        low, high = np.array(window).T
-        points = np.random.default_rng(seed).uniform(low, high, (random, 2)).T
+    points, shape = places_in(window, grid, random, seed)
     start = _start(axes, points, at, system, vector_field)
     parts = []
     n = start.online.size
@@ -337,25 +359,6 @@ def leaving_times(
         )
     left[found] = times[after - 1] + high
     return left
-
-
-def _centres(bounds: tuple[float, float], n: int) -> np.ndarray:
-    share = (np.arange(n) + 0.5) / n
-    return bounds[0] * (1 - share) + bounds[1] * share
-
-
-def _checked_window(plane: Sequence[str], ranges: Any) -> tuple[tuple[float, float], tuple[float, float]]:
-    if len(plane) != 2 or plane[0] == plane[1] or not set(plane) <= set(ModeState._fields):
-        raise ValueError(f"`plane` must be two of {', '.join(ModeState._fields)}, got {', '.join(plane)}")
-    window = []
-    for name, bounds in zip(plane, ranges, strict=True):
-        low, high = WINDOW[name] if bounds is None else bounds
-        if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise ValueError(
-                f"the range of {name} must be finite, smaller bound first, got {low:g} and {high:g}"
-            )
-        window.append((float(low), float(high)))
-    return window[0], window[1]
 
 
 def _start(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.fates.basins import FATES, BasinMap, follow_points
+from analysis.fates.basins import FATES, BasinMap
 from analysis.fates.fate import Fate
 
 _SHARES = (0.5, 0.4, 0.6)  # where an edge is cut: a start that is undecided may have hit the boundary itself
@@ -69,7 +69,7 @@ def basin_boundary(found: BasinMap, *, signs: bool = False, halvings: int = 12) 
     if halvings < 1:
         raise ValueError(f"`halvings` must be >= 1, got {halvings}")
     columns, rows = found.axes
-    labels = _labels(found.fate, found.final.online, signs).reshape(rows.size, columns.size)
+    labels = _labels(found.fate, found.encoder_end, signs).reshape(rows.size, columns.size)
     u, v = np.meshgrid(columns, rows)
     places = np.stack([u, v], axis=-1)
     ends, sides = [], []
@@ -86,8 +86,8 @@ def basin_boundary(found: BasinMap, *, signs: bool = False, halvings: int = 12) 
             break
         share = np.array(_SHARES)[n_undecided[edges], None]
         middle = (1 - share) * low[edges] + share * high[edges]
-        final, fate = follow_points(found, middle)
-        label = _labels(fate, final.online, signs)
+        encoder, fate = found.follow(middle)
+        label = _labels(fate, encoder, signs)
         like_below = label == below[edges]
         low[edges[like_below]] = middle[like_below]
         # a third basin between the two has a boundary with the first as well: that one is followed

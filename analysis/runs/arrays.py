@@ -60,14 +60,17 @@ def alignment_arrays(found: Alignment) -> Variables:
 
 
 def basin_arrays(found: BasinMap) -> Variables:
-    """One row per start; lattices go row by row, and fates are codes (`fate_codes`)."""
+    """One row per start, layers by columns; lattices go row by row, and fates are codes (`fate_codes`)."""
     columns = {
-        **found.start._asdict(),
-        **{f"{name}_end": part for name, part in found.final._asdict().items()},
+        **{name: part.T for name, part in found.start._asdict().items()},
+        **{f"{name}_end": part.T for name, part in found.final._asdict().items()},
         "fate": found.fate.astype("int16"),
         "predicted": found.predicted.astype("int16"),
     }
-    return {name: Variable(("start",), values) for name, values in columns.items()}
+    return {
+        name: Variable(("start", "layer")[: values.ndim], np.ascontiguousarray(values))
+        for name, values in columns.items()
+    }
 
 
 def fate_codes() -> dict[str, int]:
@@ -163,9 +166,11 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
         return _contrast_arrays(found, support)
     makers: dict[str, Callable[[Any], Variables]] = {
         "DeepSimulation": _deep_arrays,
+        "DeepMatrixSimulation": lambda found: _deep_matrix_arrays(found, support),
         "TreeSummary": _tree_arrays,
         "Alignment": alignment_arrays,
         "BasinMap": basin_arrays,
+        "DeepBasinMap": basin_arrays,
         "Bifurcation": bifurcation_arrays,
         "TrainingRun": training_arrays,
         "FixedPoints": _fixed_point_arrays,
@@ -197,6 +202,21 @@ def _deep_arrays(found: Any) -> Variables:
         "predictor": Variable(("t", "mode"), v),
         "targets": Variable(layers, th),
     }
+
+
+def _deep_matrix_arrays(found: Any, support: np.ndarray | None) -> Variables:
+    """Layers one by one, as `dynamics.data.layers.load_deep_state` reads them."""
+    trajectory = found.trajectory.resampled(SAMPLES)
+    first, upper, P, target, targets = trajectory.states
+    if support is not None:
+        first, target = first @ support.T, target @ support.T
+    encoder, square = ("t", "feature", "input"), ("t", "feature", "feature_in")
+    variables = {"t": Variable(("t",), trajectory.ts), "predictor": Variable(square, P)}
+    for name, below, above in (("layer", first, upper), ("target", target, targets)):
+        variables[f"{name}1"] = Variable(encoder, below)
+        for k in range(above.shape[1]):
+            variables[f"{name}{k + 2}"] = Variable(square, above[:, k])
+    return variables
 
 
 def _fixed_point_arrays(found: Any) -> Variables:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.depth.decay import balanced_speed, decay_rest, decay_threshold
-from analysis.depth.fates import DeepFate, deep_fate
+from analysis.depth.decay import balanced_speed, decay_threshold
+from analysis.depth.fates import DeepFate
+from analysis.depth.predictions import predict_deep_fates
 from analysis.fates.fate import Fate
 from analysis.runs.simulation import COLLAPSED, cost_of, plain
-from dynamics.fields.deep import DeepState, DeepSystem, deep_field, deep_no_ema_field, layer_invariants
+from dynamics.fields.deep import DeepState, DeepSystem, deep_field, layer_invariants
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.trajectory import Status, Trajectory
 
@@ -27,7 +28,7 @@ class DeepSimulation:
     trajectory
         Layers and targets of shape (T, L, n_modes), the predictor (T, n_modes).
     predicted
-        `deep_fate` at the start; with weight decay R322, for balanced modes without averages.
+        `analysis.depth.predictions.predict_deep_fates` at the start.
     fate
         What each mode did, shape (n_modes,), whatever was predicted: at rest, a mode has collapsed where a layer is
         zero, and is learned elsewhere. Modes of a run that is not at rest are undecided.
@@ -114,25 +115,6 @@ def _reason(said: DeepFate, system: DeepSystem, k: int) -> str | None:
     return "R322" if np.any(np.asarray(system.weight_decay) > 0) else "R320"
 
 
-def _under_decay(said: DeepFate, start: DeepState, system: DeepSystem, speed: float) -> DeepFate:
-    """R322: modes of positive balanced weights, which stay balanced, without averages.
-
-    They collapse above the threshold and from below the saddle, and come to the upper point from above it.
-    """
-    balanced = np.all(layer_invariants(start, system) == 0, axis=0) & (start.predictor > 0)
-    for k in np.flatnonzero(balanced & (system.lambda_s > 0) & (system.lambda_d > 0)):
-        eta = float(np.broadcast_to(system.weight_decay, (system.n_modes,))[k])
-        rest = decay_rest(system.depth, float(system.lambda_s[k]), float(system.lambda_d[k]), eta, speed)
-        if start.predictor[k] == rest.lower or rest.lower == rest.upper:
-            continue
-        learned = bool(start.predictor[k] > rest.lower)  # not above the threshold, where it is NaN
-        level = rest.upper if learned else 0.0
-        said.fate[k] = str(Fate.LEARNED if learned else Fate.COLLAPSED)
-        said.predictor[k], said.proved[k] = level, True
-        said.layers[:, k] = level * np.sqrt(np.max(system.tau_predictor) / system.layer_times[:, 0])
-    return said
-
-
 def simulate_deep(
     state: DeepState,
     system: DeepSystem,
@@ -172,14 +154,11 @@ def simulate_deep(
     eta = np.asarray(system.weight_decay)
     decay = np.exp(-2 * eta * (trajectory.ts - trajectory.ts[0]))
     speed = balanced_speed(system.layer_times, float(np.max(system.tau_predictor)))
-    said = deep_fate(start, system)
-    if np.any(eta > 0) and vector_field is deep_no_ema_field:
-        said = _under_decay(said, start, system, speed)
     return DeepSimulation(
         system=system,
         vector_field=vector_field,
         trajectory=trajectory,
-        predicted=said,
+        predicted=predict_deep_fates(start, system, vector_field),
         fate=_fates(trajectory, start, end),
         invariant=kept[0],
         drift=np.max(np.abs(kept - decay[:, None, None] * kept[0]), axis=0),

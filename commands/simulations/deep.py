@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from commands.declaration import number
+from commands.depth import deep_field_of, deep_system, layer_weights
 from commands.options import mode_system
 from commands.output import number_text, print_table
 from commands.simulations.request import DepthOptions, Kind, Request
@@ -16,55 +14,31 @@ if TYPE_CHECKING:
     from analysis.runs.deep import DeepSimulation
 
 
-def _layers(text: str) -> list[float]:
-    """Weights of the layers of a mode, first to last."""
-    try:
-        return [number(part) for part in text.split(",")]
-    except typer.BadParameter:
-        raise ValueError(f"`layers` must be numbers such as .3,.5, got {text!r}") from None
-
-
 def run_deep(request: Request) -> DeepSimulation:
     """Run the layers of every mode."""
     import numpy as np
 
     from analysis.runs.deep import simulate_deep
-    from dynamics.fields.deep import DEEP_FIELDS, DeepSystem
 
     system, start, options = request.system, request.start, request.options
     depth = system.depth
     if depth is None:
         raise ValueError("`layers` must go with --depth, got --layers alone")
-    if system.lambda_s is None:
-        raise ValueError("--depth must go with --lambda-s and --lambda-d: layers run mode by mode")
-    for name in ("online", "target", "dim", "state", "init_online", "init_predictor"):
+    for name in ("online", "target", "init_online", "init_predictor"):
         if (value := getattr(start, name)) is not None:
             raise ValueError(
                 f"`{name}` must not go with --depth, whose start is --layers and --predictor, got {value}"
             )
-    if system.variant not in DEEP_FIELDS:
-        raise ValueError(f"--variant must be {' or '.join(DEEP_FIELDS)} with --depth, got {system.variant}")
-    modes = mode_system(system, request.known)
-    deep = DeepSystem(
-        modes.lambda_s,
-        modes.lambda_d,
-        depth=depth,
-        tau_online=modes.tau_online,
-        tau_predictor=modes.tau_predictor,
-        tau_target=modes.tau_target,
-        weight_decay=modes.weight_decay,
-    )
-    given = [_layers(text) for text in system.layers or []]
-    for one in given:
-        if len(one) != depth:
-            raise ValueError(f"`layers` must hold one number per layer ({depth}), got {len(one)}")
+    field = deep_field_of(system)
+    deep = deep_system(mode_system(system, request.known), depth)
+    given = [layer_weights(text, depth) for text in system.layers or []]
     if len(given) not in (0, 1, deep.n_modes):
         raise ValueError(
             f"`layers` must be given once, or once for each of {deep.n_modes} modes, got {len(given)}"
         )
     layers = np.transpose(given) if given else 0.1
     state = deep.deep_state(layers, [0.1] if start.predictor is None else start.predictor)
-    return simulate_deep(state, deep, DEEP_FIELDS[system.variant], **options)
+    return simulate_deep(state, deep, field, **options)
 
 
 def _row_text(values: list[float | None]) -> str:

@@ -36,7 +36,12 @@ class DepthOptions:
 
     depth: Annotated[
         int | None,
-        option("--depth", panel=SYSTEM, help="Linear layers of the encoder, mode by mode (R320).", min=1),
+        option(
+            "--depth",
+            panel=SYSTEM,
+            help="Linear layers of the encoder, of modes or of the network (R320).",
+            min=1,
+        ),
     ] = None
     layers: Annotated[
         list[str] | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dynamics.data.moments import Moments
+from dynamics.fields.deep_matrices import DeepMatrixState
 from dynamics.states import MatrixState, State, random_state
 
 SMALLEST, LARGEST = 1e-150, 1e7
@@ -51,11 +52,49 @@ def draw_start(
     return on_support(start, moments)
 
 
+def draw_deep_start(
+    moments: Moments,
+    dim: int,
+    depth: int,
+    *,
+    init_online: float = 0.3,
+    init_predictor: float = 0.1,
+    seed: int = 0,
+) -> DeepMatrixState:
+    """Gaussian start of a deep encoder: W_1 and P as of `draw_start`, W_l ~ init_online·N(0, 1)/√n2, Θ_l = W_l.
+
+    Parameters
+    ----------
+    moments, dim, init_online, init_predictor, seed
+        As for `draw_start`; with equal seeds W_1 and P are the same at every depth.
+    depth
+        L >= 1.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+
+    Examples
+    --------
+    >>> draw_deep_start(Moments.from_eigenvalues([1.0, 1.0], [0.5, 0.2]), 3, 4).upper.shape
+    (3, 3, 3)
+    """
+    if depth < 1:
+        raise ValueError(f"`depth` must be an integer >= 1, got {depth}")
+    start = draw_start(moments, dim, init_online=init_online, init_predictor=init_predictor, seed=seed)
+    # a stream of their own, beside that of the first layer
+    rng = np.random.default_rng([seed, depth])
+    upper = init_online / np.sqrt(dim) * rng.standard_normal((depth - 1, dim, dim))
+    return DeepMatrixState(start.online, upper, start.predictor, start.target, upper.copy())
+
+
+_OF_INPUTS = ("online", "target", "first", "first_target")  # parts of states that read the inputs
+
+
 def on_support(state: State, moments: Moments) -> State:
     """A state in terms of the samples, written on the support of Σs."""
     V = moments.support
     if V is None:
         return state
-    return state._replace(
-        **{name: getattr(state, name) @ V for name in ("online", "target") if name in state._fields}
-    )
+    return state._replace(**{name: getattr(state, name) @ V for name in _OF_INPUTS if name in state._fields})

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dynamics.fields.predictors import times
 from dynamics.fields.vector_field import VectorField
 from dynamics.system import ModeSystem
 
@@ -216,7 +217,7 @@ def deep_matrix_field(
     state
         Sequences of layers whose shapes may differ, and P.
     sigma_s, sigma_d
-        Σs and Σd, shape (n1, n1).
+        Σs and Σd, shape (n1, n1), or (n1,) where they are diagonal.
     layer_times
         τ_1 … τ_L.
     system
@@ -236,7 +237,7 @@ def deep_matrix_field(
     W, P, Th = state
     n1 = W[0].shape[1]
     Q, Omega = _product(Th, n1), _product(W, n1)
-    E = Q @ sigma_d - P @ Omega @ sigma_s
+    E = times(Q, sigma_d) - times(P @ Omega, sigma_s)
     eta = system.weight_decay
     layers = []
     for k, (one, tau) in enumerate(zip(W, layer_times, strict=True)):

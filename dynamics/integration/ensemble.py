@@ -211,7 +211,7 @@ def _checked_times(save_at: Any) -> np.ndarray:
 
 
 @contextmanager
-def _announced(notice: Callable[[str], None] | None) -> Iterator[None]:
+def announced(notice: Callable[[str], None] | None) -> Iterator[None]:
     """Say that code is being compiled if the block takes long enough for people to wonder."""
     if notice is None:
         yield
@@ -237,7 +237,7 @@ def _run_on_cpu(
 ) -> None:
     from dynamics.integration.ensemble_kernels import lane_kernel
 
-    with _announced(notice):
+    with announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
     workers = threads or available_cores()
     # a few chunks a thread at least, so that no thread waits long for another
@@ -284,7 +284,7 @@ def _run_on_cuda(
     ]
     device_found, device_codes, device_counts, device_saved = outputs
     blocks = -(-status.size // _THREADS_A_BLOCK)
-    with _announced(notice):
+    with announced(notice):
         cuda_kernel(form, dtype)[blocks, _THREADS_A_BLOCK](
             *(inputs, control, max_steps, device_found, *device_codes, device_counts),
             *(cuda.to_device(times), device_saved),

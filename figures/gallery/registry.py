@@ -50,6 +50,7 @@ PAGES = {
     "batch-norm-spectrum": "figures.gallery.normalisation:BATCH_NORM_SPECTRUM",
     "table-4": "figures.gallery.normalisation:TABLE_4",
     "depth-fates": "figures.gallery.depth:DEPTH_FATES",
+    "depth-basins": "figures.gallery.depth_basins:DEPTH_BASINS",
     "depth-thresholds": "figures.gallery.depth:DEPTH_THRESHOLDS",
     "vicreg-spectrum": "figures.gallery.redundancy:VICREG_SPECTRUM",
     "barlow-plateaus": "figures.gallery.redundancy:BARLOW_PLATEAUS",

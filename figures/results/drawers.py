@@ -54,6 +54,9 @@ DRAWERS = {
     "analysis.runs.deep:DeepSimulation": _drawer(
         "deep", "figure_deep_simulation", "figures.panels.deep:draw_layers"
     ),
+    "analysis.runs.deep_matrices:DeepMatrixSimulation": _drawer(
+        "deep", "figure_deep_matrices", f"{_HERE}:draw_deep_matrices"
+    ),
     "analysis.fixed_points.one_mode:FixedPoints": _drawer(
         "objects", "figure_fixed_points", "figures.panels.rest:draw_rest"
     ),
@@ -64,6 +67,7 @@ DRAWERS = {
         "objects", "figure_diagram", "figures.panels.bifurcation:draw_bifurcation"
     ),
     "analysis.fates.basins:BasinMap": _drawer("objects", "figure_basin_map", f"{_HERE}:draw_basin_map"),
+    "analysis.depth.basins:DeepBasinMap": _drawer("objects", "figure_basin_map", f"{_HERE}:draw_basin_map"),
     "analysis.contrastive.contrast:Contrast": _drawer(
         "contrast", "figure_contrast", "figures.panels.contrast:draw_saturation"
     ),
@@ -201,12 +205,16 @@ def draw_matrix_simulation(ax: Axes, simulation: Any) -> Axes:
     return ax
 
 
-def draw_basin_map(ax: Axes, found: Any) -> Axes:
-    """Fates of starts, with the boundary that R6 gives where it decides."""
-    from figures.panels.basins import draw_basins, draw_r6, r6_decides
+def draw_deep_matrices(ax: Axes, found: Any) -> Axes:
+    """Eigenvalues of P over time, as of one layer."""
+    return draw_matrix_simulation(ax, found.product)
 
-    draw_basins(ax, found)
-    return draw_r6(ax, found) if r6_decides(found) else ax
+
+def draw_basin_map(ax: Axes, found: Any) -> Axes:
+    """Fates of starts, with the boundary that a result gives."""
+    from figures.panels.basins import draw_basins, draw_rule
+
+    return draw_rule(draw_basins(ax, found), found)
 
 
 def draw_alignment(ax: Axes, found: Any) -> Axes:

@@ -15,7 +15,7 @@ from dynamics.integration.integrate import Trajectory
 from dynamics.states import ModeState
 from figures.layout.legends import legend_below
 from figures.layout.sheets import panels
-from figures.panels.basins import basin_handles, draw_basins, draw_r6, r6_decides
+from figures.panels.basins import basin_handles, draw_basins, draw_rule
 from figures.panels.bifurcation import draw_bifurcation, special_points, two_sheets
 from figures.panels.portrait import draw_portrait, portrait_handles
 from figures.panels.rest import draw_rest, rest_parts
@@ -155,11 +155,10 @@ def figure_basin_map(basin_map: BasinMap, boundary: np.ndarray | None = None) ->
         figure, (ax,) = panels(shares, 1, columns=1)
         draw_basins(ax, basin_map)
         handles = basin_handles([basin_map])
-        if r6_decides(basin_map):
-            draw_r6(ax, basin_map)
-            handles.append(
-                Line2D([], [], color=theme().ink, linestyle=DASHED, linewidth=1.1, label="theory (R6)")
-            )
+        if basin_map.rule is not None:
+            draw_rule(ax, basin_map)
+            label = f"theory ({basin_map.rule})"
+            handles.append(Line2D([], [], color=theme().ink, linestyle=DASHED, linewidth=1.1, label=label))
         if boundary is not None:
             handles += ax.plot(*boundary.T, ".", color=theme().ink, markersize=1.5, label="boundary")
         legend_below(figure, handles)

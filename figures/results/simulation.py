@@ -56,13 +56,13 @@ def figure_mode_simulation(simulation: ModeSimulation) -> Figure:
         return _columns(simulation) if simulation.system.n_modes <= _COLUMNS else _overlay(simulation)
 
 
-def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
+def figure_matrix_simulation(simulation: MatrixSimulation, *, of: str = "") -> Figure:
     """Eigenvalues of the predictor approaching the spectrum of M, beside singular values of the encoder.
 
     Each eigenvalue has the colour of its row's fate and is joined at the end to the ratio that it came to
     (R18), or to its own value where it came to none. Singular values have no rows: the largest take the
     colour of the rows that learned, the smallest of those that collapsed. Dashed floors are what they
-    cannot fall below (R8), for variants that conserve the balance.
+    cannot fall below (R8), for variants that conserve the balance. `of` begins the headline.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def figure_matrix_simulation(simulation: MatrixSimulation) -> Figure:
     "2 of 2 rows learned the top of M's spectrum"
     """
     with style():
-        return _matrices(simulation)
+        return _matrices(simulation, of + _matrix_headline(simulation))
 
 
 def _columns(simulation: ModeSimulation) -> Figure:
@@ -174,10 +174,10 @@ def _overlay(simulation: ModeSimulation) -> Figure:
     return figure
 
 
-def _matrices(simulation: MatrixSimulation) -> Figure:
+def _matrices(simulation: MatrixSimulation, headline: str) -> Figure:
     trajectory, rows = simulation.trajectory, simulation.rows
     ts, n2 = trajectory.ts, len(rows.fate)
-    figure, (left, right) = panels_of(_matrix_headline(simulation), 2, columns=2, width=6.4)
+    figure, (left, right) = panels_of(headline, 2, columns=2, width=6.4)
     for ax in (left, right):
         scale_time(ax, ts, natural_time(simulation.system))
 
