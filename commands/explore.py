@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, fields
 from typing import Annotated
 
@@ -53,9 +55,16 @@ def explore(
     explorer = Explorer(View(**{item.name: getattr(mode, item.name) for item in fields(mode)}), port)
     print(explorer.address, flush=True)
     note("Ctrl-C ends it", output)
-    if not no_browser:
-        import webbrowser
-
-        if not webbrowser.open(explorer.address):
-            note("no browser was found: open the address in one", output)
+    if not no_browser and not _opened(explorer.address):
+        note("no browser could be opened: copy the address into one", output)
     explorer.serve()
+
+
+def _opened(address: str) -> bool:
+    """Open a browser with a window of its own; one in the terminal would hide the address."""
+    import webbrowser
+
+    unix = sys.platform not in ("win32", "darwin")
+    if unix and not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        return False
+    return webbrowser.open(address)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
     from bokeh.plotting import figure as Plot
 
-SYMBOLS = {"online": "w₁", "predictor": "w₂", "target": "θ"}
+SYMBOLS = {"online": "w1", "predictor": "w2", "target": "θ"}
 """The weights as text."""
 LETTERS = {
     "lambda_s": "λs",
@@ -41,15 +41,15 @@ LETTERS = {
     "weight_decay": "η",
     "invariant": "c",
     "step": "ε",
-    "online": "w₁",
-    "predictor": "w₂",
+    "online": "w1",
+    "predictor": "w2",
     "target": "θ",
     "alpha": "α",
     "beta": "β",
 }
 """The numbers of a view as text."""
 
-SIDE, WIDE, LOW = 440, 400, 200
+SIDE, WIDE, LOW = 400, 380, 190
 """Side of the plane, width of the two figures beside it and the height of each, in pixels."""
 
 _MARKS = {
@@ -59,6 +59,12 @@ _MARKS = {
     "unstable": "circle",
     "degenerate": "diamond",
 }
+_SHADES = (
+    ("learned", False, "start learned, w1 > 0"),
+    ("learned", True, "w1 < 0"),
+    ("collapsed", False, "start collapsed"),
+    ("undecided", False, "undecided"),
+)
 _ALONG = {"attracting": "stable", "repelling": "unstable"}
 _DASHES = {"stable": "solid", "saddle": "dashed"}
 _ARROW = 0.7  # of the distance between arrows
@@ -79,13 +85,12 @@ class Canvas:
         self.theme_name = theme
         self.theme = THEMES[theme]
         ink = {"color": self.theme.ink, "font-size": "13px", "line-height": "1.35"}
-        self.fate = Div(name="fate", width=SIDE + 40, styles={**ink, "font-weight": "bold"})
-        self.notes = Div(name="notes", width=SIDE + 40, styles=ink)
-        self.legend = Div(name="legend", width=SIDE + 40, styles=ink)
-        self.drift = Div(name="drift", width=WIDE + 50, styles=ink)
-        self.about = Div(name="about", width=WIDE + 50, styles=ink)
+        self.fate = Div(name="fate", width=SIDE + 55, styles={**ink, "font-weight": "bold"})
+        self.notes = Div(name="notes", width=SIDE + 55, styles=ink)
+        self.legend = Div(name="legend", width=SIDE + 55, styles=ink)
+        self.drift = Div(name="drift", width=WIDE + 45, styles=ink)
+        self.about = Div(name="about", width=WIDE + 45, styles=ink)
         self._sources: dict[str, ColumnDataSource] = {}
-        self._shares = ""
         self._kinds: tuple[str, ...] = ()
         self.plane = self._plane()
         self.diagram = self._diagram()
@@ -227,12 +232,11 @@ class Canvas:
             legend_label="c",
         )
         (legend,) = plot.legend
+        plot.add_layout(legend, "above")  # where no curve can be
         legend.orientation = "horizontal"
-        legend.location = "top_right"
-        legend.padding, legend.margin, legend.spacing = 3, 4, 10
+        legend.padding, legend.margin, legend.spacing = 0, 2, 12
         legend.label_text_font_size = "12px"
         legend.label_text_color, legend.background_fill_color = colours.ink, colours.paper
-        legend.background_fill_alpha = 0.7
         legend.border_line_color = None
         return plot
 
@@ -261,7 +265,10 @@ class Canvas:
         self.fate.text = told(run)
         self.drift.text = drift_told(run)
         self.notes.text = " ".join(notes_of(view))
-        if frame.lattice is not None:
+        if frame.lattice is None:
+            self._put("basins", image=[], x=[], y=[], size=[])
+            self.plane.title.text += " · following starts"
+        else:
             self.draw_basins(frame.lattice, view)
         self.draw_separatrices(portrait.separatrices)
         self._key(frame)
@@ -315,8 +322,8 @@ class Canvas:
             y=[-view.extent],
             size=[2 * view.extent],
         )
-        self._shares = f"{shares(lattice)} of {lattice.fate.size} starts"
-        self.plane.title.text = f"{self.plane.title.text.split(' · ')[0]} · {self._shares}"
+        name = self.plane.title.text.split(" · ")[0]
+        self.plane.title.text = f"{name} · {shares(lattice)} of {lattice.fate.size} starts"
 
     def draw_separatrices(self, found: tuple[Separatrix, ...]) -> None:
         """Stable and unstable manifolds."""
@@ -350,18 +357,22 @@ class Canvas:
             "special", x=[point.value for point in found.points], y=[point.online for point in found.points]
         )
         self.diagram.xaxis.axis_label = f"{letter} (now {parameter_value(view):g})"
-        self.diagram.yaxis.axis_label = "w₁ at rest"
+        self.diagram.yaxis.axis_label = "w1 at rest"
         seen = dict.fromkeys(f"{happening(point)} at {point.value:.4g}" for point in found.points)
         what = "; ".join(seen) or "no bifurcation in this range"
-        self.about.text = f"Fixed points against {letter}: {what}. The upright line is the view's {letter}."
+        kept = view.weight_decay == 0 and view.parameter not in ("invariant", "weight-decay")
+        where = f" on the leaf c = {view.invariant:g}" if kept else ""
+        self.about.text = (
+            f"Fixed points{where} against {letter}: {what}. The upright line is the view's {letter}."
+        )
 
     def _key(self, frame: Frame) -> None:
         """What the marks in the plane mean, of those that are there."""
         colours = self.theme
         entries = []
-        for fate in FATES:
-            with look(theme=self.theme_name):
-                entries.append((_hex(fate_tint(str(fate), False)), "■", f"start {fate}"))
+        with look(theme=self.theme_name):
+            for fate, below, text in _SHADES:
+                entries.append((_hex(fate_tint(fate, below)), "■", text))
         entries += [
             (colours.weights[one.of], "━", f"d{SYMBOLS[one.of]}/dt = 0")
             for one in frame.portrait.nullclines
@@ -403,6 +414,7 @@ def _dress(plot: Plot, theme: Theme) -> None:
     plot.background_fill_color = plot.border_fill_color = theme.paper
     plot.outline_line_color = theme.muted
     plot.grid.grid_line_color = None
+    plot.min_border_right = 14
     plot.title.text_color = theme.ink
     plot.title.text_font_size = "13px"
     for axis in plot.axis:

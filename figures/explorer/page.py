@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.fixed_points.bifurcations import PARAMETERS
 from dynamics.objectives import OBJECTIVES, linear_objectives
 from dynamics.variants import VARIANTS
 from figures.explorer.canvas import LETTERS, SIDE, WIDE, Canvas
 from figures.explorer.presets import PRESETS
-from figures.explorer.scene import CELLS, diagram_of, frame_of, lattice_of, portrait_of, start_at
+from figures.explorer.scene import CELLS, Frame, diagram_of, frame_of, lattice_of, portrait_of, start_at
 from figures.explorer.state import CHOOSES, MOST_KEPT, PLANES, View, commands_of
 from figures.style import THEMES
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SLIDERS = {
     "lambda_s": (0.05, 3.0, 0.01),
-    "lambda_d": (-2.0, 2.0, 0.01),
+    "lambda_d": (0.0, 3.0, 0.01),
     "tau_online": (0.1, 20.0, 0.1),
     "tau_predictor": (0.1, 20.0, 0.1),
     "tau_target": (0.1, 20.0, 0.1),
@@ -50,8 +50,15 @@ _NAMES = {
     "alpha": "α of the objective",
     "beta": "β of the objective",
 }
-_COLUMN = 290
-_PLANE_NAMES = {"weights": "(w₁, w₂)", "leaf": "leaf of c"}
+_COLUMN = 270
+_PLANE_NAMES = {"weights": "(w1, w2)", "leaf": "leaf of c"}
+
+
+class Workers(NamedTuple):
+    """Threads that compute: one for frames, so that none waits behind what makes an older one finer."""
+
+    frames: Executor
+    finer: Executor
 
 
 class Page:
@@ -66,21 +73,22 @@ class Page:
     message
         A sentence on top, such as why an address was not understood.
     exports
-        Path before which ``.png``, ``.svg`` or ``.npz`` and the query string make the address of a download.
-    worker
-        What works on finer cells beside the page; the page waits for coarse ones alone.
+        Path after which ``.png``, ``.svg`` or ``.npz`` and the query string make the address of a download.
+    workers
+        What computes beside the page, which itself only draws: frames, and what makes them finer.
     """
 
-    def __init__(
-        self, document: Document, view: View, message: str, exports: str, worker: ThreadPoolExecutor
-    ) -> None:
-        self.document, self.view, self.exports, self.worker = document, view, exports, worker
+    def __init__(self, document: Document, view: View, message: str, exports: str, workers: Workers) -> None:
+        self.document, self.view, self.exports, self.workers = document, view, exports, workers
+        self._wanted, self._message, self._at_work = view, message, False
         self.canvas = Canvas(view.theme)
-        self._generation, self._asked, self._syncing = 0, None, False
+        self._generation, self._syncing = 0, False
+        self._asked: dict[str, Any] = {}
         self._known: set[str] = set()  # variants whose kernel is compiled
         self._make_controls()
         self._lay_out()
-        self._attempt(view, message)
+        self._sync()
+        self._show(view, message)
 
     # --- controls
 
@@ -137,9 +145,9 @@ class Page:
             name="planes", labels=[_PLANE_NAMES[name] for name in PLANES], width=_COLUMN, stylesheets=sheets
         )
         self.planes.on_change("active", self._plane)
-        titles = {"online": "start w₁", "predictor": "start w₂", "extent": "window ±"}
+        titles = {"online": "start w1", "predictor": "start w2", "extent": "window ±"}
         self.fields = {
-            name: NumericInput(name=name, title=title, mode="float", width=86, stylesheets=sheets)
+            name: NumericInput(name=name, title=title, mode="float", width=80, stylesheets=sheets)
             for name, title in titles.items()
         }
         self.fields["extent"].on_change("value", partial(self._moved, "extent"))
@@ -149,8 +157,8 @@ class Page:
         self.keep = Button(label="Keep", name="keep", width=third, stylesheets=sheets)
         self.keep.on_click(self._keep)
         self.clear = Button(label="Clear", name="clear", width=third, stylesheets=sheets)
-        self.clear.on_click(lambda: self._attempt(replace(self.view, kept=())))
-        self.commands = Div(name="commands", width=WIDE + 50, styles={**ink, "user-select": "text"})
+        self.clear.on_click(lambda: self._try(lambda: replace(self.view, kept=())))
+        self.commands = Div(name="commands", width=WIDE + 45, styles={**ink, "user-select": "text"})
         self.downloads = Div(name="downloads", styles=ink)
         self.copy = Button(label="Copy the commands", name="copy", width=150, stylesheets=sheets)
         # read by the browser alone: the query string, and the commands as plain text
@@ -178,10 +186,10 @@ class Page:
             row(selects["parameter"], selects["theme"]),
             width=_COLUMN + 10,
         )
-        middle = column(canvas.plane, canvas.fate, canvas.legend, canvas.notes, width=SIDE + 80)
+        middle = column(canvas.plane, canvas.fate, canvas.legend, canvas.notes, width=SIDE + 70)
         beside = column(
             canvas.diagram, canvas.about, canvas.course, canvas.drift, self.commands, row(self.copy, self.downloads),
-            width=WIDE + 70,
+            width=WIDE + 60,
         )  # fmt: skip
         columns: list[UIElement] = [controls, middle, beside]
         page = column(self.message, row(*columns, styles={"flex-wrap": "wrap"}), self.address, self.plain)
@@ -190,49 +198,45 @@ class Page:
             item.sizing_mode = "stretch_width"
         self.document.add_root(page)
         self.document.title = "dyn explore"
-        self.document.template = _template(self.view.theme)
+        self.document.template = page_template(self.view.theme)
 
     # --- what a visitor does
 
     def _moved(self, name: str, attribute: str, old: Any, new: Any) -> None:
-        if self._syncing or new is None or new == getattr(self.view, name):
+        if self._syncing or new is None or new == getattr(self._wanted, name):
             return
         self._later({name: float(new) if isinstance(getattr(self.view, name), float) else new})
 
     def _later(self, changes: Mapping[str, Any]) -> None:
         """Change the view once all moves that have arrived are known: a slider sends more than can be drawn."""
-        if self._asked is None:
-            self._asked = {}
+        if not self._asked:
             self.document.add_next_tick_callback(self._now)
         self._asked |= changes
 
     def _now(self) -> None:
-        changes, self._asked = self._asked or {}, None
-        self._try(lambda: replace(self.view, **changes))
+        changes, self._asked = self._asked, {}
+        self._try(lambda: replace(self._wanted, **changes))
 
     def _plane(self, attribute: str, old: Any, new: int) -> None:
         if not self._syncing:
-            self._try(lambda: replace(self.view, plane=PLANES[new]))
+            self._try(lambda: replace(self._wanted, plane=PLANES[new]))
 
     def _preset(self, attribute: str, old: str, new: str) -> None:
         if new in PRESETS:
-            self._try(lambda: replace(PRESETS[new], theme=self.view.theme, kept=self.view.kept))
+            self._try(lambda: replace(PRESETS[new], theme=self.view.theme, kept=self._wanted.kept))
 
     def _typed(self) -> None:
-        values = {name: self.fields[name].value for name in ("online", "predictor")}
-        self._try(
-            lambda: replace(
-                self.view, **{name: float(value) for name, value in values.items() if value is not None}
-            )
-        )
+        given = {name: self.fields[name].value for name in ("online", "predictor")}
+        values: dict[str, Any] = {name: float(value) for name, value in given.items() if value is not None}
+        self._try(lambda: replace(self._wanted, **values))
 
     def _clicked(self, event: Any) -> None:
-        self._try(lambda: start_at(self.view, event.x, event.y))
+        self._try(lambda: start_at(self._wanted, event.x, event.y))
 
     def _keep(self) -> None:
-        one = self.view.run_view()
-        kept = [each for each in self.view.kept if each != one][-(MOST_KEPT - 1) :]
-        self._try(lambda: replace(self.view, kept=(*kept, one)))
+        one = self._wanted.run_view()
+        kept = [each for each in self._wanted.kept if each != one][-(MOST_KEPT - 1) :]
+        self._try(lambda: replace(self._wanted, kept=(*kept, one)))
 
     # --- what follows
 
@@ -242,29 +246,69 @@ class Page:
         except ValueError as error:
             self._refused(str(error))
             return
-        self._attempt(view)
+        self._show(view)
 
-    def _attempt(self, view: View, message: str = "") -> None:
-        """Show a view, or say why it cannot be shown and stay."""
-        known = view.variant in self._known
+    def _show(self, view: View, message: str = "") -> None:
+        """Ask for a view; of those asked for while a frame is computed only the last one is computed."""
+        self._wanted, self._message = view, message
+        if not self._at_work:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._at_work = True
+        view, message = self._wanted, self._message
+        known = view.variant in self._known  # else its kernel is compiled beside the page
+        work = partial(frame_of, view, cells=CELLS[0] if known else None)
+        self._then(self.workers.frames.submit(work), partial(self._arrived, view, message))
+
+    def _then(self, future: Future[Any], next_step: Callable[[Future[Any]], None]) -> None:
+        """Go on in the page's own thread when a computation is done."""
+        future.add_done_callback(lambda done: self.document.add_next_tick_callback(partial(next_step, done)))
+
+    def _arrived(self, view: View, message: str, done: Future[Any]) -> None:
+        """Show a frame, or say why there is none and stay."""
+        self._at_work = False
+        superseded = self._wanted is not view
         try:
-            frame = frame_of(view, cells=CELLS[0] if known else None)
+            frame = done.result()
         except ValueError as error:
-            self._refused(str(error))
-            return
-        self.view = view
+            if not superseded:
+                self._no_picture(view, str(error))
+                return
+        else:
+            self._draw(frame, message)
+        if superseded:
+            self._begin()
+
+    def _draw(self, frame: Frame, message: str) -> None:
+        view = self.view = frame.view
         self._generation += 1
-        self.message.text = escape(message)
+        self._say(message)
         self.canvas.draw(frame)
-        self._sync()
-        stages = [*CELLS[known:-1], "separatrices", "diagram", CELLS[-1]]
-        if not known:
-            stages = ["diagram", *(stage for stage in stages if stage != "diagram")]
+        if self._wanted is view:  # else controls are ahead of the picture
+            self._sync()
+        stages: list[int | str] = ["separatrices", "diagram", *CELLS[1:]]
+        if frame.lattice is None:
+            stages = ["diagram", CELLS[0], "separatrices", *CELLS[1:]]
         self._submit(self._generation, stages)
 
+    def _no_picture(self, view: View, why: str) -> None:
+        if self._generation:
+            self._refused(why)
+        else:
+            sentence = f"This address has no picture, so the default view is shown: {_in_letters(why)}."
+            self._show(View(theme=view.theme), sentence)
+
     def _refused(self, why: str) -> None:
-        self.message.text = escape(_in_letters(why))
+        """Say why a view cannot be shown, and let the controls show what is."""
+        if not self._at_work:
+            self._wanted = self.view
+        self._say(_in_letters(why))
         self._sync()
+
+    def _say(self, sentence: str) -> None:
+        self.message.text = escape(sentence)
+        self.message.visible = bool(sentence)
 
     def _submit(self, generation: int, stages: Sequence[int | str]) -> None:
         """Work on what is left of a view beside the page, one stage after another, until another view is asked for."""
@@ -279,12 +323,7 @@ class Page:
         else:
             assert isinstance(stage, int)
             work = partial(lattice_of, view, stage)
-        future = self.worker.submit(work)
-        future.add_done_callback(
-            lambda done: self.document.add_next_tick_callback(
-                partial(self._finished, generation, stages, done)
-            )
-        )
+        self._then(self.workers.finer.submit(work), partial(self._finished, generation, stages))
 
     def _finished(self, generation: int, stages: Sequence[int | str], done: Any) -> None:
         found = done.result()
@@ -366,15 +405,16 @@ def _css(theme: str) -> str:
     colours = THEMES[theme]
     box = f"background-color: {colours.paper}; color: {colours.ink}; border-color: {colours.muted};"
     return (
-        f":host {{ color: {colours.ink}; font-size: 13px; }}"
+        f":host {{ color: {colours.ink}; font-size: 13px; color-scheme: {theme}; }}"
         f" .bk-input {{ {box} padding: 0 6px; height: 28px; min-height: 28px; }}"
+        " select.bk-input { background-image: none !important; appearance: auto !important; }"
         f" .bk-btn {{ {box} padding: 4px 8px; }}"
         f" .bk-btn.bk-active {{ background-color: {colours.faint}; }}"
         f" .noUi-target {{ background: {colours.faint}; border-color: {colours.muted}; }}"
     )
 
 
-def _template(theme: str) -> str:
+def page_template(theme: str) -> str:
     """HTML around the page: Bokeh's own, on the paper of the theme."""
     paper, ink = THEMES[theme].paper, THEMES[theme].ink
     return (

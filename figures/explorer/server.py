@@ -57,20 +57,18 @@ class Explorer:
 
         if not 0 <= port <= 65535:
             raise ValueError(f"`port` must be from 0 to 65535, got {port}")
-        _check_free(port)
+        port = _free_port(port)
         self.view = view
         self.token = secrets.token_urlsafe(16)
-        self.worker = ThreadPoolExecutor(1)
+        self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         base = f"/{self.token}"
         self.server: Server = Server(
             {base: Application(FunctionHandler(self._open))},
             port=port,
             address=HOST,
-            allow_websocket_origin=[HOST] if port == 0 else [f"{HOST}:{port}"],
+            allow_websocket_origin=[f"{HOST}:{port}"],
             extra_patterns=[(rf"{base}/export\.({'|'.join(KINDS)})", _export_handler(), {"view": view})],
         )
-        if port == 0:
-            self.server._tornado._websocket_origins = {f"{HOST}:{self.server.port}"}  # type: ignore[attr-defined]
 
     @property
     def address(self) -> str:
@@ -79,15 +77,15 @@ class Explorer:
         return f"http://{HOST}:{self.server.port}/{self.token}" + (f"?{query}" if query else "")
 
     def _open(self, document: Document) -> None:
-        from figures.explorer.page import Page
+        from figures.explorer.page import Page, Workers
 
         context = document.session_context
-        given = {} if context is None else context.request.arguments  # type: ignore[attr-defined]
+        given = {} if context is None else context.request.arguments
         words = {name: [value.decode() for value in values] for name, values in given.items()}
         view, message = view_of(
             {name: values for name, values in words.items() if not name.startswith("bokeh-")}
         )
-        Page(document, view, message, f"/{self.token}/export", self.worker)
+        Page(document, view, message, f"/{self.token}/export", Workers(*self._threads))
 
     def serve(self) -> None:
         """Serve until interrupted."""
@@ -95,15 +93,22 @@ class Explorer:
         try:
             self.server.io_loop.start()
         finally:
-            self.worker.shutdown(wait=False, cancel_futures=True)
-            self.server.stop(wait=False)
+            self.close()
+
+    def close(self) -> None:
+        """Stop listening, and drop what was still to be computed."""
+        for threads in self._threads:
+            threads.shutdown(wait=False, cancel_futures=True)
+        self.server.stop(wait=False)
 
 
-def _check_free(port: int) -> None:
+def _free_port(port: int) -> int:
+    """Return a port that can be listened to: this one, or for 0 any that is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise

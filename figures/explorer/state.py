@@ -9,6 +9,8 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+import numpy as np
+
 from analysis.fixed_points.bifurcations import PARAMETERS
 from dynamics.data.moments import Moments
 from dynamics.data.systems import mode_system
@@ -55,7 +57,7 @@ class View:
     Parameters
     ----------
     lambda_s, lambda_d
-        λs > 0 and λd of the views, |λd| <= λs.
+        λs > 0 and λd of the views, 0 <= λd <= λs.
     tau_online, tau_predictor, tau_target, weight_decay
         τo, τp, τt > 0 and η >= 0.
     variant, objective, alpha, beta
@@ -178,7 +180,8 @@ class View:
 
     def with_start(self, start: ModeState) -> View:
         """Return this view with another start."""
-        return replace(self, **{name: float(getattr(start, name).item()) for name in ModeState._fields})
+        w1, w2, th = (float(np.squeeze(part)) for part in start)
+        return replace(self, online=w1, predictor=w2, target=th)
 
     def query(self) -> str:
         """Everything that differs from the default view, as a query string."""
