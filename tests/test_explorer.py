@@ -42,13 +42,15 @@ from figures.explorer.scene import (
     curves_of,
     diagram_of,
     frame_of,
-    lattice_of,
     notes_of,
     plane_distance,
     plane_of,
     portrait_of,
     run_of,
     start_at,
+)
+from figures.explorer.scene import (
+    lattice_of as lattice_or_none,
 )
 from figures.explorer.server import Explorer, download, view_of
 from figures.explorer.standalone import STANDALONE, write_standalone
@@ -66,6 +68,14 @@ from figures.panels.basins import fate_tint
 from figures.style import THEMES, look
 
 DEFAULT = View()
+
+
+def lattice_of(view: View, cells: int) -> Lattice:
+    found = lattice_or_none(view, cells)
+    assert found is not None
+    return found
+
+
 Dyn = Callable[..., tuple[Any, str, str]]
 
 SIZES = st.floats(0.05, 20.0)
@@ -259,6 +269,12 @@ def test_coarse_cells_have_the_fates_of_the_fine_cells_in_their_middle(view: Vie
     np.testing.assert_array_equal(coarse.fate, fine.fate[middle])
     learned = coarse.fate == FATES.index("learned")
     np.testing.assert_array_equal(coarse.negative[learned], fine.negative[middle][learned])
+
+
+def test_cells_that_nobody_waits_for_are_not_followed_to_the_end() -> None:
+    asked = iter([False, True])
+    assert lattice_or_none(DEFAULT, CELLS[1], lambda: next(asked)) is None
+    assert next(asked, None) is None  # the second of two bands was not begun
 
 
 def test_cells_are_the_starts_of_a_basin_map_where_there_is_one() -> None:

@@ -105,19 +105,27 @@ class Canvas:
         return self._sources[name]
 
     def _figure(self, width: int, height: int, name: str, **options: Any) -> Plot:
+        from bokeh.models import Range1d
         from bokeh.plotting import figure
 
         found = figure(
-            frame_width=width, frame_height=height, tools="", toolbar_location=None, name=name, **options
+            x_range=Range1d(-1, 1),
+            y_range=Range1d(-1, 1),
+            frame_width=width,
+            frame_height=height,
+            tools="",
+            toolbar_location=None,
+            name=name,
+            **options,
         )
         _dress(found, self.theme)
         return found
 
     def _plane(self) -> Plot:
-        from bokeh.models import HoverTool, Range1d
+        from bokeh.models import HoverTool
 
         colours = self.theme
-        plot = self._figure(SIDE, SIDE, "plane", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1))
+        plot = self._figure(SIDE, SIDE, "plane")
         plot.image_rgba(
             "image",
             x="x",
@@ -246,8 +254,7 @@ class Canvas:
         """All that a frame holds; what it does not hold is taken away."""
         view, portrait, run = frame.view, frame.portrait, frame.run
         window = (-view.extent, view.extent)
-        for bounds in (self.plane.x_range, self.plane.y_range):
-            bounds.start, bounds.end = window
+        _fit(self.plane, window, window, margin=0.0)
         self.plane.xaxis.axis_label, self.plane.yaxis.axis_label = (_axis(name) for name in portrait.axes)
         self.plane.title.text = portrait.name
         self._draw_portrait(portrait)
@@ -262,6 +269,7 @@ class Canvas:
         lines = [part for (future, before), _ in kept for part in (future, before)]
         self._put("kept", **_polylines(lines), colour=[colour for _, colour in kept for _ in range(2)])
         self._put("course", t=run.t, **dict(zip(SYMBOLS, run.path.T, strict=True)), invariant=run.invariant)
+        _fit(self.course, run.t, np.concatenate([run.path.ravel(), run.invariant]))
         self.fate.text = told(run)
         self.drift.text = drift_told(run)
         self.notes.text = " ".join(notes_of(view))
@@ -356,6 +364,11 @@ class Canvas:
         self._put(
             "special", x=[point.value for point in found.points], y=[point.online for point in found.points]
         )
+        _fit(
+            self.diagram,
+            found.interval,
+            np.concatenate([[0.0], *(branch.online for branch in found.branches)]),
+        )
         self.diagram.xaxis.axis_label = f"{letter} (now {parameter_value(view):g})"
         self.diagram.yaxis.axis_label = "w1 at rest"
         seen = dict.fromkeys(f"{happening(point)} at {point.value:.4g}" for point in found.points)
@@ -422,6 +435,15 @@ def _dress(plot: Plot, theme: Theme) -> None:
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = theme.muted
         axis.axis_label_text_font_style = "normal"
         axis.major_label_text_font_size = axis.axis_label_text_font_size = "12px"
+
+
+def _fit(plot: Plot, x: Any, y: Any, margin: float = 0.05) -> None:
+    """Show all finite x and y, with a margin in shares of what is shown."""
+    for bounds, values in ((plot.x_range, x), (plot.y_range, y)):
+        finite = np.asarray(values)[np.isfinite(values)]
+        low, high = float(np.min(finite)), float(np.max(finite))
+        room = margin * (high - low) or (0.0 if high > low else max(1.0, abs(low)))
+        bounds.start, bounds.end = low - room, high + room
 
 
 def _axis(name: str) -> str:

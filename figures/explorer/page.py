@@ -322,7 +322,7 @@ class Page:
             work = partial(diagram_of, view)
         else:
             assert isinstance(stage, int)
-            work = partial(lattice_of, view, stage)
+            work = partial(lattice_of, view, stage, lambda: generation != self._generation)
         self._then(self.workers.finer.submit(work), partial(self._finished, generation, stages))
 
     def _finished(self, generation: int, stages: Sequence[int | str], done: Any) -> None:

@@ -35,6 +35,7 @@ from figures.explorer.state import CHOOSES, LEAF_PLANE, MOST_KEPT, STEPS, WEIGHT
 CELLS = (20, 60, 180)
 """Cells a side of the lattice of starts, coarse to fine: by an odd factor, so that centres of cells are kept."""
 
+_AT_ONCE = 2000  # starts that are followed before anybody is asked whether to go on
 _PATH_POINTS = 400
 _PAST = 200.0  # natural times: a start on its way out of a fixed point needs many
 _BEYOND = 1.5  # of the window: where the past of a start is followed no further
@@ -181,20 +182,43 @@ class Lattice(NamedTuple):
     start: ModeState
 
 
-def lattice_of(view: View, cells: int, notice: Callable[[str], None] | None = None) -> Lattice:
-    """Follow a start in the middle of every cell of the window; on a leaf all starts are on that leaf."""
+def lattice_of(view: View, cells: int, superseded: Callable[[], bool] = lambda: False) -> Lattice | None:
+    """Follow a start in the middle of every cell of the window; on a leaf all starts are on that leaf.
+
+    Parameters
+    ----------
+    view, cells
+        What is shown, and cells a side.
+    superseded
+        Asked from time to time whether nobody waits for the answer any more.
+
+    Returns
+    -------
+    Lattice, or None
+        None once `superseded` says so.
+
+    Examples
+    --------
+    >>> lattice_of(View(), 2).fate.tolist()
+    [[1, 1], [0, 0]]
+    """
     share = (np.arange(cells) + 0.5) / cells
     centres = -view.extent * (1 - share) + view.extent * share
     u, v = (part.ravel() for part in np.meshgrid(centres, centres))
+    system, field = view.system, view.field
     place = ModeState(u, v, np.full(u.shape, view.target)) if is_slice(view) else plane_of(view).embed(u, v)
-    start = view.field.constrain(0.0, place, view.system)
+    start = field.constrain(0.0, place, system)
     start = ModeState(*(np.array(np.broadcast_to(part, u.shape), dtype=np.float64) for part in start))
-    ends = follow_starts(start, view.system, view.field, notice=notice)
+    fate, negative = np.empty(u.shape, dtype=np.uint8), np.empty(u.shape, dtype=bool)
+    for first in range(0, u.size, _AT_ONCE):
+        if superseded():
+            return None
+        band = slice(first, first + _AT_ONCE)
+        ends = follow_starts(ModeState(*(part[band] for part in start)), system, field)
+        fate[band], negative[band] = ends.fate, ends.final.online < 0
     shape = (cells, cells)
     return Lattice(
-        ends.fate.reshape(shape),
-        (ends.final.online < 0).reshape(shape),
-        ModeState(*(part.reshape(shape) for part in start)),
+        fate.reshape(shape), negative.reshape(shape), ModeState(*(part.reshape(shape) for part in start))
     )
 
 
