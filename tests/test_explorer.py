@@ -32,10 +32,12 @@ from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 from figures.explorer import scene
-from figures.explorer.canvas import Canvas, picture_of
+from figures.explorer.canvas import Canvas
+from figures.explorer.marks import picture_of
 from figures.explorer.page import SLIDERS, Page, Workers
 from figures.explorer.picture import arrays_of_view, figure_view
 from figures.explorer.presets import PRESETS
+from figures.explorer.runs import run_of, told
 from figures.explorer.scene import (
     CELLS,
     Lattice,
@@ -46,7 +48,6 @@ from figures.explorer.scene import (
     plane_distance,
     plane_of,
     portrait_of,
-    run_of,
     start_at,
 )
 from figures.explorer.scene import (
@@ -179,7 +180,7 @@ def test_the_fate_of_a_clicked_start_is_that_of_its_command(dyn: Dyn, name: str)
         report = report_of(dyn, *words[1:])
         ours = run_of(view).report
         assert report["modes"] == [ours]
-        assert scene.told(run_of(view)).startswith(f"{ours['fate']}: w1 = ")
+        assert told(run_of(view)).startswith(f"{ours['fate']}: w1 = ")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -466,7 +467,7 @@ def test_a_page_shows_the_run_of_its_view_and_ends_with_the_finest_cells() -> No
     canvas = page.canvas
     run = run_of(page.view)
     np.testing.assert_array_equal(canvas.column("path", "x"), run.path[:, 0])
-    assert canvas.fate.text == scene.told(run)
+    assert canvas.fate.text == told(run)
     (image,) = canvas.column("basins", "image")
     assert image.shape == (CELLS[-1], CELLS[-1])
     assert canvas.now.location == 0.04
@@ -594,7 +595,7 @@ def test_standalone_files_fetch_nothing(tmp_path: Path) -> None:
     for path, view in zip(paths, STANDALONE.values(), strict=True):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"<(script|link)\s[^>]*(src|href)=", text)
-        assert scene.told(run_of(view)).split(". Predicted")[0].split(": w1")[1].split(",")[0] in text
+        assert told(run_of(view)).split(". Predicted")[0].split(": w1")[1].split(",")[0] in text
 
 
 @pytest.mark.parametrize(

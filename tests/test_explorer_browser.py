@@ -96,7 +96,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def opened(page: Any, address: str, view: View | str = "") -> Any:
-    """Open a view and wait until its finest cells are drawn."""
+    """Open a view and wait until its cells are drawn."""
     query = view if isinstance(view, str) else view.query()
     page.goto(f"{address}?{query}" if query else address)
     settle(page)
@@ -105,12 +105,12 @@ def opened(page: Any, address: str, view: View | str = "") -> Any:
 
 def settle(page: Any) -> None:
     page.wait_for_function(
-        "() => window.Bokeh?.documents?.[0]?.get_model_by_name('plane')?.title.text.includes('of 32400 starts')"
+        "() => window.Bokeh?.documents?.[0]?.get_model_by_name('plane')?.title.text.match(/of \\d+ starts/)"
     )
 
 
 def change(page: Any, act: Callable[[], Any]) -> None:
-    """Do something that changes the view, and wait until its new address and finest cells are there."""
+    """Do something that changes the view, and wait until its new address and its cells are there."""
     before = page.url
     act()
     page.wait_for_function("before => location.href !== before", arg=before)

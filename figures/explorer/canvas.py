@@ -6,32 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.fates.basins import FATES
 from analysis.fixed_points.diagrams import Bifurcation
 from analysis.phase_planes.portraits import Portrait
 from analysis.phase_planes.separatrices import Separatrix
-from figures.explorer.scene import (
-    Frame,
-    Lattice,
-    drift_told,
-    notes_of,
-    parameter_value,
-    plane_of,
-    shares,
-    told,
-)
+from figures.explorer.marks import SYMBOLS, arrows_of, axis_text, dress, fit, hex_of, picture_of, polylines
+from figures.explorer.runs import drift_told, told
+from figures.explorer.scene import Frame, Lattice, notes_of, parameter_value, plane_of, shares
 from figures.explorer.state import View
 from figures.panels.basins import fate_tint
 from figures.panels.bifurcation import happening
 from figures.panels.stability import runs
-from figures.style import THEMES, Theme, look
+from figures.style import THEMES, look
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
     from bokeh.plotting import figure as Plot
 
-SYMBOLS = {"online": "w1", "predictor": "w2", "target": "θ"}
-"""The weights as text."""
 LETTERS = {
     "lambda_s": "λs",
     "lambda_d": "λd",
@@ -118,7 +108,7 @@ class Canvas:
             name=name,
             **options,
         )
-        _dress(found, self.theme)
+        dress(found, self.theme)
         return found
 
     def _plane(self) -> Plot:
@@ -254,12 +244,12 @@ class Canvas:
         """All that a frame holds; what it does not hold is taken away."""
         view, portrait, run = frame.view, frame.portrait, frame.run
         window = (-view.extent, view.extent)
-        _fit(self.plane, window, window, margin=0.0)
-        self.plane.xaxis.axis_label, self.plane.yaxis.axis_label = (_axis(name) for name in portrait.axes)
+        fit(self.plane, window, window, margin=0.0)
+        self.plane.xaxis.axis_label, self.plane.yaxis.axis_label = (axis_text(name) for name in portrait.axes)
         self.plane.title.text = portrait.name
         self._draw_portrait(portrait)
         for name, curves in frame.curves.items():
-            self._put(name, **_polylines(curves))
+            self._put(name, **polylines(curves))
         plane = plane_of(view)
         path, past = run.on(plane)
         self._put("path", x=path[:, 0], y=path[:, 1])
@@ -267,9 +257,9 @@ class Canvas:
         self._put("start", x=path[:1, 0], y=path[:1, 1])
         kept = [(one.on(plane), self.theme.fates[one.report["fate"]]) for one in frame.kept]
         lines = [part for (future, before), _ in kept for part in (future, before)]
-        self._put("kept", **_polylines(lines), colour=[colour for _, colour in kept for _ in range(2)])
+        self._put("kept", **polylines(lines), colour=[colour for _, colour in kept for _ in range(2)])
         self._put("course", t=run.t, **dict(zip(SYMBOLS, run.path.T, strict=True)), invariant=run.invariant)
-        _fit(self.course, run.t, np.concatenate([run.path.ravel(), run.invariant]))
+        fit(self.course, run.t, np.concatenate([run.path.ravel(), run.invariant]))
         self.fate.text = told(run)
         self.drift.text = drift_told(run)
         self.notes.text = " ".join(notes_of(view))
@@ -284,11 +274,11 @@ class Canvas:
     def _draw_portrait(self, portrait: Portrait) -> None:
         colours = self.theme
         length = _ARROW * (portrait.u_range[1] - portrait.u_range[0]) / portrait.u.shape[0]
-        self._put("flow", **_polylines(_arrows(portrait, length)))
+        self._put("flow", **polylines(arrows_of(portrait, length)))
         branches = [(branch, one.of) for one in portrait.nullclines for branch in one.branches]
         self._put(
             "nullclines",
-            **_polylines([branch for branch, _ in branches]),
+            **polylines([branch for branch, _ in branches]),
             colour=[colours.weights[of] for _, of in branches],
         )
         kinds = [_ALONG.get(line.stability, line.stability) for line in portrait.lines]
@@ -299,7 +289,7 @@ class Canvas:
         ]
         self._put(
             "lines",
-            **_polylines([points for points, _ in drawn]),
+            **polylines([points for points, _ in drawn]),
             colour=[colours.stability[kind] for _, kind in drawn],
             dash=[_DASHES.get(kind, "dotted") for _, kind in drawn],
         )
@@ -335,8 +325,8 @@ class Canvas:
 
     def draw_separatrices(self, found: tuple[Separatrix, ...]) -> None:
         """Stable and unstable manifolds."""
-        self._put("stable manifold", **_polylines([branch for one in found for branch in one.stable]))
-        self._put("unstable manifold", **_polylines([branch for one in found for branch in one.unstable]))
+        self._put("stable manifold", **polylines([branch for one in found for branch in one.stable]))
+        self._put("unstable manifold", **polylines([branch for one in found for branch in one.unstable]))
 
     def draw_diagram(self, found: Bifurcation | str, view: View) -> None:
         """Branches of w1 and their special points, or the sentence that says why there are none."""
@@ -364,7 +354,7 @@ class Canvas:
         self._put(
             "special", x=[point.value for point in found.points], y=[point.online for point in found.points]
         )
-        _fit(
+        fit(
             self.diagram,
             found.interval,
             np.concatenate([[0.0], *(branch.online for branch in found.branches)]),
@@ -385,7 +375,7 @@ class Canvas:
         entries = []
         with look(theme=self.theme_name):
             for fate, below, text in _SHADES:
-                entries.append((_hex(fate_tint(fate, below)), "■", text))
+                entries.append((hex_of(fate_tint(fate, below)), "■", text))
         entries += [
             (colours.weights[one.of], "━", f"d{SYMBOLS[one.of]}/dt = 0")
             for one in frame.portrait.nullclines
@@ -421,65 +411,3 @@ class Canvas:
     def column(self, source: str, name: str) -> Any:
         """Values of a column of what is drawn."""
         return self._sources[source].data[name]
-
-
-def _dress(plot: Plot, theme: Theme) -> None:
-    plot.background_fill_color = plot.border_fill_color = theme.paper
-    plot.outline_line_color = theme.muted
-    plot.grid.grid_line_color = None
-    plot.min_border_right = 14
-    plot.title.text_color = theme.ink
-    plot.title.text_font_size = "13px"
-    for axis in plot.axis:
-        axis.axis_label_text_color = axis.major_label_text_color = theme.ink
-        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = theme.muted
-        axis.axis_label_text_font_style = "normal"
-        axis.major_label_text_font_size = axis.axis_label_text_font_size = "12px"
-
-
-def _fit(plot: Plot, x: Any, y: Any, margin: float = 0.05) -> None:
-    """Show all finite x and y, with a margin in shares of what is shown."""
-    for bounds, values in ((plot.x_range, x), (plot.y_range, y)):
-        finite = np.asarray(values)[np.isfinite(values)]
-        low, high = float(np.min(finite)), float(np.max(finite))
-        room = margin * (high - low) or (0.0 if high > low else max(1.0, abs(low)))
-        bounds.start, bounds.end = low - room, high + room
-
-
-def _axis(name: str) -> str:
-    return f"{name} {'weight ' if name == 'online' else ''}{SYMBOLS[name]}"
-
-
-def _polylines(curves: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    return {"xs": [curve[:, 0] for curve in curves], "ys": [curve[:, 1] for curve in curves]}
-
-
-def _arrows(portrait: Portrait, length: float) -> list[np.ndarray]:
-    """Arrows of one length, each a polyline from its tail to its tip and back along both barbs."""
-    there = np.isfinite(portrait.du) & np.isfinite(portrait.dv)
-    middle = np.column_stack([portrait.u[there], portrait.v[there]])
-    along = np.column_stack([portrait.du[there], portrait.dv[there]]) * length / 2
-    across = np.column_stack([-along[:, 1], along[:, 0]])
-    tail, tip, back = middle - along, middle + along, middle + 0.35 * along
-    shapes = np.stack([tail, tip, back + 0.4 * across, tip, back - 0.4 * across], axis=1)
-    return list(shapes)
-
-
-def _hex(colour: np.ndarray) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
-
-
-def picture_of(lattice: Lattice, theme: str) -> np.ndarray:
-    """Colours of a lattice of fates as four bytes a cell, shape (n, n), uint32.
-
-    >>> start = np.zeros((1, 1))
-    >>> cell = Lattice(np.array([[2]]), np.zeros((1, 1), dtype=bool), (start, start, start))
-    >>> [int(byte) for byte in picture_of(cell, "light").view(np.uint8).ravel()]
-    [192, 134, 0, 255]
-    """
-    table = np.zeros((len(FATES), 2, 4), dtype=np.uint8)
-    with look(theme=theme):
-        for code, fate in enumerate(FATES):
-            for below in (False, True):
-                table[code, int(below)] = [*np.round(255 * fate_tint(str(fate), below)).astype(int), 255]
-    return np.ascontiguousarray(table[lattice.fate, lattice.negative.astype(int)]).view(np.uint32)[..., 0]

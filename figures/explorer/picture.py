@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.fates.basins import FATES
-from figures.explorer.scene import CELLS, Frame, drift_told, frame_of, notes_of, plane_of, shares, told
+from figures.explorer.runs import drift_told, told
+from figures.explorer.scene import CELLS, Frame, frame_of, notes_of, plane_of, shares
 from figures.explorer.state import View, commands_of
 from figures.gallery.captions import described
 from figures.layout.legends import legend_below
