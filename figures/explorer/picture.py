@@ -41,9 +41,9 @@ def figure_view(frame: Frame) -> Figure:
     """
     view = frame.view
     with style():
-        figure, (ax,) = panels(
-            told(frame.run).split(": w1")[0].capitalize() + f": {view.variant}", 1, columns=1
-        )
+        mode = frame.run.report
+        agrees = ", as predicted" if mode["agrees"] else ""
+        figure, (ax,) = panels(f"This start is {mode['fate']}{agrees} ({view.variant})", 1, columns=1)
         handles: list[Any] = []
         if frame.lattice is not None:
             lattice, window = frame.lattice, (-view.extent, view.extent)
