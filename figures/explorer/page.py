@@ -89,6 +89,11 @@ class Page:
         self._lay_out()
         self._sync()
         self._show(view, message)
+        document.on_session_destroyed(self._left)
+
+    def _left(self, context: Any) -> None:
+        """Give up what is still computed for a visitor who has gone."""
+        self._generation += 1
 
     # --- controls
 

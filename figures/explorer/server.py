@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,8 @@ class Explorer:
         if not 0 <= port <= 65535:
             raise ValueError(f"`port` must be from 0 to 65535, got {port}")
         port = _free_port(port)
+        # a tab that is closed while something is drawn is nothing to be warned of
+        logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
         self.view = view
         self.token = secrets.token_urlsafe(16)
         self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
