@@ -21,10 +21,10 @@ SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo gallery test test-slow lint format mutants bench clean
+.PHONY: help install demo gallery test test-slow test-browser lint format mutants bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv with the exact versions of constraints.txt
 
@@ -63,6 +63,9 @@ test: lint ## lint, then every test but the slow ones
 
 test-slow: install ## the slow tests alone: networks trained to the end
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+test-browser: install ## the tests that drive a browser alone: apt-get install chromium
+	$(PY) -m pytest -m browser
 
 lint: install ## ruff and mypy
 	$(PY) -m ruff check

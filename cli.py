@@ -49,6 +49,7 @@ COMMANDS = {
     "confirm": "Does training agree with theory: each prediction beside what gradient steps do.",
     "figure": "Draw one named figure of the gallery, or all of them; without a name, list them. "
     "`dyn figure NAME --help` lists the parameters of a figure.",
+    "explore": "What does the phase plane look like, by hand: click a start, move a parameter, in a browser.",
     "info": "Versions, devices, and the names of things.",
 }
 """What each command answers, in the order of ``dyn --help``; the module of its name in `commands` declares it."""

@@ -35,7 +35,7 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
 )  # fmt: skip
 
 # Not to be paid for by `dyn --help`.
-SLOW_TO_IMPORT = ("jax", "matplotlib.pyplot", "sklearn", "xarray")
+SLOW_TO_IMPORT = ("bokeh", "jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE, LONGEST_TEST = 450, 700
 # Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
@@ -48,7 +48,7 @@ ROOMS = {
         "contrastive", "depth", "experiments", "fates", "fixed_points", "normalisation", "objectives", "phase_planes",
         "results", "runs", "stability", "steps", "sweeps", "sylvester", "trees",
     ),
-    "figures": ("gallery", "layout", "panels", "results"),
+    "figures": ("explorer", "gallery", "layout", "panels", "results"),
     "commands": ("simulations",),
 }  # fmt: skip
 # Rooms within rooms: results by the part of the theory that they belong to.

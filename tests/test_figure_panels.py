@@ -29,7 +29,7 @@ from analysis.phase_planes.portraits import phase_portrait
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.gallery.registry import page
-from figures.panels.basins import _tint, draw_basins
+from figures.panels.basins import draw_basins, fate_tint
 from figures.panels.bifurcation import draw_bifurcation, special_points
 from figures.panels.portrait import draw_flow, draw_portrait
 from figures.panels.simulation import draw_spectrum
@@ -335,10 +335,10 @@ def test_what_was_learned_with_the_other_sign_is_paler(name: str) -> None:
     with look(theme=name):
         paper = np.array(to_rgb(theme().paper))
         kinds = (("learned", False), ("learned", True), ("collapsed", True))
-        learned, other, collapsed = (np.linalg.norm(_tint(*kind) - paper) for kind in kinds)
+        learned, other, collapsed = (np.linalg.norm(fate_tint(*kind) - paper) for kind in kinds)
         # readable apart from each other and from the paper, and a collapse has no sign
         assert 0.2 * learned < other < 0.8 * learned
-        assert collapsed == np.linalg.norm(_tint("collapsed", False) - paper)
+        assert collapsed == np.linalg.norm(fate_tint("collapsed", False) - paper)
 
 
 def test_angles_are_labelled_with_what_they_are() -> None:

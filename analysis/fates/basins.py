@@ -245,7 +245,7 @@ def basins(
     n = start.online.size
     for first in range(0, n, _CHUNK):
         chunk = ModeState(*(part[first : first + _CHUNK] for part in start))
-        ensemble = _followed(chunk, system, vector_field, t_end, rtol, notice)
+        ensemble = follow_starts(chunk, system, vector_field, t_end, rtol, notice)
         predicted = predict_fates(chunk, system, vector_field.name).fate
         codes = np.select([predicted == fate for fate in FATES], range(len(FATES)), UNPREDICTED)
         parts.append((*ensemble.final, ensemble.fate, codes.astype(np.uint8), ensemble.status))
@@ -265,8 +265,32 @@ def follow_points(found: BasinMap, points: np.ndarray) -> tuple[ModeState, np.nd
     [0, 1]
     """
     start = _start(found.plane, points.T, found.at, found.system, found.vector_field)
-    ensemble = _followed(start, found.system, found.vector_field, found.t_end, found.rtol)
+    ensemble = follow_starts(start, found.system, found.vector_field, found.t_end, found.rtol)
     return ensemble.final, ensemble.fate
+
+
+def follow_starts(
+    start: ModeState,
+    system: ModeSystem,
+    vector_field: VectorField,
+    t_end: float = np.inf,
+    rtol: float = 1e-7,
+    notice: Callable[[str], None] | None = None,
+) -> Ensemble:
+    """Follow starts (n,) of one mode until their fates are decided, as every cell of a basin map is.
+
+    >>> from dynamics.fields.modes import full_mode_field
+    >>> start = ModeState(np.full(2, 0.1), np.array([0.1, 0.6]), np.full(2, 0.1))
+    >>> follow_starts(start, ModeSystem(1.0, 0.5), full_mode_field).fate.tolist()
+    [0, 1]
+    """
+    return integrate_ensemble(
+        *(start, _copies(system, start.online.size), vector_field, t_end),
+        rtol=rtol,
+        atol=1e-3 * rtol,
+        max_steps=_MAX_STEPS,
+        notice=notice,
+    )
 
 
 def leaving_times(
@@ -384,23 +408,6 @@ def _start(
 def _copies(system: ModeSystem, n: int) -> ModeSystem:
     rates = {item.name: getattr(system, item.name) for item in fields(system)}
     return ModeSystem(**{name: np.full(n, value) for name, value in rates.items()})
-
-
-def _followed(
-    start: ModeState,
-    system: ModeSystem,
-    vector_field: VectorField,
-    t_end: float,
-    rtol: float,
-    notice: Callable[[str], None] | None = None,
-) -> Ensemble:
-    return integrate_ensemble(
-        *(start, _copies(system, start.online.size), vector_field, t_end),
-        rtol=rtol,
-        atol=1e-3 * rtol,
-        max_steps=_MAX_STEPS,
-        notice=notice,
-    )
 
 
 def _fraction(count: int, n: int, *, lattice: bool) -> Fraction:

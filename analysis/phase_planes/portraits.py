@@ -85,6 +85,7 @@ def phase_portrait(
     rest: FixedPoints | None = None,
     *,
     n_arrows: int = 17,
+    manifolds: bool = True,
 ) -> Portrait:
     """Directions of the flow, nullclines, fixed points and separatrices in a window of a plane.
 
@@ -99,6 +100,8 @@ def phase_portrait(
         are not on the plane, such as those on the other sheet of a leaf, none is shown.
     n_arrows
         Arrows along each side.
+    manifolds
+        Whether to find separatrices, which takes longer than all the rest.
 
     Raises
     ------
@@ -144,7 +147,9 @@ def phase_portrait(
         points,
         tuple(point.stability for point in here),
         tuple(part for line in lines for part in rest_lines(line, window, plane.coordinates)),
-        tuple(separatrix(plane, (points[k, 0], points[k, 1]), u_range, v_range) for k in split),
+        tuple(separatrix(plane, (points[k, 0], points[k, 1]), u_range, v_range) for k in split)
+        if manifolds
+        else (),
     )
 
 

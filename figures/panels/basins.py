@@ -35,7 +35,7 @@ def draw_basins(ax: Axes, basin_map: BasinMap) -> Axes:
     negative = basin_map.encoder_end < 0
     for code, fate in enumerate(FATES):
         for below in (False, True):
-            colours[(basin_map.fate == code) & (negative == below)] = _tint(fate, below)
+            colours[(basin_map.fate == code) & (negative == below)] = fate_tint(fate, below)
     if basin_map.shape is None:
         ax.scatter(*basin_map.places, c=colours, s=3.0 * size().text, linewidths=0, zorder=0.5)
     else:
@@ -82,8 +82,12 @@ def _name(axis: str, basin_map: BasinMap) -> str:
     return f"{axis} {symbols[axis]}"
 
 
-def _tint(fate: str, below: bool) -> np.ndarray:
-    """Colour of a fate on the paper, paler where w1 was learned with a negative sign."""
+def fate_tint(fate: str, below: bool) -> np.ndarray:
+    """Colour of a fate on the paper, paler where w1 was learned with a negative sign.
+
+    >>> fate_tint("undecided", False).round(2)
+    array([0.75, 0.53, 0.  ])
+    """
     from matplotlib.colors import to_rgb
 
     strength = _STRENGTH[fate] * (_OTHER_SIGN if fate == "learned" and below else 1.0)
@@ -104,7 +108,7 @@ def basin_handles(maps: Iterable[BasinMap]) -> list[Artist]:
         for code, below in np.unique(np.stack([one.fate, one.encoder_end < 0]), axis=1).T
     }
     return [
-        Patch(facecolor=tuple(_tint(*kind)), label=label.format(encoder), linewidth=0)
+        Patch(facecolor=tuple(fate_tint(*kind)), label=label.format(encoder), linewidth=0)
         for kind, label in _KINDS.items()
         if kind in there
     ]

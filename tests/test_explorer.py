@@ -1,0 +1,661 @@
+"""The explorer without a browser: views, addresses and commands, what is drawn of a view, and its server's refusals."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from conftest import HANG_S, ROOT, command_environment, report_of
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from analysis.fates.basins import FATES, UNPREDICTED, basins
+from analysis.fates.predictions import predict_fates
+from analysis.fixed_points.one_mode import fixed_points
+from dynamics.objectives import linear_objectives
+from dynamics.states import ModeState
+from dynamics.system import ModeSystem
+from dynamics.variants import VARIANTS
+from figures.explorer import scene
+from figures.explorer.canvas import Canvas
+from figures.explorer.marks import picture_of
+from figures.explorer.page import SLIDERS, Page, Workers
+from figures.explorer.picture import arrays_of_view, figure_view
+from figures.explorer.presets import PRESETS
+from figures.explorer.runs import run_of, told
+from figures.explorer.scene import (
+    CELLS,
+    Lattice,
+    curves_of,
+    diagram_of,
+    frame_of,
+    notes_of,
+    plane_distance,
+    plane_of,
+    portrait_of,
+    start_at,
+)
+from figures.explorer.scene import (
+    lattice_of as lattice_or_none,
+)
+from figures.explorer.server import Explorer, download, view_of
+from figures.explorer.standalone import STANDALONE, write_standalone
+from figures.explorer.state import (
+    CHOOSES,
+    PLANES,
+    STEPS,
+    View,
+    basins_command,
+    commands_of,
+    figure_command,
+    simulate_command,
+)
+from figures.panels.basins import fate_tint
+from figures.style import THEMES, look
+
+DEFAULT = View()
+
+
+def lattice_of(view: View, cells: int) -> Lattice:
+    found = lattice_or_none(view, cells)
+    assert found is not None
+    return found
+
+
+Dyn = Callable[..., tuple[Any, str, str]]
+
+SIZES = st.floats(0.05, 20.0)
+WEIGHTS = st.floats(-2.0, 2.0)
+
+
+def a_view(kept: st.SearchStrategy[tuple[View, ...]]) -> st.SearchStrategy[View]:
+    return st.builds(
+        lambda ratio, lambda_s, **numbers: View(lambda_s=lambda_s, lambda_d=ratio * lambda_s, **numbers),
+        ratio=st.floats(0.0, 0.999),
+        lambda_s=SIZES,
+        tau_online=SIZES,
+        tau_predictor=SIZES,
+        tau_target=SIZES,
+        weight_decay=st.floats(0.0, 1.0),
+        variant=st.sampled_from([name for name in VARIANTS if name != "tied"]),
+        objective=st.sampled_from(list(linear_objectives())),
+        plane=st.sampled_from(PLANES),
+        invariant=WEIGHTS,
+        online=WEIGHTS,
+        predictor=WEIGHTS,
+        target=WEIGHTS,
+        extent=SIZES,
+        theme=st.sampled_from(list(THEMES)),
+        kept=kept,
+    )
+
+
+VIEWS = a_view(st.lists(a_view(st.just(())).map(View.run_view), max_size=3).map(tuple))
+
+
+# --- views and addresses ------------------------------------------------------------------------------------
+
+
+@given(VIEWS)
+def test_an_address_restores_its_view_to_the_last_bit(view: View) -> None:
+    assert View.from_query(view.query()) == view
+
+
+def test_the_default_view_has_an_empty_query_and_every_name_is_kept() -> None:
+    assert View().query() == ""
+    everything = View(
+        *(0.9, 0.4, 2.0, 3.0, 4.0, 0.01, "full", "raft", 0.5, 0.7, 0.3, "leaf", 0.2, 0.1, 0.2, 0.3, 1.0),
+        *("alpha", "dark", (View(lambda_d=0.3),)),
+    )
+    assert View.from_query(everything.query()) == everything
+    assert len(everything.query().split("&")) == 18  # all but w1 and the variant, which are the defaults
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("lambda_s=-1", "`lambda_s` must be finite and > 0, got -1.0"),
+        ("lambda_s=nan", "`lambda_s` must be finite, got nan"),
+        ("lambda_d=2", "`lambda_d` must be >= 0 and <= λs = 1.0, got 2.0"),
+        ("lambda_d=one", "`lambda_d` must be a number, got 'one'"),
+        ("variant=ful", "`variant` must be one of full, "),
+        ("objective=infonce", "`objective` must be one of byol, byol-prime, raft, got 'infonce'"),
+        ("plane=target", "`plane` must be one of weights, leaf, got 'target'"),
+        ("tau_online=0", "`tau_online` must be finite and > 0, got 0.0"),
+        ("weight_decay=-1", "`weight_decay` must be finite and >= 0, got -1.0"),
+        ("extent=0", "`extent` must be > 0, got 0.0"),
+        ("step=-1", "`step` must be >= 0, got -1.0"),
+        ("step=0.1&variant=tied", "`step` must be 0 for every variant but full, got 0.1 with tied"),
+        ("step=2", "`step` must be <= `tau_target` 1.0, got 2.0"),
+        ("variant=tied&tau_online=2", "tau"),
+        ("parameter=alpha", "`parameter` must be another than alpha for `objective` byol"),
+        ("colour=red", "an address must name lambda_s, "),
+        ("lambda_d=0.1&lambda_d=0.2", "`lambda_d` must be given once, got 2 values"),
+        ("kept=kept%3Dlambda_d%253D0.1", "`kept` must hold views that keep none themselves"),
+        ("&".join(f"kept=online%3D0.{k}" for k in range(11, 24)), "`kept` must hold at most 12 trajectories"),
+    ],
+)
+def test_an_address_that_means_nothing_gives_the_default_view_and_says_why(query: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        View.from_query(query)
+    view, message = view_of(parse_qs(query))
+    assert view == View()
+    assert why in message
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_its_address_and_can_be_drawn(name: str) -> None:
+    view = PRESETS[name]
+    assert View.from_query(view.query()) == view
+    frame = frame_of(view, cells=None)
+    assert np.all(np.isfinite(frame.run.path))
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def clicked(view: View, u: float, v: float) -> View:
+    return start_at(view, u * view.extent, v * view.extent)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_fate_of_a_clicked_start_is_that_of_its_command(dyn: Dyn, name: str) -> None:
+    for view in (PRESETS[name], clicked(PRESETS[name], 0.31, -0.47), clicked(PRESETS[name], -0.53, 0.29)):
+        words = shlex.split(simulate_command(view))
+        report = report_of(dyn, *words[1:])
+        ours = run_of(view).report
+        assert report["modes"] == [ours]
+        assert told(run_of(view)).startswith(f"{ours['fate']}: w1 = ")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_command_of_every_variant_reproduces_its_run(dyn: Dyn, variant: str) -> None:
+    for objective in linear_objectives():
+        view = clicked(View(variant=variant, objective=objective, weight_decay=0.02, beta=0.8), 0.4, 0.3)
+        words = shlex.split(simulate_command(view))
+        assert report_of(dyn, *words[1:])["modes"] == [run_of(view).report]
+
+
+def test_the_command_of_steps_takes_as_many(dyn: Dyn) -> None:
+    report = report_of(dyn, *shlex.split(simulate_command(PRESETS["Large steps"]))[1:])
+    assert report["steps"]["n"] <= STEPS
+    assert report["steps"]["size"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        View(variant="fixed-target", target=0.8, tau_online=2.0),
+        View(variant="tied", tau_online=2.0, tau_predictor=2.0, weight_decay=0.02),
+        View(variant="no-predictor", tau_target=3.0),
+        View(plane="leaf", invariant=0.2, tau_predictor=2.0),
+        View(plane="leaf", invariant=-0.1, lambda_s=2.0),
+        View(plane="leaf", invariant=0.0),
+    ],
+    ids=lambda view: view.query(),
+)
+def test_the_figure_command_draws_the_same_portrait(dyn: Dyn, view: View) -> None:
+    command = figure_command(view)
+    assert command is not None
+    code, _, err = dyn(*shlex.split(command)[1:], "--out", "portrait.npz")
+    assert code == 0, err
+    ours = portrait_of(view, manifolds=True)
+    with np.load("portrait.npz") as theirs:
+        for name in ("u", "v", "du", "dv", "points"):
+            np.testing.assert_array_equal(theirs[f"portraits.0.{name}"], getattr(ours, name))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [View(target=0.3), View(variant="no-ema", weight_decay=0.02), View(variant="directset", extent=1.0)],
+    ids=lambda view: view.variant,
+)
+def test_the_basins_command_follows_the_same_starts(dyn: Dyn, view: View) -> None:
+    command = basins_command(view)
+    assert command is not None
+    words = shlex.split(command)
+    report = report_of(dyn, *words[1:], "--grid", "20")
+    counts = np.bincount(lattice_of(view, 20).fate.ravel(), minlength=len(FATES)) / 400
+    assert list(report["fractions"].values()) == counts.tolist()
+
+
+def test_no_command_is_offered_that_would_show_something_else() -> None:
+    assert figure_command(View()) is None  # a slice
+    assert figure_command(View(plane="leaf", weight_decay=0.1)) is None
+    assert figure_command(View(variant="tied", objective="byol-prime")) is None
+    assert basins_command(View(plane="leaf")) is None
+    assert all(command.startswith("dyn ") for command in commands_of(View(plane="leaf")))
+
+
+# --- what is drawn ------------------------------------------------------------------------------------------
+
+LATTICES = [
+    View(),
+    View(weight_decay=0.03, target=-0.2),
+    View(plane="leaf", invariant=-0.1),
+    View(plane="leaf", invariant=0.15, tau_online=2.0),
+    View(plane="leaf", weight_decay=0.04),
+    *(View(variant=name) for name in VARIANTS if name not in CHOOSES),
+]
+
+
+def copies(view: View, n: int) -> ModeSystem:
+    """The system of a view n times over."""
+    system = view.system
+    return replace(system, lambda_s=np.full(n, system.lambda_s[0]), lambda_d=np.full(n, system.lambda_d[0]))
+
+
+@pytest.mark.parametrize("view", LATTICES, ids=lambda view: view.query() or "default")
+def test_coarse_cells_have_the_fates_of_the_fine_cells_in_their_middle(view: View) -> None:
+    coarse, fine = lattice_of(view, CELLS[0]), lattice_of(view, CELLS[1])
+    middle = np.s_[1::3, 1::3]
+    for ours, theirs in zip(coarse.start, fine.start, strict=True):
+        # a centre is a sum of two products, each rounded once, of numbers below the window
+        np.testing.assert_allclose(ours, theirs[middle], rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(coarse.fate, fine.fate[middle])
+    learned = coarse.fate == FATES.index("learned")
+    np.testing.assert_array_equal(coarse.negative[learned], fine.negative[middle][learned])
+
+
+def test_cells_that_nobody_waits_for_are_not_followed_to_the_end() -> None:
+    asked = iter([False, True])
+    assert lattice_or_none(DEFAULT, CELLS[1], lambda: next(asked)) is None
+    assert next(asked, None) is None  # the second of two bands was not begun
+
+
+def test_cells_are_the_starts_of_a_basin_map_where_there_is_one() -> None:
+    for view, plane in (
+        (View(target=0.3), ("online", "predictor")),
+        (View(variant="tied"), ("online", "target")),
+    ):
+        ranges = [(-view.extent, view.extent)] * 2
+        found = basins(view.system, view.field, plane=plane, ranges=ranges, at=view.target, grid=20)
+        np.testing.assert_array_equal(lattice_of(view, 20).fate.ravel(), found.fate)
+
+
+@pytest.mark.parametrize("view", LATTICES, ids=lambda view: view.query() or "default")
+def test_shades_agree_with_theory_wherever_both_decide(view: View) -> None:
+    lattice = lattice_of(view, 20)
+    start = ModeState(*(part.ravel() for part in lattice.start))
+    n = start.online.size
+    predicted = predict_fates(start, copies(view, n), view.variant).fate
+    codes = np.select([predicted == fate for fate in FATES], range(len(FATES)), UNPREDICTED)
+    both = (codes != UNPREDICTED) & (lattice.fate.ravel() != FATES.index("undecided"))
+    assert np.sum(both) > n / 4
+    np.testing.assert_array_equal(codes[both], lattice.fate.ravel()[both])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.02])
+@pytest.mark.parametrize("plane", PLANES)
+def test_a_start_that_is_clicked_lies_on_the_plane_that_is_drawn(
+    variant: str, weight_decay: float, plane: str
+) -> None:
+    view = View(variant=variant, weight_decay=weight_decay, plane=plane, invariant=-0.2)
+    moved = start_at(view, 0.4, -0.3)
+    assert plane_distance(moved) <= 1e-15
+    u, v = (float(np.squeeze(part)) for part in plane_of(moved).coordinates(moved.start))
+    assert (u, v) == (0.4, -0.3)
+
+
+def test_a_start_off_the_plane_is_said_to_be_seen_in_projection() -> None:
+    said = "The start is not on the plane that is drawn"
+    assert said in " ".join(notes_of(View(plane="leaf", invariant=0.3)))
+    assert said not in " ".join(notes_of(start_at(View(plane="leaf", invariant=0.3), 0.2, 0.1)))
+    assert said not in " ".join(notes_of(View()))
+
+
+@pytest.mark.parametrize(
+    ("view", "variants"),
+    [
+        (View(tau_online=2.0), CHOOSES),
+        (View(variant="no-ema"), ("no-ema",)),
+        (View(objective="raft", beta=0.5), CHOOSES),
+    ],
+)
+def test_the_boundary_of_collapse_parts_fates(view: View, variants: tuple[str, ...]) -> None:
+    """Beside the middle third of each curve: far from w1 = 0, where the curve of c = 0 has its corner."""
+    upper, lower = curves_of(view)["boundary"]
+    for curve in (upper, lower):
+        w1, w2 = curve[np.abs(curve[:, 0]) > 0.2].T
+        outwards = np.sign(w2)
+        for inside, fate in ((-1e-3, "learned"), (1e-3, "collapsed")):
+            n = w1.size
+            start = ModeState(w1, w2 + inside * outwards, np.full(n, 0.1))
+            for variant in variants:
+                assert set(predict_fates(start, copies(view, n), variant).fate) == {fate}
+
+
+def test_the_leaf_over_the_weights_has_its_invariant() -> None:
+    for c in (-0.3, 0.0, 0.4):
+        for curve in curves_of(View(invariant=c, tau_online=2.0, tau_predictor=0.5))["leaf"]:
+            # two squares of numbers below 4, each rounded a few times
+            np.testing.assert_allclose(2 * curve[:, 0] ** 2 - 0.5 * curve[:, 1] ** 2, c, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "view", [View(), View(lambda_d=0.0), View(weight_decay=0.03), View(objective="raft", beta=0.5)]
+)
+def test_fixed_points_of_a_slice_are_those_of_the_whole_flow(view: View) -> None:
+    portrait = portrait_of(view)
+    rest = fixed_points(view.system)
+    assert bool(portrait.lines) == bool(rest.lines) == (view.weight_decay == 0)
+    assert len(portrait.points) == sum(abs(p.online) <= 1.5 and abs(p.predictor) <= 1.5 for p in rest.points)
+    for line in portrait.lines:
+        for w1, w2 in line.points:
+            state = ModeState(*(np.array([part]) for part in (w1, w2, w1)))  # every fixed point has θ = w1
+            # e is a sum of two products of numbers of size one
+            assert max(abs(float(part[0])) for part in view.field(0.0, state, view.system)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "view", [View(), View(tau_target=5.0, target=-0.4), View(variant="fixed-target"), View(variant="no-ema")]
+)
+def test_the_past_keeps_the_invariant_and_leads_to_the_start(view: View) -> None:
+    view = replace(view, online=0.4, predictor=0.3)
+    run = run_of(view)
+    c = run.past[:, 0] ** 2 - run.past[:, 1] ** 2
+    # LSODA with rtol 1e-8 over some hundred steps, of weights up to 2.25: errors of 1e-6 at most
+    np.testing.assert_allclose(c, 0.07, atol=1e-5)
+    np.testing.assert_array_equal(run.past[0], run.path[0])
+    assert np.max(np.abs(run.past[-1])) > 2.2  # it left the window
+    middle = run.past[len(run.past) // 2]
+    again = run_of(view.with_start(ModeState(*(np.array([part]) for part in middle))))
+    gap = np.min(np.linalg.norm(again.path - run.past[0], axis=1))
+    step = np.max(np.linalg.norm(np.diff(again.path, axis=0), axis=1))
+    assert gap < step  # no farther than two neighbours on the polyline
+
+
+def test_steps_have_no_past_and_nothing_moves_from_a_fixed_point() -> None:
+    assert run_of(PRESETS["Large steps"]).past.shape == (0, 3)
+    rest = run_of(View(online=0.5, predictor=0.5, target=0.5))
+    np.testing.assert_array_equal(rest.past, [[0.5, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_says_what_its_plane_is_and_which_diagram_it_has(variant: str) -> None:
+    view = View(variant=variant)
+    assert notes_of(view)[0].endswith(".")
+    found = diagram_of(view)
+    assert isinstance(found, str) == (variant not in CHOOSES)
+    if isinstance(found, str):
+        assert found == f"Diagrams are known for the full flow; {variant} has none."
+
+
+def test_a_diagram_that_does_not_exist_is_a_sentence() -> None:
+    assert "Weight decay takes c to 0" in str(diagram_of(View(weight_decay=0.1, parameter="invariant")))
+    assert "dyn bifurcation --parameter step" in str(diagram_of(PRESETS["Large steps"]))
+    rests_everywhere = diagram_of(View(lambda_s=1.0, lambda_d=1.0, objective="raft", parameter="lambda-s"))
+    assert isinstance(rests_everywhere, str) or rests_everywhere.branches
+
+
+@pytest.mark.parametrize(
+    "parameter", ["lambda-s", "lambda-d", "tau-online", "tau-target", "weight-decay", "invariant"]
+)
+def test_the_range_of_a_diagram_holds_the_value_of_the_view(parameter: str) -> None:
+    for view in (
+        View(parameter=parameter),
+        View(parameter=parameter, lambda_d=0.9, invariant=-3.0, tau_target=40.0),
+    ):
+        low, high = scene.range_of(view)
+        assert low <= scene.parameter_value(view) <= high
+        assert not isinstance(diagram_of(view), str)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_cell_has_the_colour_of_its_fate(theme: str) -> None:
+    lattice = Lattice(
+        np.array([[0, 0], [1, 2]]), np.array([[False, True], [False, False]]), ModeState(0, 0, 0)
+    )
+    found = picture_of(lattice, theme).view(np.uint8).reshape(2, 2, 4)
+    with look(theme=theme):
+        wanted = [
+            [fate_tint("learned", False), fate_tint("learned", True)],
+            [fate_tint("collapsed", False), fate_tint("undecided", False)],
+        ]
+    np.testing.assert_array_equal(found[..., :3], np.round(255 * np.array(wanted)))
+    assert np.all(found[..., 3] == 255)
+
+
+# --- page without a browser ---------------------------------------------------------------------------------
+
+
+class AtOnce(Executor):
+    """Works when it is asked to, so that a test need not wait."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(work(*args, **kwargs))
+        except ValueError as error:
+            done.set_exception(error)
+        return done
+
+
+def a_page(view: View = DEFAULT, message: str = "") -> tuple[Page, Callable[[], None]]:
+    from bokeh.document import Document
+
+    document = Document()
+    page = Page(document, view, message, "/token/export", Workers(AtOnce(), AtOnce()))
+
+    def settle() -> None:
+        while document.session_callbacks:
+            for callback in list(document.session_callbacks):
+                document.remove_next_tick_callback(callback)
+                callback.callback()
+
+    settle()
+    return page, settle
+
+
+def test_a_page_shows_the_run_of_its_view_and_ends_with_the_finest_cells() -> None:
+    page, _ = a_page(View(weight_decay=0.04))
+    canvas = page.canvas
+    run = run_of(page.view)
+    np.testing.assert_array_equal(canvas.column("path", "x"), run.path[:, 0])
+    assert canvas.fate.text == told(run)
+    (image,) = canvas.column("basins", "image")
+    assert image.shape == (CELLS[-1], CELLS[-1])
+    assert canvas.now.location == 0.04
+    assert "saddle-node at 0.0625" in canvas.about.text
+
+
+@pytest.mark.parametrize("name", SLIDERS)
+def test_every_slider_moves_its_number(name: str) -> None:
+    view = View(objective="byol-prime", plane="leaf")
+    page, settle = a_page(view)
+    low, high, _ = SLIDERS[name]
+    value = low + 0.6 * (min(high, 1.0) - low)
+    page.sliders[name].value = value
+    settle()
+    assert page.message.text == ""
+    assert page.view == replace(view, **{name: value})
+    assert View.from_query(page.address.text) == page.view
+    assert page.plain.text.splitlines() == commands_of(page.view)
+
+
+def test_a_move_that_no_view_accepts_is_said_and_leaves_the_page_as_it_was() -> None:
+    page, settle = a_page()
+    page.sliders["lambda_s"].value = 0.3
+    settle()
+    assert page.view == View()
+    assert page.message.visible
+    assert page.sliders["lambda_s"].value == 1.0
+    page.sliders["lambda_d"].value = 0.2
+    settle()
+    assert page.view == View(lambda_d=0.2)
+    assert not page.message.visible
+
+
+def test_moves_that_arrive_together_are_drawn_once() -> None:
+    page, settle = a_page()
+    before = page._generation
+    for value in (0.41, 0.42, 0.43):
+        page.sliders["lambda_d"].value = value
+    page.sliders["weight_decay"].value = 0.01
+    settle()
+    assert page.view == View(lambda_d=0.43, weight_decay=0.01)
+    assert page._generation == before + 1
+
+
+def test_what_was_computed_for_an_older_view_is_not_drawn() -> None:
+    page, settle = a_page()
+    older = page._generation
+    page._show(View(lambda_d=0.3))
+    settle()
+
+    canvas = page.canvas.column("basins", "image")
+    late: Future[Lattice] = Future()
+    late.set_result(lattice_of(View(), 2))
+    page._finished(older, [2], late)
+    assert page.canvas.column("basins", "image") is canvas
+
+
+def test_frozen_trajectories_stay_as_they_were_run() -> None:
+    page, settle = a_page(View(online=0.3, predictor=0.6))
+    page._keep()
+    settle()
+    page.sliders["lambda_d"].value = 0.2
+    settle()
+    assert page.view.kept == (View(online=0.3, predictor=0.6),)
+    kept = run_of(page.view.kept[0])
+    np.testing.assert_array_equal(page.canvas.column("kept", "xs")[0], kept.path[:, 0])
+    restored, _ = a_page(View.from_query(page.address.text))
+    np.testing.assert_array_equal(restored.canvas.column("kept", "xs")[0], kept.path[:, 0])
+    full = tuple(View(online=0.4 + k / 100) for k in range(12))
+    page._show(replace(page.view, kept=full))
+    settle()
+    page._keep()
+    settle()
+    assert page.view.kept == (*full[1:], page.view.run_view())
+    page._try(lambda: replace(page.view, kept=()))
+    settle()
+    assert page.canvas.column("kept", "xs") == []
+
+
+def test_a_view_without_a_picture_gives_the_default_one_and_a_sentence() -> None:
+    page, _ = a_page(View(variant="fixed-target", objective="raft", target=0.0))
+    assert page.view == View()
+    assert "This address has no picture" in page.message.text
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_variant_is_drawn_in_both_themes(theme: str) -> None:
+    canvas = Canvas(theme)
+    for variant in VARIANTS:
+        frame = frame_of(View(variant=variant, theme=theme), cells=None)
+        canvas.draw(frame)
+        assert canvas.plane.title.text == f"{frame.portrait.name} · following starts"
+        np.testing.assert_array_equal(
+            canvas.column("start", "x"),
+            frame.run.path[:1, list(ModeState._fields).index(frame.portrait.axes[0])],
+        )
+
+
+# --- downloads, files and the command -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", [View(), View(plane="leaf", kept=(View(online=0.3),), theme="dark")])
+def test_downloads_are_pictures_and_arrays_of_the_view(view: View) -> None:
+    with Image.open(io.BytesIO(download(view, "png"))) as picture:
+        assert f"λs = {view.lambda_s:g}" in picture.info["Description"]
+        assert simulate_command(view) in picture.info["Description"]
+    assert ET.fromstring(download(view, "svg")).tag.endswith("svg")
+    with np.load(io.BytesIO(download(view, "npz"))) as arrays:
+        np.testing.assert_array_equal(arrays["run.path"], run_of(view).path)
+        np.testing.assert_array_equal(arrays["cells.fate"], lattice_of(view, CELLS[-1]).fate)
+        assert View.from_query(str(arrays["address"])) == view
+        assert ("kept.0.path" in arrays) == bool(view.kept)
+
+
+def test_the_picture_of_a_view_holds_its_run() -> None:
+    frame = frame_of(View(), cells=3)
+    (ax,) = figure_view(frame).axes
+    drawn = [line.get_xydata() for line in ax.lines]
+    assert any(np.array_equal(line, frame.run.path[:, :2]) for line in drawn)
+    assert arrays_of_view(frame)["cells.fate"].shape == (3, 3)
+
+
+def test_standalone_files_fetch_nothing(tmp_path: Path) -> None:
+    paths = write_standalone(tmp_path / "pages")
+    assert [path.name for path in paths] == [f"explore-{name}.html" for name in STANDALONE]
+    for path, view in zip(paths, STANDALONE.values(), strict=True):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|link)\s[^>]*(src|href)=", text)
+        assert told(run_of(view)).split(". Predicted")[0].split(": w1")[1].split(",")[0] in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--port", "70000"), "--port must be from 0 to 65535, got 70000"),
+        (("--port", "-1"), "--port must be from 0 to 65535, got -1"),
+        (("--port", "x"), "must be an integer, got 'x'"),
+        (("--lambda-s", "-1"), "--lambda-s must be finite and > 0, got -1.0"),
+        (("--variant", "ful"), "Invalid value for '--variant': must be one of full, "),
+        (
+            ("--objective", "infonce"),
+            "Invalid value for '--objective': must be one of byol, byol-prime, raft",
+        ),
+        (("--tau-online", "0"), "--tau-online must be finite and > 0, got 0.0"),
+        (("--variant", "tied", "--tau-online", "2"), "tau"),
+    ],
+)
+def test_what_cannot_be_explored_is_refused_in_a_sentence(
+    dyn: Dyn, words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = dyn("explore", "--no-browser", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_refused(dyn: Dyn) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, out, err = dyn("explore", "--no-browser", "--port", port)
+    assert (code, out) == (2, "")
+    assert err == f"dyn: --port must be one that is free (0 picks one), got {port}\n"
+
+
+def test_two_explorers_have_addresses_that_nobody_guesses() -> None:
+    one, other = Explorer(View(lambda_d=0.7)), Explorer(View())
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{22}\?lambda_d=0\.7", one.address)
+    assert one.token != other.token
+    for explorer in (one, other):
+        explorer.close()
+
+
+def test_ctrl_c_ends_the_server_and_no_display_is_no_obstacle() -> None:
+    environment = {name: value for name, value in command_environment().items() if "DISPLAY" not in name}
+    command = [sys.executable, "-m", "cli", "explore", "--lambda-d", "0.7"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().endswith("?lambda_d=0.7\n")
+        said = [process.stderr.readline() for _ in range(2)]
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=HANG_S)
+    assert (process.returncode, out) == (130, "")
+    assert said == ["Ctrl-C ends it\n", "no browser could be opened: copy the address into one\n"]
+    assert err == "dyn: interrupted\n"
