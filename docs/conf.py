@@ -1,0 +1,114 @@
+"""Settings of the documentation site, for Sphinx: `make docs` builds it into out/docs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE)]
+# the kernels of the tutorials are processes of their own
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a kernel's debugger warns of frozen modules
+
+import site_docstrings  # noqa: E402 — found by the path above
+import site_pages  # noqa: E402
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "dyn"
+author = "The dyn developers"
+project_copyright = author
+try:
+    release = metadata.version("dyn-byol")
+except metadata.PackageNotFoundError:
+    release = ""
+language = "en"
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb"]
+exclude_patterns = [
+    "gallery/*",
+    "generated/thumbnails/*",
+    "generated/static/*",
+    "static/*",
+    *site_pages.REPLACED,
+]
+default_role = "py:obj"
+
+# --- Markdown and notebooks -----------------------------------------------------------------------------------
+
+myst_heading_anchors = 4
+myst_enable_extensions: list[str] = []
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 240
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_ipywidgets_js: dict[str, Any] = {}  # no widgets, and nothing fetched for them
+
+# --- reference ------------------------------------------------------------------------------------------------
+
+autosummary_generate = False  # site_pages writes the pages
+autodoc_default_options = {
+    "members": True,
+    "member-order": "bysource",
+    "no-value": True,
+    "ignore-module-all": True,
+}
+autodoc_preserve_defaults = True
+autodoc_typehints = "signature"
+numpydoc_show_class_members = False
+# Annotations are strings, and a few short names, such as Flow, name two classes.
+suppress_warnings = ["ref.python"]
+add_module_names = False
+
+# --- pages ----------------------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = "dyn"
+html_static_path = ["static", "generated/static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "show_prev_next": False,
+    "show_toc_level": 2,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 8,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navigation_depth": 2,
+    "collapse_navigation": True,
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+html_sidebars: dict[str, list[str]] = {"index": [], "why": []}
+
+_LINK = re.compile(r"(\]\()(?P<path>[^)#\s:]+\.md)(?=[)#])")
+
+
+def _read(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Point links to pages that the site replaces, or that lie outside docs/, at the pages of the site."""
+    folder = Path(app.srcdir, docname).parent
+
+    def site_path(match: re.Match[str]) -> str:
+        named = (folder / match["path"]).resolve()
+        home = site_pages.home_of(named)
+        return f"{match[1]}{match['path'] if home is None else '/' + home}"
+
+    source[0] = _LINK.sub(site_path, source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Write the generated pages first; read docstrings as the plain text that they are."""
+    # before Sphinx looks whether html_static_path is there
+    app.connect("config-inited", lambda started, _: site_pages.write_all(Path(started.srcdir)), priority=100)
+    app.connect("source-read", _read)
+    app.connect("autodoc-process-docstring", site_docstrings.process, priority=100)
+    app.connect("autodoc-skip-member", site_docstrings.skip)

@@ -1,0 +1,94 @@
+"""Docstrings are plain text with equations: made into reStructuredText here, for the reference of the site."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_UNDERLINE = re.compile(r"-{3,}\s*$")
+_QUOTED = re.compile(r"(``[^`]+``|`[^`]+`)")
+_PARAMETERS = frozenset(
+    {"Parameters", "Returns", "Yields", "Raises", "Attributes", "Methods", "See Also", "Warns"}
+)
+
+
+def escaped(text: str) -> str:
+    """Escape what reStructuredText would read as markup, outside backquotes.
+
+    >>> escaped("|w1| -> `w_` and C* x_")
+    '\\\\|w1\\\\| -> `w_` and C\\\\* x\\\\_'
+    """
+    parts = _QUOTED.split(text)
+    for at in range(0, len(parts), 2):
+        parts[at] = re.sub(r"([\\*|`]|(?<=\w)_(?!\w))", r"\\\1", parts[at])
+    for at in range(1, len(parts), 2):
+        if not parts[at].startswith("``") and re.search(r"[<>~!\s]", parts[at]):
+            parts[at] = f"`{parts[at]}`"
+        if parts[at + 1][:1].isalnum():
+            parts[at] += "\\ "  # markup must end at the end of a word
+    return "".join(parts)
+
+
+def plain_text(lines: list[str]) -> list[str]:
+    """Turn a docstring into reStructuredText: equations are literal blocks, and no letter is markup.
+
+    Parameters
+    ----------
+    lines
+        The docstring without its indentation.
+
+    Returns
+    -------
+    list of str
+        With sections as numpydoc reads them.
+    """
+    made: list[str] = []
+    section, in_example, in_literal = "", False, False
+    for at, line in enumerate(lines):
+        following = lines[at + 1] if at + 1 < len(lines) else ""
+        if not line.strip():
+            in_example = False
+            made.append("")
+            continue
+        indented = line.startswith(" ")
+        if in_literal and indented:
+            made.append(line)
+            continue
+        in_literal = False
+        if _UNDERLINE.match(following) and not indented:
+            section = line.strip()
+            made.append(line)
+        elif _UNDERLINE.match(line):
+            made.append(line)
+        elif in_example or line.lstrip().startswith(">>> "):
+            in_example = True
+            made.append(line)
+        elif indented and section not in _PARAMETERS:
+            before = made[-1].strip() if made else ""
+            if before:  # a list item or the like that goes on
+                made.append("")
+            made += ["::", "", line]
+            in_literal = True
+        else:
+            made.append(escaped(line))
+    return _with_ends(made)
+
+
+def _with_ends(lines: list[str]) -> list[str]:
+    """End literal blocks with a blank line."""
+    ended: list[str] = []
+    for line in lines:
+        if ended and ended[-1].startswith(" ") and line and not line.startswith(" "):
+            ended.append("")
+        ended.append(line)
+    return ended
+
+
+def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Hook of autodoc: rewrite the lines of a docstring in place."""
+    lines[:] = plain_text(lines)
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Hook of autodoc: fields of named tuples are told as parameters of their class, once."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
