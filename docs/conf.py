@@ -46,6 +46,7 @@ default_role = "py:obj"
 myst_heading_anchors = 4
 myst_enable_extensions: list[str] = []
 nb_execution_mode = "force"
+nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 240
 nb_execution_show_tb = True
