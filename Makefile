@@ -9,6 +9,7 @@ PYTHON  ?= python3 python3.14 python3.13 python3.12 python3.11
 PY        := $(VENV)/bin/python
 DYN       := $(VENV)/bin/dyn
 INSTALLED := $(VENV)/.installed
+FOR_DOCS  := $(VENV)/.installed-docs
 PIP       := $(PY) -m pip --disable-pip-version-check --no-input
 
 # One BLAS thread a process: pytest's workers and the benchmarks' timings would otherwise share the cores twice.
@@ -21,7 +22,7 @@ SUITABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo gallery test test-slow test-browser lint format mutants bench clean
+.PHONY: help install demo gallery docs test test-slow test-browser lint format mutants bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +59,14 @@ demo: install ## one mode by theory, then real digits, drawn to out/digits.png
 gallery: install ## draw docs/gallery.md: every figure, its command and its caption
 	$(PY) -m figures.gallery.catalogue docs
 
+docs: $(FOR_DOCS) ## build the documentation site: out/docs/index.html
+	$(PY) -m sphinx -q -W --keep-going -j $(WORKERS) docs out/docs
+
+$(FOR_DOCS): $(INSTALLED)
+	@echo 'Installing what the site needs into $(VENV)'
+	@$(PIP) install -qq --only-binary :all: -c constraints.txt --no-build-isolation -e '.[docs]'
+	@touch $@
+
 test: lint ## lint, then every test but the slow ones
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal
 
@@ -83,5 +92,5 @@ bench: install ## run the benchmarks and renew the tables of benchmarks/README.m
 	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do echo "$$script"; $(PY) "$$script"; done
 
 clean: ## remove .venv, caches and builds; results in out/ are kept
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

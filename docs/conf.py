@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
-# the kernels of the tutorials are processes of their own
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a kernel's debugger warns of frozen modules
 
 import site_docstrings  # noqa: E402 — found by the path above
 import site_pages  # noqa: E402
@@ -86,9 +83,16 @@ html_theme_options = {
     "footer_end": [],
     "navigation_depth": 2,
     "collapse_navigation": True,
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+        "generated/gallery/index": [],
+        "generated/gallery/explorer": [],
+    },
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
+html_context = {"default_mode": "auto"}
 html_sidebars: dict[str, list[str]] = {"index": [], "why": []}
 
 _LINK = re.compile(r"(\]\()(?P<path>[^)#\s:]+\.md)(?=[)#])")
@@ -106,8 +110,16 @@ def _read(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _LINK.sub(site_path, source[0])
 
 
+def _prepare_kernels() -> None:
+    """Let the kernels of the tutorials, processes of their own, import this checkout and no start-up file of a user."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ["IPYTHONDIR"] = str(HERE / "generated" / "ipython")
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # the debugger of a kernel warns of frozen modules
+
+
 def setup(app: Sphinx) -> None:
     """Write the generated pages first; read docstrings as the plain text that they are."""
+    _prepare_kernels()
     # before Sphinx looks whether html_static_path is there
     app.connect("config-inited", lambda started, _: site_pages.write_all(Path(started.srcdir)), priority=100)
     app.connect("source-read", _read)

@@ -13,10 +13,10 @@ _PARAMETERS = frozenset(
 
 
 def escaped(text: str) -> str:
-    """Escape what reStructuredText would read as markup, outside backquotes.
+    r"""Escape what reStructuredText would read as markup, outside backquotes.
 
     >>> escaped("|w1| -> `w_` and C* x_")
-    '\\\\|w1\\\\| -> `w_` and C\\\\* x\\\\_'
+    '\\|w1\\| -> `w_` and C\\* x\\_'
     """
     parts = _QUOTED.split(text)
     for at in range(0, len(parts), 2):

@@ -53,18 +53,9 @@ def heading(text: str, line: str = "=") -> str:
     return f"{text}\n{line * max(3, 2 * len(text))}\n"
 
 
-def contents(names: Iterable[str], *, hidden: bool = True) -> str:
+def contents(names: Iterable[str]) -> str:
     """Table of contents that only the navigation shows."""
-    return "\n".join(
-        [
-            ".. toctree::",
-            *(["   :hidden:"] if hidden else []),
-            "   :maxdepth: 1",
-            "",
-            *(f"   {name}" for name in names),
-            "",
-        ]
-    )
+    return "\n".join([".. toctree::", "   :hidden:", "", *(f"   {name}" for name in names), ""])
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]], widths: str) -> str:
@@ -172,8 +163,8 @@ def result_pages() -> dict[str, str]:
         for name, result in RESULTS.items()
     ]
     lead = (
-        "What is true of the flow, as the registry of ``dyn check`` states it. Each result has a page entry with its\n"
-        "statement, hypotheses, source and the address of its code; :doc:`errata` lists what was wrong in print.\n"
+        "What is true of the flow, as the registry of ``dyn check`` states it. Each number leads to\n"
+        "the statement, its hypotheses, its source and its code. :doc:`errata` lists what was wrong in print.\n"
     )
     listed = table(["result", "title", "source", "as printed"], rows, "9 43 33 15")
     forge = (ROOT / "docs" / "results.md").read_text("utf-8")
@@ -196,8 +187,8 @@ def result_pages() -> dict[str, str]:
         for number, name, text in errata()
     ]
     lead = (
-        "What the sources print, against what holds. *corrected*: the source is wrong as printed. *refined*: it is right\n"
-        "in part. Each row links to the result that holds, which ``dyn check`` measures.\n"
+        "What the sources print, against what holds. *corrected*: the source is wrong as printed. *refined*: it is\n"
+        "right in part. Each row links to the result that holds, which ``dyn check`` measures.\n"
     )
     listed = table(["erratum", "result", "source", "what was wrong", "verdict"], wrong, "9 9 22 48 12")
     pages["results/errata.rst"] = f"{heading('Errata')}\n{lead}\n{listed}"
@@ -260,7 +251,7 @@ EXPLORED = {
 
 
 def explorer_page() -> dict[str, str]:
-    """Write the page of the explorer's views that need no server."""
+    """The page of the explorer's views that need no server."""
     frames = "\n".join(
         f"{heading(name, '-')}\n{text}\n\n.. raw:: html\n\n"
         f'   <p><a href="../../_static/explorer/explore-{name}.html">Open it by itself</a></p>\n'
@@ -315,8 +306,10 @@ def reference_pages() -> dict[str, str]:
         if name not in packages:
             packages[name.split(".")[0]] += names
     for name, names in packages.items():
-        blocks = [f"{heading(name)}\n.. automodule:: {name}\n"]
-        blocks += [f"{heading(each, '-')}\n.. automodule:: {each}\n" for each in names if each != name]
+        blocks = [f"{heading(name)}\n.. automodule:: {name}\n   :no-value:\n"]
+        blocks += [
+            f"{heading(each, '-')}\n.. automodule:: {each}\n   :no-value:\n" for each in names if each != name
+        ]
         pages[f"reference/{name}.rst"] = "\n".join(blocks)
     listed = table(
         ["package", "what it holds"],
@@ -327,15 +320,15 @@ def reference_pages() -> dict[str, str]:
         "30 70",
     )
     lead = (
-        "For notebooks there is :doc:`dyn`: about twenty names. Below it are the layers that it stands on, from what moves\n"
-        "(``dynamics``) to what is true of it (``analysis``) and what it looks like (``figures``). An import never points up.\n"
+        "For notebooks there is :doc:`dyn`: about twenty names. Below it are the layers that it stands on, from what\n"
+        "moves (``dynamics``) to what is true of it (``analysis``) and what it looks like (``figures``).\n"
     )
     toc = contents(["dyn", *packages])
     pages["reference/index.rst"] = f"{heading('Python')}\n{lead}\n{listed}\n{toc}"
     return pages
 
 
-_ROWS = {
+ROWS = {
     "variants": 'Variants of the flow by name: ``dyn.variants.no_ema`` or ``dyn.variants["no-ema"]``.',
     "objectives": "Objectives by name: ``dyn.objectives.infonce``.",
     "experiments": "Experiments of :py:func:`dyn.confirm` by number: ``C1``, ``C2``, …",
@@ -348,14 +341,14 @@ def _dyn_page() -> str:
     import dyn
 
     blocks = [heading("dyn"), ".. automodule:: dyn\n   :no-members:\n", ".. currentmodule:: dyn\n"]
-    called = [name for name in dyn.__all__ if name not in _ROWS]
+    called = [name for name in dyn.__all__ if name not in ROWS]
     lines = "\n".join(f"   {name}" for name in called)
     blocks.append(f".. autosummary::\n\n{lines}\n")
     for name in called:
         kind = "class" if isinstance(getattr(dyn, name), type) else "function"
         blocks.append(f"{heading(name, '-')}\n.. auto{kind}:: dyn.{name}\n")
     blocks.append(heading("Rows", "-"))
-    blocks += [f".. py:data:: {name}\n\n   {text}\n" for name, text in _ROWS.items()]
+    blocks += [f".. py:data:: {name}\n\n   {text}\n" for name, text in ROWS.items()]
     return "\n".join(blocks)
 
 
@@ -369,10 +362,10 @@ def borrowed_pages() -> dict[str, str]:
         for name, home in OUTSIDE.items()
         if home.startswith("generated/")
     }
-    return {home: _relinked((ROOT / name).read_text("utf-8"), name) for home, name in homes.items()}
+    return {home: relinked((ROOT / name).read_text("utf-8"), name) for home, name in homes.items()}
 
 
-def _relinked(text: str, name: str) -> str:
+def relinked(text: str, name: str) -> str:
     """Point the links of a file from outside docs/ at the documents of the site."""
 
     def moved(match: re.Match[str]) -> str:
@@ -393,10 +386,11 @@ def all_pages() -> dict[str, str]:
     return {path: text for make in makers for path, text in make().items()}
 
 
-def write_all(docs: Path) -> None:
-    """Write all generated pages, thumbnails and views into docs/generated; what has not changed is left alone."""
-    from figures.explorer.standalone import write_standalone
+def write_pages(docs: Path) -> None:
+    """Write all generated pages into docs/generated, and remove those that are no more.
 
+    A file that would stay the same is left alone, so that Sphinx reads again only what has changed.
+    """
     folder = docs / "generated"
     pages = all_pages()
     for old in [*folder.rglob("*.rst"), *folder.rglob("*.md")]:
@@ -407,6 +401,17 @@ def write_all(docs: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_text("utf-8") != text:
             target.write_text(text, encoding="utf-8")
+
+
+def write_all(docs: Path) -> None:
+    """Write pages, thumbnails, views of the explorer and the settings of kernels into docs/generated."""
+    from figures.explorer.standalone import write_standalone
+
+    write_pages(docs)
+    folder = docs / "generated"
     write_thumbnails(folder / "thumbnails")
-    if not all((folder / "static" / "explorer" / f"explore-{name}.html").exists() for name in EXPLORED):
-        write_standalone(folder / "static" / "explorer")
+    write_standalone(folder / "static" / "explorer")
+    profile = folder / "ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    # kernels talk over this machine's own network: their warning that they do so unencrypted says nothing here
+    (profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "ERROR"\n')
