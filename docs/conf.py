@@ -74,6 +74,7 @@ html_static_path = ["static", "generated/static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # a page opened from the disk may not fetch others
 html_theme_options = {
     "show_prev_next": False,
     "show_toc_level": 2,
@@ -124,4 +125,5 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", lambda started, _: site_pages.write_all(Path(started.srcdir)), priority=100)
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", site_docstrings.process, priority=100)
+    app.connect("object-description-transform", site_docstrings.shorten_value)
     app.connect("autodoc-skip-member", site_docstrings.skip)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 _UNDERLINE = re.compile(r"-{3,}\s*$")
+_LONGEST_VALUE = 60
 _QUOTED = re.compile(r"(``[^`]+``|`[^`]+`)")
 _PARAMETERS = frozenset(
     {"Parameters", "Returns", "Yields", "Raises", "Attributes", "Methods", "See Also", "Warns"}
@@ -87,6 +88,15 @@ def _with_ends(lines: list[str]) -> list[str]:
 def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Hook of autodoc: rewrite the lines of a docstring in place."""
     lines[:] = plain_text(lines)
+
+
+def shorten_value(app: Any, domain: str, kind: str, content: Any) -> None:
+    """Hook of Sphinx: leave out the value of a constant that does not fit on a line."""
+    if kind in ("data", "attribute"):
+        for part in [part for signature in content.parent.children[:-1] for part in signature.children]:
+            text = part.astext().lstrip()
+            if part.tagname == "desc_annotation" and text.startswith("=") and len(text) > _LONGEST_VALUE:
+                part.parent.remove(part)
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:

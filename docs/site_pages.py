@@ -131,7 +131,9 @@ def errata() -> list[tuple[str, str, str]]:
     for result in RESULTS.values():
         for piece in _ERRATUM.split(result.correction):
             numbers, colon, text = piece.partition(": ")
-            if colon and _NUMBER.match(numbers):
+            if not (colon and _NUMBER.match(numbers)):  # named at its end, if at all: "… is not needed (E30)"
+                numbers, text = "".join(re.findall(r"\(E\d+\)", piece)), re.sub(r" \(E\d+\)", "", piece)
+            if numbers:
                 rows += [(number, result.id, text.strip()) for number in _NUMBER.findall(numbers)]
     return sorted(rows, key=lambda row: int(row[0][1:]))
 
@@ -306,10 +308,8 @@ def reference_pages() -> dict[str, str]:
         if name not in packages:
             packages[name.split(".")[0]] += names
     for name, names in packages.items():
-        blocks = [f"{heading(name)}\n.. automodule:: {name}\n   :no-value:\n"]
-        blocks += [
-            f"{heading(each, '-')}\n.. automodule:: {each}\n   :no-value:\n" for each in names if each != name
-        ]
+        blocks = [f"{heading(name)}\n.. automodule:: {name}\n"]
+        blocks += [f"{heading(each, '-')}\n.. automodule:: {each}\n" for each in names if each != name]
         pages[f"reference/{name}.rst"] = "\n".join(blocks)
     listed = table(
         ["package", "what it holds"],

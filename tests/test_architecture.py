@@ -250,7 +250,11 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
     assert {node.name for node in methods} - documented == set()
 
 
-@pytest.mark.parametrize("path", [*layer_files(*LAYERS), *sorted((ROOT / "tests").glob("*.py"))], ids=name_of)
+@pytest.mark.parametrize(
+    "path",
+    [*layer_files(*LAYERS), *sorted((ROOT / "docs").glob("*.py")), *sorted((ROOT / "tests").glob("*.py"))],
+    ids=name_of,
+)
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     length = len(path.read_text(encoding="utf-8").splitlines())
     longest = LONGEST_TEST if path.parent.name == "tests" else LONGEST_FILE
