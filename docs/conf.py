@@ -94,7 +94,7 @@ html_theme_options = {
     "pygments_dark_style": "monokai",
 }
 html_context = {"default_mode": "auto"}
-html_sidebars: dict[str, list[str]] = {"index": [], "why": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "why": [], "generated/benchmarks": []}
 
 _LINK = re.compile(r"(\]\()(?P<path>[^)#\s:]+\.md)(?=[)#])")
 
