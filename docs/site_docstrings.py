@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import GenericAlias
 from typing import Any
 
 _UNDERLINE = re.compile(r"-{3,}\s*$")
@@ -100,5 +101,9 @@ def shorten_value(app: Any, domain: str, kind: str, content: Any) -> None:
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
-    """Hook of autodoc: fields of named tuples are told as parameters of their class, once."""
-    return True if type(obj).__name__ == "_tuplegetter" else None
+    """Hook of autodoc: fields of named tuples are told as parameters of their class, and aliases where they are used.
+
+    >>> skip(None, "module", "Pair", tuple[int, int], False, None)
+    True
+    """
+    return True if isinstance(obj, GenericAlias) or type(obj).__name__ == "_tuplegetter" else None

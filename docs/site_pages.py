@@ -30,10 +30,8 @@ OUTSIDE = {
 PACKAGES = ("dynamics", "analysis", "figures")
 """Layers whose modules the reference describes; `dyn` comes first, by itself."""
 
-UNDESCRIBED = re.compile(
-    r"analysis\.results\.|analysis\.experiments\.|figures\.(gallery|results|layout|explorer)\b"
-)
-"""Modules of rows: results, experiments and figures have pages of their own."""
+UNDESCRIBED = re.compile(r"analysis\.results\.|figures\.(gallery|results|layout|explorer)\b")
+"""Modules of rows, results and figures, which have pages of their own, and what draws them."""
 
 WIDTH = 480  # pixels of a thumbnail
 
@@ -214,7 +212,8 @@ def gallery_pages() -> dict[str, str]:
     from figures.gallery.registry import PAGES, page
 
     told = captions()
-    pages, grid = {}, []
+    whole = "Three views of the phase plane, as pages that need no server."
+    pages, grid = {}, [_card("/explore.png", "explorer.html", "explorer", whole)]
     for name in PAGES:
         shown = page(name)
         options = "\n".join(
@@ -228,8 +227,8 @@ def gallery_pages() -> dict[str, str]:
         )
         grid.append(_card(f"/generated/thumbnails/{name}.webp", f"{name}.html", name, shown.title))
     lead = (
-        "Every figure that ``dyn figure`` draws. Each links to its caption, its command and its parameters; the\n"
-        ":doc:`explorer` views are whole pages that need no server.\n"
+        "Every figure that ``dyn figure`` draws, behind views of the :doc:`explorer <explorer>`. Each links to its\n"
+        "caption, its command and its parameters.\n"
     )
     cells = "\n".join(grid)
     toc = contents([*PAGES, "explorer"])

@@ -150,11 +150,11 @@ def test_the_code_of_every_result_is_in_the_reference(pages: dict[str, str]) -> 
         if page.startswith("reference/")
         for name in re.findall(r"^\.\. automodule:: (\S+)", text, re.M)
     }
-    modules = {result.code: result.code for result in RESULTS.values()}
-    for code in modules:
-        while modules[code] not in described and "." in modules[code]:
-            modules[code] = modules[code].rpartition(".")[0]
-    assert [code for code, module in modules.items() if module not in described] == []
+    for result in RESULTS.values():
+        module = result.code
+        while module and not (ROOT / f"{module.replace('.', '/')}.py").exists():
+            module = module.rpartition(".")[0]
+        assert module in described, f"{result.id}: {result.code}"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -359,6 +359,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr[-4000:]
     assert "WARNING" not in done.stderr
     return folder
+
+
+@pytest.mark.slow
+def test_what_results_and_dyn_name_is_linked_to_its_description(built: Path) -> None:
+    results = "".join(path.read_text("utf-8") for path in (built / "generated" / "results").glob("*.html"))
+    assert [result.code for result in RESULTS.values() if f'#{result.code}"' not in results] == []
+    reference = (built / "generated" / "reference" / "dyn.html").read_text("utf-8")
+    assert [name for name in dyn.__all__ if f'id="dyn.{name}"' not in reference] == []
 
 
 @pytest.mark.slow
