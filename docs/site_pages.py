@@ -10,7 +10,6 @@ import pkgutil
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from unittest import mock
 
 from site_docstrings import escaped
 
@@ -68,17 +67,21 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]], widths: str) ->
 
 
 def help_of(*arguments: str) -> str:
-    """What `dyn … --help` prints, 100 columns wide."""
+    """What `dyn … --help` prints in a terminal that is wide enough, without colours."""
     from cli import app
 
     printed = io.StringIO()
-    environment = {"COLUMNS": "100", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
-    with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed):
-        try:
+    before = dict(os.environ)
+    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
+    try:
+        with contextlib.redirect_stdout(printed):
             app([*arguments, "--help"])
-        except SystemExit as leaving:
-            if leaving.code:
-                raise RuntimeError(f"dyn {' '.join(arguments)} --help ended with {leaving.code}") from None
+    except SystemExit as leaving:
+        if leaving.code:
+            raise RuntimeError(f"dyn {' '.join(arguments)} --help ended with {leaving.code}") from None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     return printed.getvalue().rstrip()
 
 
@@ -130,9 +133,8 @@ def errata() -> list[tuple[str, str, str]]:
         for piece in _ERRATUM.split(result.correction):
             numbers, colon, text = piece.partition(": ")
             if not (colon and _NUMBER.match(numbers)):  # named at its end, if at all: "… is not needed (E30)"
-                numbers, text = "".join(re.findall(r"\(E\d+\)", piece)), re.sub(r" \(E\d+\)", "", piece)
-            if numbers:
-                rows += [(number, result.id, text.strip()) for number in _NUMBER.findall(numbers)]
+                numbers, text = piece, re.sub(r" \(E\d+(, E\d+)*\)", "", piece)
+            rows += [(number, result.id, text.strip()) for number in _NUMBER.findall(numbers)]
     return sorted(rows, key=lambda row: int(row[0][1:]))
 
 
@@ -168,7 +170,7 @@ def result_pages() -> dict[str, str]:
     )
     listed = table(["result", "title", "source", "as printed"], rows, "9 43 33 15")
     forge = (ROOT / "docs" / "results.md").read_text("utf-8")
-    sources = [
+    sources = [  # titles stay in italics
         [escaped(cell).replace(r"\*", "*") for cell in line.strip("| ").split(" | ")]
         for line in forge.partition("## Sources")[2].splitlines()
         if line.startswith("| ") and not line.startswith(("| ---", "| short"))
@@ -215,6 +217,10 @@ def gallery_pages() -> dict[str, str]:
     whole = "Three views of the phase plane, as pages that need no server."
     pages, grid = {}, [_card("/explore.png", "explorer.html", "explorer", whole)]
     for name in PAGES:
+        if name not in told:
+            raise ValueError(
+                f"the figure {name} must have its caption in docs/gallery.md: run `make gallery`"
+            )
         shown = page(name)
         options = "\n".join(
             f"   * - ``--{key.replace('_', '-')}``\n     - ``{value}``"

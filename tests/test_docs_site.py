@@ -48,8 +48,8 @@ def test_the_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = runpy.run_path(str(DOCS / "conf.py"))
     assert settings["project"] == "dyn"
     assert callable(settings["setup"])
-    # a notebook that fails must fail the build
-    assert settings["nb_execution_raise_on_error"]
+    # a cell that fails is a warning, so the build must fail at warnings
+    assert re.search(r"^docs:.*\n\t.* -m sphinx .*-W", (ROOT / "Makefile").read_text("utf-8"), re.M)
 
 
 def toctree_of(text: str) -> list[str]:
@@ -167,6 +167,12 @@ def test_a_figure_has_a_page_and_a_thumbnail(name: str, pages: dict[str, str]) -
         f".. figure:: /generated/thumbnails/{name}.webp\n      :target: {name}.html"
         in pages["gallery/index.rst"]
     )
+
+
+def test_a_figure_without_a_caption_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_pages, "captions", dict)
+    with pytest.raises(ValueError, match=r"figure figure-5 must have its caption in docs/gallery.md"):
+        site_pages.gallery_pages()
 
 
 def test_thumbnails_are_small_pictures_of_every_figure(tmp_path: Path) -> None:
