@@ -233,8 +233,8 @@ def gallery_pages() -> dict[str, str]:
         )
         grid.append(_card(f"/generated/thumbnails/{name}.webp", f"{name}.html", name, shown.title))
     lead = (
-        "Every figure that ``dyn figure`` draws, behind views of the :doc:`explorer <explorer>`. Each links to its\n"
-        "caption, its command and its parameters.\n"
+        "Every figure that ``dyn figure`` draws, after three views of the :doc:`explorer <explorer>`. Each picture\n"
+        "links to its caption, its command and its parameters.\n"
     )
     cells = "\n".join(grid)
     toc = contents([*PAGES, "explorer"])
