@@ -48,7 +48,7 @@ def held_deviation(run: TrainingRun, pull: float) -> float:
     data = views(run.settings.data)
     drawn = drawn_views(data, np.eye(data.n1), run.settings)
     W = np.asarray(run.final[0], np.float64)
-    squares = sum((x @ W.transpose(0, 2, 1)) ** 2 for x in drawn[:2]) / 2  # (runs, pairs, rows)
+    squares = np.mean([(x @ W.transpose(0, 2, 1)) ** 2 for x in drawn[:2]], axis=0)  # (runs, pairs, rows)
     relative = float(np.mean(squares.std(axis=1) / squares.mean(axis=1))) / (2 * np.sqrt(BATCH))
     return float(1 / (1 + norm.ppf(pull / WEIGHTS["variance"]) * relative))
 
