@@ -170,7 +170,8 @@ def _parameters_help(page: Page) -> str:
 
 def _default_text(default: Any) -> str:
     if isinstance(default, tuple):
-        return ",".join(map(_default_text, default))
+        between = " " if any(isinstance(part, tuple) for part in default) else ","
+        return between.join(map(_default_text, default))
     return "as suits" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
 
 
@@ -204,11 +205,21 @@ def _arguments(page: Page, given: list[str], seed: int) -> dict[str, Any]:
 def _value(flag: str, texts: list[str], kind: Any) -> Any:
     """Convert text to what the parameter is annotated with."""
     inside = [item for item in get_args(kind) if item not in (type(None), Ellipsis)]
+    if getattr(kind, "__origin__", None) is tuple and getattr(inside[0], "__origin__", None) is tuple:
+        return tuple(_several(flag, text, get_args(inside[0])) for text in texts)
     if getattr(kind, "__origin__", None) is tuple:
         return tuple(_one(flag, part, inside[0]) for text in texts for part in text.split(","))
     if len(texts) > 1:
         raise ValueError(f"{flag} must be given once, got {' and '.join(texts)}")
     return _one(flag, texts[0], inside[0] if inside else kind)
+
+
+def _several(flag: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert text to a pair, or to as many as there are types."""
+    parts = text.split(",")
+    if len(parts) != len(kinds):
+        raise ValueError(f"{flag} must be {len(kinds)} numbers with commas between them, got {text!r}")
+    return tuple(_one(flag, part, kind) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _one(flag: str, text: str, kind: Any) -> Any:

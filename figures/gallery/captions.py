@@ -16,6 +16,7 @@ LETTERS = {
     "online": "w1",
     "predictor": "w2",
     "target": "θ",
+    "invariant": "c",
     "invariants": "c",
 }
 """How captions write parameters."""

@@ -18,6 +18,7 @@ PAGES = {
     "fixed-target": "figures.gallery.portraits:FIXED_TARGET",
     "tied": "figures.gallery.portraits:TIED",
     "no-predictor": "figures.gallery.portraits:NO_PREDICTOR",
+    "portrait": "figures.gallery.own_portrait:PORTRAIT",
     "leaf": "figures.gallery.leaf:LEAF",
     "basins": "figures.gallery.basins:BASINS",
     "bifurcation": "figures.gallery.bifurcation:BIFURCATION",
