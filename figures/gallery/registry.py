@@ -28,6 +28,7 @@ PAGES = {
     "modes": "figures.gallery.stepwise:MODES",
     "augmentations": "figures.gallery.augmentations:AUGMENTATIONS",
     "stability-map": "figures.gallery.stability_map:STABILITY_MAP",
+    "stability-plane": "figures.gallery.stability_plane:STABILITY_PLANE",
     "sylvester": "figures.gallery.sylvester:SYLVESTER",
     "errata": "figures.gallery.errata:ERRATA",
     "figure-3": "figures.gallery.rings:FIGURE_3",
