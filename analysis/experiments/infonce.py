@@ -16,7 +16,7 @@ from analysis.experiments.experiment import (
     at_most,
     compare,
 )
-from analysis.experiments.seeds import CONFIDENCE, DIGITS, spread, views
+from analysis.experiments.seeds import CONFIDENCE, images, spread, views
 from dynamics.exact.infonce import saturation_norm
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ FEATURES = 3
 """Rows on digits."""
 RATE = 0.02
 """Learning rate at the start, on Gaussian views."""
+RATE_ON_DATA, GENTLE = 0.03, 0.1875
+"""Learning rate at the start on digits, and most of it times the largest eigenvalue of Σs on other data."""
 DEGREES = 2.0
 """Within which rows are to span the top modes of M on digits."""
 
@@ -136,14 +138,18 @@ def rank_one(effort: Effort) -> list[Measurement]:
     ]
 
 
-def on_digits(effort: Effort) -> list[Measurement]:
-    """Rows on digits beside the top modes of M and the top of Σd (R116, R120)."""
+def on_data(effort: Effort) -> list[Measurement]:
+    """Rows on digits, or other data, beside the top modes of M and the top of Σd (R116, R120)."""
     from scipy.linalg import subspace_angles
+
+    from dynamics.training import DataSettings
 
     seeds = tuple(range(effort.seed, effort.seed + 3))
     steps = 1000 if effort.quick else 6000
-    settings = settings_of(DIGITS, "infonce", features=FEATURES, batch=257, steps=steps, rate=0.03)
-    moments = views(settings.data).moments()
+    data = images(effort)
+    moments = views(DataSettings(**data)).moments()
+    rate = min(RATE_ON_DATA, GENTLE / float(np.linalg.eigvalsh(moments.sigma_s)[-1]))
+    settings = settings_of(data, "infonce", features=FEATURES, batch=257, steps=steps, rate=rate)
     W = np.asarray(_train(settings, seeds).final[0], np.float64)
     modes = moments.modes.directions[:, :FEATURES]
     top = np.linalg.eigh(moments.sigma_d)[1][:, -FEATURES:]
@@ -158,15 +164,16 @@ def on_digits(effort: Effort) -> list[Measurement]:
     noise = float(np.mean(pairs) / np.sqrt(2 * len(seeds)))
     return [
         at_most(
-            f"digits, H = 256: angle of {FEATURES} rows, averaged over seeds, to the top modes of M, degrees",
+            f"{effort.data_name}, H = 256: angle of {FEATURES} rows, averaged over seeds, to the top modes of M,"
+            " degrees",
             DEGREES,
             to_modes,
-            f"{len(seeds)} seeds, of whose average batches leave {noise:.2g} degrees uncertain; views of digits are not"
+            f"{len(seeds)} seeds, of whose average batches leave {noise:.2g} degrees uncertain; views of images are not"
             " Gaussian, for which R116 is derived",
             slack=noise,
         ),
         at_least(
-            f"digits, H = 256: angle of {FEATURES} rows to the top of Σd, degrees",
+            f"{effort.data_name}, H = 256: angle of {FEATURES} rows to the top of Σd, degrees",
             float(np.degrees(subspace_angles(modes, top)[0])) - DEGREES,
             np.min(to_top),
             f"the top modes of M are that far from it, less {DEGREES:g} degrees",
@@ -179,10 +186,10 @@ def run(effort: Effort) -> Outcome:
     measurements, curves = saturates(effort)
     measurements += rank_one(effort)
     effort.report(len(NEGATIVES) + 1, len(NEGATIVES) + 2)
-    measurements += on_digits(effort)
+    measurements += on_data(effort)
     effort.report(1)
-    beyond = [one for one in measurements if one.name.startswith("digits") and not one.holds]
-    reason = "".join(f"On digits: {one.name}, {one.measured:.2g}. " for one in beyond).strip()
+    beyond = [one for one in measurements if one.name.startswith(f"{effort.data_name}, ") and not one.holds]
+    reason = "".join(f"On {effort.data_name}: {one.name}, {one.measured:.2g}. " for one in beyond).strip()
     return Outcome(tuple(measurements), tuple(curves), reason)
 
 
@@ -193,5 +200,6 @@ EXPERIMENTS = (
         "Under InfoNCE W Σs Wᵀ/τ saturates where R114 and R116 say for any number of negatives, and rows span the top"
         " modes of M (R116), where the simple loss has rank one (R113, R120)",
         run,
+        data="samples",
     ),
 )
