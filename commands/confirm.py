@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from commands.compilation import keep_compiled_programs
-from commands.declaration import FILLS, OUTPUT, READS, RUN, SYSTEM, command, option
+from commands.declaration import FILLS, OUTPUT, READS, RUN, SYSTEM, Suggested, command, option
+from commands.options import ARRAYS, source_words
 from commands.output import ReportOptions, number_text, print_json, print_markdown, print_table, progress
 from commands.saving import LookOptions
 from commands.terminal import CHECK_FAILED
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from analysis.experiments import Confirmation, Effort, Experiment
 
 Share = Callable[[float, float], None]
+
+
+def _experiment_names() -> list[str]:
+    from analysis.experiments import EXPERIMENTS
+
+    return list(EXPERIMENTS)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ def confirm(
     output: ReportOptions,
     drawing: FolderOptions,
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all.")
+        list[str] | None,
+        typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all."),
+        Suggested(_experiment_names),
     ] = None,
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
     data: Annotated[
@@ -59,6 +68,7 @@ def confirm(
             " another of dyn info datasets.",
         ),
         READS,
+        Suggested(source_words, files=ARRAYS),
     ] = None,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
 ) -> int:

@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from commands.declaration import FILLS, OUTPUT, WRITES, OneOf, command, name_options, number, option
+from commands.declaration import (
+    FILLS,
+    OUTPUT,
+    WRITES,
+    OneOf,
+    Suggested,
+    command,
+    name_options,
+    number,
+    option,
+)
 from commands.output import ReportOptions, print_json, print_table, progress
 from commands.saving import LookOptions, size_names
 
 if TYPE_CHECKING:
     from figures.gallery.registry import Page
+
+
+def _page_names() -> list[str]:
+    from figures.gallery.registry import PAGES
+
+    return list(PAGES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ def figure(
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME] [--PARAMETER VALUE]...", help="Figure, and what to change."),
+        Suggested(_page_names),
     ] = None,
     everything: Annotated[bool, option("--all", panel=OUTPUT, help="Draw every figure.")] = False,
     plot: Annotated[

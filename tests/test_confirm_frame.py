@@ -23,7 +23,9 @@ from analysis.experiments import (
     confirm,
 )
 from analysis.experiments.experiment import Panel
+from analysis.experiments.infonce import REACHED, flow_angle
 from analysis.experiments.seeds import network
+from dynamics.data.moments import Moments
 from figures.results.confirm import caption_confirmation, figure_confirmation
 
 GOOD = compare("slope", 1.0, 1.05, 0.1, "second order")
@@ -239,6 +241,13 @@ def test_data_without_classes_are_refused_where_a_probe_needs_them(name, tmp_pat
     np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((40, 8, 8)))
     with pytest.raises(ValueError, match=f"`data` must have classes for the probe of {name}, got .*x.npy"):
         confirm(EXPERIMENTS[name], Effort(quick=True, data=str(tmp_path / "x.npy")))
+
+
+def test_rows_are_compared_with_modes_where_the_flow_comes_to_them():
+    moments = Moments.from_eigenvalues([4.0, 1.0, 0.5], [1.6, 0.8, 0.1])  # r = 0.4, 0.8, 0.2
+    W = 0.1 * np.random.default_rng(0).standard_normal((1, 3))
+    early, late = (flow_angle(W, moments, t_end) for t_end in (0.5, 60.0))
+    assert early > REACHED > 0.1 > late
 
 
 def test_networks_see_the_data_that_are_asked_for_and_digits_otherwise():
