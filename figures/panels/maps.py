@@ -122,7 +122,8 @@ def kind_handles(kinds: np.ndarray) -> list[Artist]:
     """Legend entries of the kinds that a map has."""
     from matplotlib.patches import Patch
 
-    there = set(np.unique(kinds).tolist())
+    inner = kinds[1:-1, 1:-1] if min(kinds.shape) > 2 else kinds  # what is on the border alone is not seen
+    there = set(np.unique(inner).tolist())
     return [Patch(facecolor=_ground(kind), label=label) for kind, label in _KINDS.items() if kind in there]
 
 
