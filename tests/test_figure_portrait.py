@@ -74,7 +74,7 @@ def test_the_past_of_a_start_leads_to_it_along_the_flow_of_three_weights() -> No
 
 
 def test_orbits_have_the_colours_of_what_the_runs_did() -> None:
-    found = compute_portrait(weight_decay=0.04, start=((0.3, 0.2), (-0.5, 0.1)))
+    found = compute_portrait(variant="full", weight_decay=0.04, start=((0.3, 0.2), (-0.5, 0.1)))
     assert [one.fate for one in found.orbits] == ["learned", "collapsed"]
     (ax,) = figure_own_portrait(found).axes
     for one in found.orbits:
@@ -97,7 +97,7 @@ def test_a_start_at_rest_stays_and_one_on_the_separatrix_is_no_error() -> None:
 
 
 def test_no_start_at_all_is_a_portrait() -> None:
-    found = compute_portrait(start=())
+    found = compute_portrait(variant="full", start=())
     figure = figure_own_portrait(found)
     assert figure.get_suptitle() == "Leaf $c$ = −0.1, $w_2$ > 0"
     assert "Starts" not in page("portrait").caption(found)
@@ -123,8 +123,8 @@ def test_the_flow_of_an_objective_is_that_of_its_moments() -> None:
         (("--variant", "tied", "--invariant", "0"), "--invariant must go with variant full or"),
         (("--weight-decay", ".1", "--invariant", "0"), "--invariant must go with variant full or"),
         (("--variant", "tied", "--sheet", "1"), "--sheet must go with variant full or"),
-        (("--sheet", "2"), "--sheet must be 1 or -1, got 2"),
-        (("--target", "1"), "--target must go with variant fixed-target, got full"),
+        (("--variant", "full", "--sheet", "2"), "--sheet must be 1 or -1, got 2"),
+        (("--target", "1"), "--target must go with variant fixed-target, got no-ema"),
         (("--variant", "tied", "--tau-online", "2"), "--tau-online"),
         (("--beta", "2"), "--beta"),
     ],

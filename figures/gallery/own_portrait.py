@@ -68,7 +68,7 @@ class OwnPortrait:
 
 def compute_portrait(
     *,
-    variant: str = "full",
+    variant: str = "no-ema",
     objective: str = "byol",
     lambda_s: float = 1.0,
     lambda_d: float = 0.5,
@@ -89,8 +89,9 @@ def compute_portrait(
     Parameters
     ----------
     variant
-        A name in `WITH_PLANE`. full and symmetric-predictor have leaves of constant c, and under weight decay the
-        balanced sheet; fixed-target, no-ema and no-stop-gradient the plane (w1, w2); all others (w1, θ).
+        A name in `WITH_PLANE`; left out, no-ema, whose plane is (w1, w2), as that of fixed-target and
+        no-stop-gradient. full and symmetric-predictor have leaves of constant c, and under weight decay the balanced
+        sheet, in (w1, θ), as all others.
     objective, alpha, beta
         BYOL, or an objective whose flow is BYOL's with moments of its own (R24, R26), and its weights.
     lambda_s, lambda_d
@@ -115,7 +116,7 @@ def compute_portrait(
 
     Examples
     --------
-    >>> found = compute_portrait(start=((0.6, -0.2),))
+    >>> found = compute_portrait(variant="full", start=((0.6, -0.2),))
     >>> found.portrait.stability, found.orbits[0].fate
     (('stable', 'stable', 'saddle'), 'learned')
     """
