@@ -19,6 +19,7 @@ from analysis.runs.directions import (
     layer_directions,
     spread_directions,
 )
+from analysis.runs.finite_steps import target_stands_apart
 from dynamics.data.dumps import Dump, moments_of_views
 from dynamics.data.moments import Moments
 from dynamics.files import Variable
@@ -110,8 +111,10 @@ class FeatureDiagnosis:
                 "predicted": predicted or None,
                 "margin": margin,
                 "decay_threshold": threshold,
+                "critical_rate": rate,
+                "wear_steps": wear,
             }
-            for ratio, p, amplitude, share, fate, predicted, margin, threshold in zip(
+            for ratio, p, amplitude, share, fate, predicted, margin, threshold, rate, wear, _ in zip(
                 *self.directions, strict=True
             )
         ]
@@ -138,6 +141,7 @@ class FeatureDiagnosis:
             "fate": np.array([codes[fate] for fate in found.fate], dtype=np.int16),
             "margin": found.margin,
             "decay_threshold": found.decay_threshold,
+            "critical_rate": found.critical_rate,
         }
         known = {name: values for name, values in columns.items() if not np.any(np.isnan(values))}
         return {name: Variable(("direction",), values) for name, values in known.items()}
@@ -190,7 +194,7 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
         found = spread_directions(np.concatenate([x1, x2]), moments)
     else:
         f1, f2, centre = (part @ dump.online.T for part in (x1, x2, mean / unit))
-        found = layer_directions(dump, moments, settings, unit)
+        found = layer_directions(dump, moments, settings, unit, mean / unit)
     variance = float(np.sum(f1**2 + f2**2)) / (2 * n)
     length = variance + float(np.sum(centre**2))
     spread = float(np.sqrt(variance / length)) if length > 0 else 0.0
@@ -309,6 +313,22 @@ def _target_distance(dump: Dump) -> float | None:
     return float(np.linalg.norm(dump.target - dump.online) / np.linalg.norm(dump.online))
 
 
+def _of_the_target(dump: Dump, moments: Moments, settings: RunSettings) -> list[str]:
+    """What the target tells of its average, where the setting does not."""
+    if settings.decay is not None or dump.online is None or dump.target is None:
+        return []
+    if np.max(np.abs(dump.target - dump.online)) <= dump.rounding * np.max(np.abs(dump.online)):
+        return [
+            "target equals online: the network rests (R4), or its target is online itself, which learns too (R14)"
+        ]
+    if dump.predictor is not None and target_stands_apart(dump.online, dump.predictor, dump.target, moments):
+        return [
+            "online rests away from target, as if the target never moved (R13): fates are those of a target that"
+            " follows, and --decay 1 gives those of one that does not"
+        ]
+    return []
+
+
 def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) -> list[str]:
     limits = [
         "theory holds for the last linear layer while what lies below stands still, and for squared error; a"
@@ -320,6 +340,7 @@ def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) ->
         limits.append("without predictor no fate can be predicted")
     elif settings.weight_decay is None:
         limits.append("fates are those without weight decay, as --weight-decay is not given")
+    limits += _of_the_target(dump, moments, settings)
     if moments.commutator > told:
         limits.append(
             f"Σs and Σd do not commute (by {moments.commutator:.2g}): fates and thresholds are those of each"
