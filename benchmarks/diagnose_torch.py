@@ -7,8 +7,8 @@ are for development (`--development`); the table is of the 120 others.
 
 What was done to a run is its *cause*. What became of it is measured without `dyn`: an axis of its outputs is lost if
 their standard deviation along it is below 1 % of the largest before training. A network that has lost no axis is
-healthy, whatever was done to it, unless it diverged: then its last finite step is dumped, and saying that all is well is
-wrong. First causes are judged on networks that lost some.
+healthy, whatever was done to it. Of a run that diverged the last finite step is dumped, and "healthy" is wrong. First
+causes are judged on networks that lost some axis, or diverged.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def encoder_of(kind: str, side: int) -> tuple[Any, int]:
 class Trained(NamedTuple):
     """What a run leaves."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     settings: dict[str, Any]
     held: int
     left: float
@@ -233,7 +233,7 @@ def train(job: Job) -> Trained:
                 for slow, fast in zip(mean.parameters(), layer.parameters(), strict=True):
                     slow.mul_(decay).add_(fast, alpha=1 - decay)
         if step % 10 == 9:
-            largest = max(float(part.abs().max()) for part in parameters)
+            largest = max(float(part.detach().abs().max()) for part in parameters)
             diverged = not largest < DIVERGED
             if diverged:
                 for layer, known in zip(layers, last, strict=True):
@@ -259,7 +259,7 @@ def train(job: Job) -> Trained:
 def judge(folder: Path) -> None:
     """Diagnose all dumps of a folder, in the interpreter that has `dyn`; as the command does."""
     from analysis.runs.diagnosis import diagnose
-    from analysis.runs.directions import RunSettings
+    from analysis.runs.run_settings import RunSettings
     from dynamics.data.dumps import read_dump
 
     found = []
@@ -303,23 +303,15 @@ def main() -> None:
 
     torch.set_num_threads(1)
     began = time.perf_counter()
-    chosen = [job for job in jobs(given.development) if not given.cause or job.cause in given.cause][
-        :: given.every
-    ]
+    every = [job for job in jobs(given.development) if not given.cause or job.cause in given.cause]
+    chosen = every[:: given.every]
     with tempfile.TemporaryDirectory() as name:
         folder, runs = Path(name), []
         for k, job in enumerate(chosen):
-            run = train(job)
-            np.savez(folder / f"{k}.npz", **run.arrays)
-            runs.append(
-                {
-                    "file": f"{k}.npz",
-                    "settings": run.settings,
-                    "held": run.held,
-                    "left": run.left,
-                    "diverged": run.diverged,
-                }
-            )
+            made = train(job)
+            np.savez(folder / f"{k}.npz", **made.arrays)
+            kept = {name: value for name, value in made._asdict().items() if name != "arrays"}
+            runs.append(kept | {"file": f"{k}.npz"})
         (folder / "runs.json").write_text(json.dumps(runs))
         trained = time.perf_counter() - began
         subprocess.run([given.python, __file__, "--judge", name], check=True)
@@ -328,10 +320,8 @@ def main() -> None:
         for job, run, report in zip(chosen, runs, reports, strict=True):
             mark = " " if is_right(report["verdict"], run) else "!"
             causes = [(c["knob"], c["result"], c["directions"]) for c in report["causes"]]
-            print(
-                f"{mark} {job.cause:18s} {job.encoder:13s} {job.data:8s} held {run['held']} left {run['left']:.2g}{' DIV' if run['diverged'] else ''}"
-                f" | {report['verdict']}: {report['reason'][:90]} | {causes}"
-            )
+            became = f"held {run['held']} left {run['left']:.2g}{' diverged' * run['diverged']}"
+            print(mark, *job[:3], became, report["verdict"], report["reason"], causes, sep=" | ")
     print(table(chosen, runs, reports))
     judged = time.perf_counter() - began - trained
     print(f"{len(chosen)} runs, {trained:.0f} s of training and {judged:.0f} s of diagnosis")

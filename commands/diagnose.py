@@ -16,7 +16,7 @@ from commands.saving import SaveOptions, checked_outputs
 
 if TYPE_CHECKING:
     from analysis.runs.diagnosis import FeatureDiagnosis
-    from analysis.runs.directions import RunSettings
+    from analysis.runs.run_settings import RunSettings
 
 NamesOption = Annotated[
     list[str] | None,
@@ -62,7 +62,7 @@ class TrainedOptions:
 
     def settings(self) -> RunSettings:
         """The same for the analysis."""
-        from analysis.runs.directions import RunSettings
+        from analysis.runs.run_settings import RunSettings
 
         return RunSettings(
             self.predictor_rate,

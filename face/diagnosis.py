@@ -29,7 +29,7 @@ def diagnose(
         Class of each sample, integers, for a linear probe.
     **settings
         How it was trained, as far as that is known: predictor_rate (1), weight_decay, decay, stop_gradient (True),
-        loss_factor (1), learning_rate and batch, as `analysis.runs.directions.RunSettings` has them.
+        loss_factor (1), learning_rate and batch, as `analysis.runs.run_settings.RunSettings` has them.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def diagnose(
     from dataclasses import fields
 
     from analysis.runs.diagnosis import diagnose as examine
-    from analysis.runs.directions import RunSettings
+    from analysis.runs.run_settings import RunSettings
     from dynamics.data.dumps import checked_dump
 
     known = [field.name for field in fields(RunSettings)]

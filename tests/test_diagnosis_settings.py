@@ -9,8 +9,9 @@ from test_diagnosis import trained
 
 from analysis.runs.causes import find_causes
 from analysis.runs.diagnosis import FeatureDiagnosis, diagnose
-from analysis.runs.directions import RunSettings, layer_directions
+from analysis.runs.directions import layer_directions
 from analysis.runs.finite_steps import Rows, critical_rates, noise_boundary, wear_steps
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump, checked_dump, moments_of_views
 from dynamics.data.moments import Moments
 from dynamics.exact.balancing import balancing_law
@@ -105,6 +106,15 @@ def test_steps_that_are_too_long_are_a_cause_and_what_they_cannot_explain_is_not
     assert cause.value > cause.threshold
     lost = settled.directions.fate == "collapsed"
     assert_allclose(cause.threshold, np.max(rates[lost]))
+
+
+def test_what_is_held_and_cannot_rest_is_said():
+    run = checked_dump(trained(307))
+    least = float(np.min(diagnose(run).directions.critical_rate))
+    for share, said in ((0.99, False), (1.01, True)):
+        found = diagnose(run, RunSettings(learning_rate=share * least))
+        assert _limits_with(found, "cannot rest at a learning rate above") == said
+        assert (found.verdict, found.causes) == ("healthy", [])
 
 
 def test_wear_is_the_time_in_which_the_balancing_law_ends():

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates.fate import Fate
-from analysis.runs.directions import Directions, RunSettings, is_identity
+from analysis.runs.directions import Directions, is_identity
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump
 
 

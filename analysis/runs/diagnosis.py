@@ -13,13 +13,9 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.runs.causes import Cause, find_causes
-from analysis.runs.directions import (
-    Directions,
-    RunSettings,
-    layer_directions,
-    spread_directions,
-)
+from analysis.runs.directions import Directions, layer_directions, spread_directions
 from analysis.runs.finite_steps import target_stands_apart
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump, moments_of_views
 from dynamics.data.moments import Moments
 from dynamics.files import Variable
@@ -198,7 +194,8 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
     variance = float(np.sum(f1**2 + f2**2)) / (2 * n)
     length = variance + float(np.sum(centre**2))
     spread = float(np.sqrt(variance / length)) if length > 0 else 0.0
-    verdict, reason = _verdict(found, dump, moments, told, spread)
+    turned = _spread_of_directions(f1 + centre, f2 + centre)
+    verdict, reason = _verdict(found, dump, moments, told, spread, turned)
     causes = [] if verdict == HEALTHY else find_causes(found, dump, settings, told)
     measured = _measured(f1, f2, dump.labels)
     return FeatureDiagnosis(
@@ -220,14 +217,20 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
         target_distance=_target_distance(dump),
         commutator=moments.commutator,
         causes=causes,
-        limits=_limits(dump, moments, settings, told),
+        limits=_limits(dump, moments, settings, told) + _of_the_steps(found, settings),
     )
 
 
-def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, spread: float) -> tuple[str, str]:
+def _verdict(
+    found: Directions, dump: Dump, moments: Moments, told: float, spread: float, turned: float
+) -> tuple[str, str]:
     n, d = dump.view1.shape
     if spread < POINT and dump.online is None:
         return COLLAPSED, f"the features of all samples lie within {spread:.2g} of their length of one point"
+    if turned < POINT and dump.online is None and d > 1:
+        return COLLAPSED, (
+            f"the features of all samples point the same way, to {turned:.2g} of their length, and vary in length alone"
+        )
     learned = found.fate == Fate.LEARNED
     held, undecided = int(learned.sum()), int(np.sum(found.fate == Fate.UNDECIDED))
     falling = int(np.sum(learned & (found.predicted == Fate.COLLAPSED)))
@@ -251,6 +254,14 @@ def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, sprea
     if gone and not undecided:
         return COLLAPSED, f"no direction is held, of {most} that could be"
     return CANNOT_TELL, f"{_are(undecided)} small, but growing by theory"
+
+
+def _spread_of_directions(f1: np.ndarray, f2: np.ndarray) -> float:
+    """Root mean square of the deviation of features of unit length from their mean, in [0, 1]; NaN of zeros alone."""
+    both = np.concatenate([f1, f2])
+    lengths = np.linalg.norm(both, axis=1, keepdims=True)
+    unit = (both / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
+    return float(np.sqrt(np.sum(np.var(unit, axis=0)))) if len(unit) else np.nan
 
 
 def _are(n: int) -> str:
@@ -327,6 +338,17 @@ def _of_the_target(dump: Dump, moments: Moments, settings: RunSettings) -> list[
             " follows, and --decay 1 gives those of one that does not"
         ]
     return []
+
+
+def _of_the_steps(found: Directions, settings: RunSettings) -> list[str]:
+    """Directions that are held although steps are too long for them to rest (R303)."""
+    if settings.learning_rate is None:
+        return []
+    restless = (found.fate == Fate.LEARNED) & (found.critical_rate < settings.learning_rate)
+    if not np.any(restless):
+        return []
+    least = float(np.min(found.critical_rate[restless]))
+    return [f"{_are(int(restless.sum()))} held that cannot rest at a learning rate above {least:.3g} (R303)"]
 
 
 def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) -> list[str]:

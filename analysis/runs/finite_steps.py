@@ -6,17 +6,15 @@ Features are divided by a unit before their moments are taken, which divides λ 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.moments import Moments
 from dynamics.exact.balancing import balancing_rate
 from dynamics.integration.discrete import checked_step
 from dynamics.system import ModeSystem
-
-if TYPE_CHECKING:
-    from analysis.runs.directions import RunSettings
 
 APART = 0.1
 """A target that differs from the online layer by this share of it does not follow, if the online layer rests."""
@@ -86,7 +84,6 @@ def critical_rates(
 
     Examples
     --------
-    >>> from analysis.runs.directions import RunSettings
     >>> rows = Rows(*(np.array([value]) for value in (0.5, 0.5, 1.0, 0.5)))
     >>> moments = Moments.from_eigenvalues([1.0], [0.5])
     >>> settings = RunSettings(decay=0.8)
@@ -134,7 +131,6 @@ def wear_steps(rows: Rows, settings: RunSettings, unit: float) -> np.ndarray:
 
     Examples
     --------
-    >>> from analysis.runs.directions import RunSettings
     >>> rows = Rows(*(np.array([value]) for value in (0.5, 0.5, 1.0, 0.5)))
     >>> wear_steps(rows, RunSettings(learning_rate=0.05, batch=2), 1.0).round(4)
     array([4266.6667])
@@ -168,7 +164,6 @@ def noise_boundary(rows: Rows, settings: RunSettings, unit: float) -> np.ndarray
 
     Examples
     --------
-    >>> from analysis.runs.directions import RunSettings
     >>> rows = Rows(*(np.array([value]) for value in (0.5, 0.0, 1.0, 0.5)))
     >>> noise_boundary(rows, RunSettings(learning_rate=0.1, batch=2), 1.0)
     array([0.490625])
