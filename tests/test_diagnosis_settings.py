@@ -100,21 +100,38 @@ def test_steps_that_are_too_long_are_a_cause_and_what_they_cannot_explain_is_not
     rates = settled.directions.critical_rate
     long = diagnose(run, RunSettings(learning_rate=2 * float(np.max(rates))))
     (cause,) = long.causes
-    assert (cause.knob, cause.result, cause.directions) == ("learning-rate", "R303", 2)
+    assert (cause.knob, cause.result, cause.directions) == ("learning-rate", "R303", 4)
     assert cause.threshold is not None
     assert cause.value is not None
     assert cause.value > cause.threshold
-    lost = settled.directions.fate == "collapsed"
-    assert_allclose(cause.threshold, np.max(rates[lost]))
+    assert_allclose(cause.threshold, np.max(rates))
 
 
 def test_what_is_held_and_cannot_rest_is_said():
     run = checked_dump(trained(307))
     least = float(np.min(diagnose(run).directions.critical_rate))
-    for share, said in ((0.99, False), (1.01, True)):
-        found = diagnose(run, RunSettings(learning_rate=share * least))
-        assert _limits_with(found, "cannot rest at a learning rate above") == said
-        assert (found.verdict, found.causes) == ("healthy", [])
+    assert diagnose(run, RunSettings(learning_rate=0.99 * least)).verdict == "healthy"
+    found = diagnose(run, RunSettings(learning_rate=1.01 * least))
+    assert found.verdict == "cannot-tell"
+    assert found.reason.endswith("but 1 direction is unstable at this learning rate")
+    assert [(cause.knob, cause.result, cause.directions) for cause in found.causes] == [
+        ("learning-rate", "R303", 1)
+    ]
+
+
+@pytest.mark.parametrize(("margin", "decided"), [(-0.02, False), (-0.05, True)])
+def test_a_margin_within_the_error_of_the_ratio_decides_nothing(margin, decided):
+    """r = .5 ± .04 (1 − r²) blurs τp r² by 2 (.5)(.04)(.75) = .03; the sign of p is not blurred."""
+    moments, views = Moments.from_eigenvalues([1.0], [0.5]), np.zeros((3, 1))
+    p = np.sqrt(0.2**2 + 0.5**2 - margin)
+    dump = Dump(views, views, np.array([[0.2]]), np.array([[p]]))
+    found = layer_directions(dump, moments, RunSettings(), 1.0, error=0.04)
+    assert_allclose(found.margin, margin, atol=1e-12)
+    assert (found.predicted[0] == "collapsed") == decided
+    negative = layer_directions(
+        dump._replace(predictor=np.array([[-0.201]])), moments, RunSettings(), 1.0, error=0.04
+    )
+    assert negative.predicted[0] == "collapsed"
 
 
 def test_wear_is_the_time_in_which_the_balancing_law_ends():

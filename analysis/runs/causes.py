@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates.fate import Fate
-from analysis.runs.directions import Directions, is_identity
+from analysis.runs.directions import Directions, is_identity, restless
 from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump
 
@@ -32,7 +32,8 @@ class Cause(NamedTuple):
     advice
         One sentence.
     directions
-        How many lost directions it accounts for; 0 for a cause that is possible, but not shown.
+        How many directions that are lost, or cannot rest, it accounts for; 0 for a cause that is possible, but not
+        shown.
     """
 
     knob: str
@@ -60,7 +61,7 @@ def find_causes(found: Directions, dump: Dump, settings: RunSettings, told: floa
     list of Cause
         Empty where nothing is lost.
     """
-    lost = (found.fate == Fate.COLLAPSED) | (found.predicted == Fate.COLLAPSED)
+    lost = (found.fate == Fate.COLLAPSED) | (found.predicted == Fate.COLLAPSED) | restless(found, settings)
     causes, left = [], lost.copy()
     for mechanism in _MECHANISMS:
         mine = left & np.broadcast_to(mechanism.applies(found, dump, settings, told), left.shape)

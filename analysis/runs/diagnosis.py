@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.runs.causes import Cause, find_causes
-from analysis.runs.directions import Directions, layer_directions, spread_directions
+from analysis.runs.directions import Directions, layer_directions, restless, spread_directions
 from analysis.runs.finite_steps import target_stands_apart
 from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump, moments_of_views
@@ -190,12 +190,12 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
         found = spread_directions(np.concatenate([x1, x2]), moments)
     else:
         f1, f2, centre = (part @ dump.online.T for part in (x1, x2, mean / unit))
-        found = layer_directions(dump, moments, settings, unit, mean / unit)
+        found = layer_directions(dump, moments, settings, unit, mean / unit, error=3 / np.sqrt(n))
     variance = float(np.sum(f1**2 + f2**2)) / (2 * n)
     length = variance + float(np.sum(centre**2))
     spread = float(np.sqrt(variance / length)) if length > 0 else 0.0
     turned = _spread_of_directions(f1 + centre, f2 + centre)
-    verdict, reason = _verdict(found, dump, moments, told, spread, turned)
+    verdict, reason = _verdict(found, dump, moments, told, spread, turned, restless(found, settings))
     causes = [] if verdict == HEALTHY else find_causes(found, dump, settings, told)
     measured = _measured(f1, f2, dump.labels)
     return FeatureDiagnosis(
@@ -217,12 +217,18 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
         target_distance=_target_distance(dump),
         commutator=moments.commutator,
         causes=causes,
-        limits=_limits(dump, moments, settings, told) + _of_the_steps(found, settings),
+        limits=_limits(dump, moments, settings, told),
     )
 
 
 def _verdict(
-    found: Directions, dump: Dump, moments: Moments, told: float, spread: float, turned: float
+    found: Directions,
+    dump: Dump,
+    moments: Moments,
+    told: float,
+    spread: float,
+    turned: float,
+    unstable: np.ndarray,
 ) -> tuple[str, str]:
     n, d = dump.view1.shape
     if spread < POINT and dump.online is None:
@@ -247,6 +253,11 @@ def _verdict(
         )
     if falling:
         return COLLAPSING, f"of {held} held, {_are(falling)} on the way to zero"
+    if np.any(unstable):
+        return CANNOT_TELL, (
+            f"{_are(held)} held, of {most} that could be,"
+            f" but {_are(int(unstable.sum()))} unstable at this learning rate"
+        )
     if held >= most:
         return HEALTHY, f"{_are(held)} held, of {most} that could be"
     if held and gone:
@@ -338,17 +349,6 @@ def _of_the_target(dump: Dump, moments: Moments, settings: RunSettings) -> list[
             " follows, and --decay 1 gives those of one that does not"
         ]
     return []
-
-
-def _of_the_steps(found: Directions, settings: RunSettings) -> list[str]:
-    """Directions that are held although steps are too long for them to rest (R303)."""
-    if settings.learning_rate is None:
-        return []
-    restless = (found.fate == Fate.LEARNED) & (found.critical_rate < settings.learning_rate)
-    if not np.any(restless):
-        return []
-    least = float(np.min(found.critical_rate[restless]))
-    return [f"{_are(int(restless.sum()))} held that cannot rest at a learning rate above {least:.3g} (R303)"]
 
 
 def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) -> list[str]:

@@ -68,6 +68,14 @@ class Directions(NamedTuple):
     noise_boundary: np.ndarray
 
 
+def restless(found: Directions, settings: RunSettings) -> np.ndarray:
+    """Directions that are held although steps are too long for them to rest (R303), booleans (n,)."""
+    if settings.learning_rate is None:
+        return np.zeros(len(found.fate), dtype=bool)
+    out: np.ndarray = (found.fate == Fate.LEARNED) & (found.critical_rate < settings.learning_rate)
+    return out
+
+
 def is_identity(predictor: np.ndarray | None, rounding: float) -> bool:
     """Whether P = I to rounding, which is no predictor.
 
@@ -121,7 +129,12 @@ def spread_directions(deviations: np.ndarray, moments: Moments) -> Directions:
 
 
 def layer_directions(
-    dump: Dump, moments: Moments, settings: RunSettings, unit: float, mean: np.ndarray | None = None
+    dump: Dump,
+    moments: Moments,
+    settings: RunSettings,
+    unit: float,
+    mean: np.ndarray | None = None,
+    error: float = 0.0,
 ) -> Directions:
     """Directions of the last linear layer: rows of the encoder that belong to the eigenvalues of the predictor.
 
@@ -137,6 +150,8 @@ def layer_directions(
         What the inputs were divided by.
     mean
         Of the inputs, divided by `unit`; none counts as zero.
+    error
+        A ratio r of the sample errs by this times 1 − r²; where that much decides on R6, no fate is predicted.
     """
     from dynamics.training.diagnosis import HELD
 
@@ -176,6 +191,10 @@ def layer_directions(
         predicted = np.where(end.amplitude < HELD * rest, str(Fate.COLLAPSED), end.fate)
         c = amplitude**2 - tau_p * w2**2
         margin = np.where(dump.predictor is None, np.nan, np.where(w2 > 0, c + tau_p * ratio**2, c))
+        if variant in ("full", "no-ema"):
+            slack = 2 * tau_p * ratio * (1 - ratio**2) * error
+            close = ~small & (w2 > 0) & (np.abs(margin) <= slack) & (end.amplitude < HELD * rest)
+            predicted = np.where(close & (eta == 0), "", predicted)
     stays = small & ((predicted != Fate.LEARNED) if dump.predictor is not None else True)
     fate = np.where(stays, str(Fate.COLLAPSED), np.where(small, str(Fate.UNDECIDED), str(Fate.LEARNED)))
     # a small row is asked where it would rest
