@@ -21,7 +21,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +163,7 @@ def train(job: Job) -> Trained:
 
     import torch
 
+    torch.set_num_threads(1)
     torch.manual_seed(job.seed)
     rng = np.random.default_rng(job.seed)
     images = images_of(job.data)
@@ -310,27 +313,25 @@ def main() -> None:
     parser.add_argument("--cause", action="append", choices=RUNS, help="these alone")
     parser.add_argument("--every", type=int, default=1, help="of each cause, every so many")
     parser.add_argument("--verbose", action="store_true", help="a line a run")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train")
     parser.add_argument("--keep", help="folder, made before, in which dumps stay")
     parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.judge is not None:
         judge(given.judge)
         return
-    import torch
-
-    torch.set_num_threads(1)
     began = time.perf_counter()
     every = [job for job in jobs(given.development) if not given.cause or job.cause in given.cause]
     chosen = every[:: given.every]
     with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory() as name:
         folder, runs = Path(name), []
-        for k, job in enumerate(chosen):
-            made = train(job)
-            np.savez(folder / f"{k}.npz", **made.arrays)
-            kept = {name: value for name, value in made._asdict().items() if name != "arrays"}
-            runs.append(kept | {"file": f"{k}.npz"})
-            if given.verbose:
-                print(k, *job[:3], made.held, f"{made.left:.2g}", "diverged" * made.diverged, flush=True)
+        with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
+            for k, (job, made) in enumerate(zip(chosen, pool.map(train, chosen), strict=True)):
+                np.savez(folder / f"{k}.npz", **made.arrays)
+                kept = {name: value for name, value in made._asdict().items() if name != "arrays"}
+                runs.append(kept | {"file": f"{k}.npz"})
+                if given.verbose:
+                    print(k, *job[:3], made.held, f"{made.left:.2g}", "diverged" * made.diverged, flush=True)
         (folder / "runs.json").write_text(json.dumps(runs))
         trained = time.perf_counter() - began
         subprocess.run([given.python, __file__, "--judge", name], check=True)

@@ -13,7 +13,6 @@ import numpy as np
 from analysis.runs.run_settings import RunSettings
 from dynamics.data.moments import Moments
 from dynamics.exact.balancing import balancing_rate
-from dynamics.integration.discrete import checked_step
 from dynamics.system import ModeSystem
 
 APART = 0.1
@@ -46,8 +45,16 @@ class Rows(NamedTuple):
 
 
 def theory_step(settings: RunSettings, unit: float) -> float:
-    """Return ε of the theory for a learning rate of 1: k times the square of the unit of the inputs."""
-    return settings.loss_factor * unit**2
+    """Return ε of the theory, the learning rate times k times the square of the unit of the inputs; NaN if not known.
+
+    >>> theory_step(RunSettings(learning_rate=0.5, loss_factor=2.0), 3.0)
+    9.0
+    """
+    if settings.learning_rate is None:
+        return np.nan
+    # factor by factor: the square of a unit may be beyond floats where the step is not
+    step = settings.learning_rate * settings.loss_factor * unit * unit
+    return step if 0 < step < np.inf else np.nan
 
 
 def critical_rates(
@@ -106,7 +113,7 @@ def critical_rates(
     inputs = ModeSystem(lambda_s, lambda_d, tau_predictor=tau)
     beside = pair_critical_steps(rows.predictor[:, None], held, inputs, h).flip
     own = pair_critical_steps(rows.predictor, rows.amplitude, rows.system(tau), h).flip
-    least: np.ndarray = np.minimum(own, np.min(beside, axis=1)) / theory_step(settings, unit)
+    least: np.ndarray = np.minimum(own, np.min(beside, axis=1)) / settings.loss_factor / unit / unit
     return least
 
 
@@ -135,11 +142,10 @@ def wear_steps(rows: Rows, settings: RunSettings, unit: float) -> np.ndarray:
     >>> wear_steps(rows, RunSettings(learning_rate=0.05, batch=2), 1.0).round(4)
     array([4266.6667])
     """
-    if settings.learning_rate is None or settings.batch is None:
+    step = theory_step(settings, unit)
+    if np.isnan(step) or settings.batch is None:
         return np.full(len(rows.ratio), np.nan)
     system = rows.system(settings.tau_predictor)
-    step = settings.learning_rate * theory_step(settings, unit)
-    checked_step(step, 1.0)
     rate = step * balancing_rate(system, step, settings.batch) * settings.tau_predictor * rows.ratio**2
     steps: np.ndarray = np.divide(1.0, rate, out=np.full(rate.shape, np.inf), where=rate > 0)
     return steps
@@ -170,9 +176,9 @@ def noise_boundary(rows: Rows, settings: RunSettings, unit: float) -> np.ndarray
     """
     from analysis.steps.noisy_collapse import collapse_predictors
 
-    if settings.learning_rate is None or settings.batch is None:
+    step = theory_step(settings, unit)
+    if np.isnan(step) or settings.batch is None:
         return rows.ratio
-    step = settings.learning_rate * theory_step(settings, unit)
     return collapse_predictors(rows.system(settings.tau_predictor), step, settings.batch).almost_surely
 
 
