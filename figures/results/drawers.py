@@ -76,6 +76,9 @@ DRAWERS = {
         "trees", "figure_tree", "figures.panels.trees:draw_ceilings"
     ),
     "analysis.runs.alignment:Alignment": _drawer("alignment", "figure_alignment", f"{_HERE}:draw_alignment"),
+    "analysis.runs.diagnosis:FeatureDiagnosis": _drawer(
+        "diagnosis", "figure_diagnosis", "figures.panels.diagnosis:draw_directions"
+    ),
     "dynamics.training.run:TrainingRun": _drawer("training", "figure_training", f"{_HERE}:draw_training"),
     "analysis.experiments:Confirmation": _drawer(
         "confirm", "figure_confirmation", f"{_HERE}:draw_confirmation"
