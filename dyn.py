@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from analysis.experiments import EXPERIMENTS as experiments
     from analysis.results import RESULTS as results
     from face.checks import check, confirm, figure, train
+    from face.diagnosis import diagnose
     from face.result import Result
     from face.runs import align, basins, simulate
     from face.systems import System, moments, objectives, system, variants
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "confirm",
     "contrast",
+    "diagnose",
     "experiments",
     "figure",
     "figures",
@@ -61,6 +63,7 @@ _RENAMED = {
 }
 _HOMES = {
     "face.checks": ("check", "confirm", "figure", "train"),
+    "face.diagnosis": ("diagnose",),
     "face.result": ("Result",),
     "face.runs": ("align", "basins", "simulate"),
     "face.systems": ("System", "moments", "objectives", "system", "variants"),

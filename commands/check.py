@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from commands.declaration import OUTPUT, RUN, command, option
+from commands.declaration import OUTPUT, RUN, Suggested, command, option
 from commands.output import ReportOptions, print_entries, print_json, print_markdown, print_table, progress
 from commands.terminal import CHECK_FAILED
+
+
+def _result_names() -> list[str]:
+    from analysis.results import PARTS, RESULTS
+
+    return [*PARTS, *RESULTS]
+
 
 if TYPE_CHECKING:
     from analysis.results import Result
@@ -23,6 +30,7 @@ def check(
     results: Annotated[
         list[str] | None,
         typer.Argument(metavar="RESULT", help="Results such as R6, or parts such as linear; left out, all."),
+        Suggested(_result_names),
     ] = None,
     seeds: Annotated[int, option("--seeds", panel=RUN, help="Random systems for each result (5).")] = 5,
     symbolic: Annotated[

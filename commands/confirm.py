@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commands.compilation import keep_compiled_programs
-from commands.declaration import FILLS, OUTPUT, RUN, command, option
+from commands.declaration import FILLS, OUTPUT, READS, RUN, SYSTEM, Suggested, command, option
+from commands.options import ARRAYS, source_words
 from commands.output import ReportOptions, number_text, print_json, print_markdown, print_table, progress
 from commands.saving import LookOptions
 from commands.terminal import CHECK_FAILED
 
 if TYPE_CHECKING:
-    from analysis.experiments import Confirmation, Experiment
+    from analysis.experiments import Confirmation, Effort, Experiment
 
 Share = Callable[[float, float], None]
+
+
+def _experiment_names() -> list[str]:
+    from analysis.experiments import EXPERIMENTS
+
+    return list(EXPERIMENTS)
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,27 @@ def confirm(
     output: ReportOptions,
     drawing: FolderOptions,
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all.")
+        list[str] | None,
+        typer.Argument(metavar="EXPERIMENT", help="Such as C1; left out, all."),
+        Suggested(_experiment_names),
     ] = None,
     quick: Annotated[bool, option("--quick", panel=RUN, help="Small versions, seconds each.")] = False,
+    data: Annotated[
+        str | None,
+        option(
+            "--data",
+            panel=SYSTEM,
+            metavar="SOURCE",
+            help="Data in place of digits, for C4, C8, C10, C11 and C13: photos, an array FILE.npy or FILE.npz, or"
+            " another of dyn info datasets.",
+        ),
+        READS,
+        Suggested(source_words, files=ARRAYS),
+    ] = None,
     markdown: Annotated[bool, option("--markdown", panel=OUTPUT, help="Print a Markdown table.")] = False,
 ) -> int:
     """Make experiments; exit code 1 if one disagrees with theory."""
+    from analysis.experiments import Effort, check_data
     from figures.style import PICTURES
 
     folder = drawing.folder
@@ -62,11 +84,14 @@ def confirm(
         raise ValueError(f"--folder must be a folder, got the file {folder}")
     keep_compiled_programs()
     chosen = _chosen(experiments)
+    for experiment in chosen:
+        check_data(experiment, Effort(data=data))
     found: list[Confirmation] = []
     pictures: dict[str, dict[str, str]] = {}
     with progress("confirming", output) as report_progress:
         for experiment in chosen:
-            found.append(_confirmed(experiment, quick, output.seed, len(found), len(chosen), report_progress))
+            effort = Effort(quick=quick, seed=output.seed, data=data)
+            found.append(_confirmed(experiment, effort, len(found), len(chosen), report_progress))
             if folder is not None and found[-1].outcome.curves:
                 pictures[experiment.id] = _draw(
                     found[-1], folder / f"{experiment.id}.{drawing.picture_format}"
@@ -84,16 +109,15 @@ def _chosen(names: list[str] | None) -> list[Experiment]:
 
 
 def _confirmed(
-    experiment: Experiment, quick: bool, seed: int, done: int, total: int, report_progress: Share | None
+    experiment: Experiment, effort: Effort, done: int, total: int, report_progress: Share | None
 ) -> Confirmation:
-    from analysis.experiments import Effort
     from analysis.experiments import confirm as make
 
     def share(part: float, whole: float) -> None:
         if report_progress is not None:
             report_progress(done + part / whole, total)
 
-    confirmation = make(experiment, Effort(quick=quick, seed=seed, progress=share))
+    confirmation = make(experiment, replace(effort, progress=share))
     share(1, 1)
     return confirmation
 

@@ -189,6 +189,38 @@ class OneOf:
         return [name for name in self.names() if name.startswith(incomplete)]
 
 
+class Suggested:
+    """Names that the shell completes a word to, where the command itself says which it takes.
+
+    Parameters
+    ----------
+    names
+        Gives the names; what it imports is not paid for by other commands.
+    files
+        Suffixes of files that may be named instead.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]], *, files: tuple[str, ...] = ()) -> None:
+        self.names, self.files = names, files
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Names, and paths of files and the folders above them, that begin with what was typed."""
+        found = [name for name in self.names() if name.startswith(incomplete)]
+        if not self.files:
+            return found
+        folder, _, start = incomplete.rpartition("/")
+        inside = Path(folder or ("/" if incomplete.startswith("/") else "."))
+        entries = sorted(inside.iterdir()) if inside.is_dir() else []
+        lead = incomplete[: len(incomplete) - len(start)]
+        return found + [
+            f"{lead}{entry.name}{'/' if entry.is_dir() else ''}"
+            for entry in entries
+            if entry.name.startswith(start)
+            and (start.startswith(".") or not entry.name.startswith("."))
+            and (entry.is_dir() or entry.suffix in self.files)
+        ]
+
+
 def _integer(least: int | None, text: str | int) -> int:
     """Read an integer that is not less than `least`."""
     try:
@@ -220,6 +252,7 @@ def _describe(command_name: str, parameter: str, annotation: Any) -> None:
     inside = [each for each in (get_args(kind) or (kind,)) if each is not type(None)]
     inside = [each for outer in inside for each in (get_args(outer) or (outer,))]
     choice = next((mark for mark in marks if isinstance(mark, OneOf)), None)
+    suggested = next((mark for mark in marks if isinstance(mark, Suggested)), None)
     if inside[0] is Path and not any(isinstance(mark, Role) for mark in marks):
         raise TypeError(
             f"`{parameter}` of dyn {command_name} must say in its annotation what is done with its file"
@@ -229,6 +262,8 @@ def _describe(command_name: str, parameter: str, annotation: Any) -> None:
             continue
         if choice is not None:
             info.parser, info.autocompletion = choice.read, choice.complete
+        elif suggested is not None:
+            info.autocompletion = suggested.complete
         elif info.parser is number and _lists_of_numbers(annotation):
             info.parser = numbers
         elif inside[0] is int and info.parser is None:

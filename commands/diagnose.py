@@ -16,7 +16,7 @@ from commands.saving import SaveOptions, checked_outputs
 
 if TYPE_CHECKING:
     from analysis.runs.diagnosis import FeatureDiagnosis
-    from analysis.runs.directions import RunSettings
+    from analysis.runs.run_settings import RunSettings
 
 NamesOption = Annotated[
     list[str] | None,
@@ -50,16 +50,28 @@ class TrainedOptions:
             "--loss-factor", panel=RUN, help="Loss over ½‖·‖²: 2 without the ½, 4 if symmetrised too (1)."
         ),
     ] = 1.0
+    learning_rate: Annotated[
+        float | None, numeric("--learning-rate", panel=RUN, help="ε of the encoder, > 0 (not known).")
+    ] = None
+    batch: Annotated[
+        int | None, option("--batch", panel=RUN, help="Samples of one step, >= 1 (not known).")
+    ] = None
     no_stop_gradient: Annotated[
         bool, option("--no-stop-gradient", panel=RUN, help="The gradient passes through the target.")
     ] = False
 
     def settings(self) -> RunSettings:
         """The same for the analysis."""
-        from analysis.runs.directions import RunSettings
+        from analysis.runs.run_settings import RunSettings
 
         return RunSettings(
-            self.predictor_rate, self.weight_decay, self.decay, not self.no_stop_gradient, self.loss_factor
+            self.predictor_rate,
+            self.weight_decay,
+            self.decay,
+            not self.no_stop_gradient,
+            self.loss_factor,
+            self.learning_rate,
+            self.batch,
         )
 
 
@@ -174,7 +186,7 @@ def _print(report: dict[str, Any], found: FeatureDiagnosis) -> None:
     for number, row in enumerate(report["directions"][:_LISTED], start=1):
         p = row["predictor"]
         predictor = "–" if p is None else _text(p[0]) if p[1] == 0 else f"{p[0]:.4g}{p[1]:+.2g}i"
-        rest = (_text(row[name]) for name in ("amplitude", "margin", "decay_threshold"))
+        rest = (_text(row[name]) for name in ("amplitude", "margin", "decay_threshold", "critical_rate"))
         rows.append(
             [str(number), _text(row["ratio"]), predictor, *rest, row["fate"], row["predicted"] or "–"]
         )
@@ -185,6 +197,7 @@ def _print(report: dict[str, Any], found: FeatureDiagnosis) -> None:
         "amplitude",
         "margin",
         "decay threshold",
+        "critical rate",
         "fate",
         "predicted",
     ]

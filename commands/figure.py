@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from commands.declaration import FILLS, OUTPUT, WRITES, OneOf, command, name_options, number, option
+from commands.declaration import (
+    FILLS,
+    OUTPUT,
+    WRITES,
+    OneOf,
+    Suggested,
+    command,
+    name_options,
+    number,
+    option,
+)
 from commands.output import ReportOptions, print_json, print_table, progress
 from commands.saving import LookOptions, size_names
 
 if TYPE_CHECKING:
     from figures.gallery.registry import Page
+
+
+def _page_names() -> list[str]:
+    from figures.gallery.registry import PAGES
+
+    return list(PAGES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ def figure(
     name: Annotated[
         str | None,
         typer.Argument(metavar="[NAME] [--PARAMETER VALUE]...", help="Figure, and what to change."),
+        Suggested(_page_names),
     ] = None,
     everything: Annotated[bool, option("--all", panel=OUTPUT, help="Draw every figure.")] = False,
     plot: Annotated[
@@ -170,7 +187,8 @@ def _parameters_help(page: Page) -> str:
 
 def _default_text(default: Any) -> str:
     if isinstance(default, tuple):
-        return ",".join(map(_default_text, default))
+        between = " " if any(isinstance(part, tuple) for part in default) else ","
+        return between.join(map(_default_text, default))
     return "as suits" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
 
 
@@ -204,11 +222,21 @@ def _arguments(page: Page, given: list[str], seed: int) -> dict[str, Any]:
 def _value(flag: str, texts: list[str], kind: Any) -> Any:
     """Convert text to what the parameter is annotated with."""
     inside = [item for item in get_args(kind) if item not in (type(None), Ellipsis)]
+    if getattr(kind, "__origin__", None) is tuple and getattr(inside[0], "__origin__", None) is tuple:
+        return tuple(_several(flag, text, get_args(inside[0])) for text in texts)
     if getattr(kind, "__origin__", None) is tuple:
         return tuple(_one(flag, part, inside[0]) for text in texts for part in text.split(","))
     if len(texts) > 1:
         raise ValueError(f"{flag} must be given once, got {' and '.join(texts)}")
     return _one(flag, texts[0], inside[0] if inside else kind)
+
+
+def _several(flag: str, text: str, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert text to a pair, or to as many as there are types."""
+    parts = text.split(",")
+    if len(parts) != len(kinds):
+        raise ValueError(f"{flag} must be {len(kinds)} numbers with commas between them, got {text!r}")
+    return tuple(_one(flag, part, kind) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _one(flag: str, text: str, kind: Any) -> Any:

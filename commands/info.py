@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.declaration import command
+from commands.declaration import Suggested, command
 from commands.output import JsonOption, print_json, print_table
 
 SWEEP = """\
@@ -33,7 +33,9 @@ TOPICS = ("versions", "augmentations", "variants", "objectives", "datasets", "fo
     epilog="Example: dyn info augmentations",
 )
 def info(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help=", ".join(TOPICS))] = "versions",
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help=", ".join(TOPICS)), Suggested(lambda: TOPICS)
+    ] = "versions",
     json: JsonOption = False,
 ) -> None:
     """Print what this installation has."""

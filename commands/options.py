@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from commands.declaration import READS, RUN, START, SYSTEM, OneOf, numeric, option
+from commands.declaration import READS, RUN, START, SYSTEM, OneOf, Suggested, numeric, option
 from commands.output import ReportOptions, ShowOptions, duration_text, note, progress
 from dynamics.objectives import OBJECTIVES, flow_objectives, linear_objectives
 
@@ -30,11 +30,31 @@ def variant_names() -> list[str]:
     return list(VARIANTS)
 
 
+def _augmentation_words() -> list[str]:
+    """Names of augmentations, with a colon where a value has to follow."""
+    from dynamics.data.views import AUGMENTATIONS
+
+    signatures = (kind.signature.partition(":") for kind in AUGMENTATIONS.values())
+    return [name + colon for name, colon, _ in signatures]
+
+
+def source_words() -> list[str]:
+    """Names of sources of samples, with a colon where something has to follow."""
+    from dynamics.data.datasets import SOURCES
+
+    forms = ((name, row.form.removeprefix(name)) for name, row in SOURCES.items())
+    return [name + ":" * rest.startswith(":") for name, rest in forms]
+
+
+ARRAYS = (".npy", ".npz")
+"""Suffixes of arrays that are data."""
+
 AugmentOption = Annotated[
     list[str] | None,
     option(
         "--augment", panel=SYSTEM, metavar="SPEC", help="Augmentation, e.g. shift:1; any number, in order."
     ),
+    Suggested(_augmentation_words),
 ]
 
 
@@ -106,6 +126,7 @@ class MomentOptions(EigenvalueOptions):
             help="digits, photos, an array FILE.npy or FILE.npz, or another of dyn info datasets.",
         ),
         READS,
+        Suggested(source_words, files=ARRAYS),
     ] = None
     augment: AugmentOption = None
 

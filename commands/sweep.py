@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.declaration import FILLS, OUTPUT, READS, RUN, command, option
+from commands.declaration import FILLS, OUTPUT, READS, RUN, WRITES, command, option
 from commands.output import (
     JsonOption,
     QuietOption,
@@ -18,6 +19,23 @@ from commands.output import (
     print_table,
     progress,
 )
+from commands.saving import LookOptions
+
+
+@dataclass(frozen=True)
+class PictureOptions(LookOptions):
+    """A picture of what became of the runs."""
+
+    plot: Annotated[
+        Path | None,
+        option("--plot", panel=OUTPUT, help="Save a picture of the fates: .png, .svg or .pdf."),
+        WRITES,
+    ] = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether --plot is given."""
+        return self.plot is not None
 
 
 @command(
@@ -33,6 +51,7 @@ def sweep(
     out: Annotated[
         Path, option("--out", panel=OUTPUT, help="Folder of the Zarr store, made or continued."), FILLS
     ],
+    picture: PictureOptions,
     workers: Annotated[
         int | None, option("--workers", panel=RUN, help="Processes of this machine; left out, this one.")
     ] = None,
@@ -58,6 +77,15 @@ def sweep(
     design = theory.load_spec(spec)
     if seed is not None:
         design = replace(design, seed=seed)
+    if picture.plot is not None:
+        from analysis.sweeps.fates import check_drawable
+        from dynamics.files import checked_suffix, checked_target
+        from figures.style import PICTURES
+
+        if dry_run:
+            raise ValueError(f"--plot must go without --dry-run, which runs nothing, got {picture.plot}")
+        checked_target(checked_suffix(picture.plot, PICTURES))
+        check_drawable(design)
     if dry_run:
         plan = theory.plan(design, out, workers=workers, scheduler=scheduler)
         if json:
@@ -84,6 +112,12 @@ def sweep(
             progress=None if bar is None else lambda so_far: bar(so_far.completed, so_far.total),
             note=lambda text: note(text, output),
         )
+    if picture.plot is not None:
+        from analysis.sweeps.fates import swept_fates
+        from figures.results.sweeps import figure_sweep
+        from figures.style import save
+
+        save(figure_sweep(swept_fates(design, out)), picture.plot)
     if json:
         print_json(done._asdict())
         return

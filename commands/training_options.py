@@ -10,14 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from commands.declaration import READS, RUN, SYSTEM, WRITES, numeric, option
-from commands.options import AugmentOption
+from commands.declaration import READS, RUN, SYSTEM, WRITES, Suggested, numeric, option
+from commands.options import ARRAYS, AugmentOption, source_words
 from dynamics.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from dynamics.training import TrainingSettings
 
 NETWORK, TRAINING = "Networks and objective", "Training"
+
+
+def _training_sources() -> list[str]:
+    return ["gaussian", "exact", *source_words()]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class TrainingOptions:
             help="gaussian, exact, digits, photos, an array FILE.npy or FILE.npz, or another of dyn info datasets.",
         ),
         READS,
+        Suggested(_training_sources, files=ARRAYS),
     ] = None
     augment: AugmentOption = None
     lambda_s: Annotated[

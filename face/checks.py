@@ -99,7 +99,7 @@ def check(*names: str, seeds: int = 5, seed: int = 0, symbolic: bool = False) ->
     return Result(tuple(measure(item, n_trials=seeds, seed=seed, symbolic=symbolic) for item in chosen))
 
 
-def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
+def confirm(name: str, *, quick: bool = False, seed: int = 0, data: str | None = None) -> Result:
     """Does training agree with theory: one experiment, each prediction beside what gradient steps do.
 
     Parameters
@@ -108,6 +108,8 @@ def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
         One of `dyn.experiments`.
     quick, seed
         A small version, in seconds; the seed of everything random.
+    data
+        Source of data in place of digits, as ``dyn confirm --data`` takes it, for the experiments that can use one.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
     Raises
     ------
     ValueError
-        There is no such experiment.
+        There is no such experiment, or it takes no such data.
 
     Examples
     --------
@@ -131,7 +133,7 @@ def confirm(name: str, *, quick: bool = False, seed: int = 0) -> Result:
 
     if name not in EXPERIMENTS:
         raise ValueError(f"an experiment must be one of {', '.join(EXPERIMENTS)}, got {name}")
-    return Result(make(EXPERIMENTS[name], Effort(quick=quick, seed=seed)))
+    return Result(make(EXPERIMENTS[name], Effort(quick=quick, seed=seed, data=data)))
 
 
 def figure(name: str, **parameters: Any) -> Result:

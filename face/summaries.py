@@ -224,6 +224,15 @@ def _moments(moments: Any) -> list[str]:
     ]
 
 
+def _diagnosis(found: Any) -> list[str]:
+    causes = [f"{cause.knob} ({cause.result}): {cause.advice}" for cause in found.causes]
+    return [
+        f"{found.verdict}: {found.reason}",
+        f"rank {found.rank}, effective rank {number(found.effective_rank)}, RankMe {number(found.rankme)}",
+        *listed(causes, "causes"),
+    ]
+
+
 _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.runs.simulation:ModeSimulation": _mode_simulation,
     "analysis.runs.simulation:MatrixSimulation": _matrix_simulation,
@@ -235,6 +244,7 @@ _TEXTS: dict[str, Callable[[Any], list[str]]] = {
     "analysis.runs.alignment:Alignment": _alignment,
     "analysis.contrastive.contrast:Contrast": _contrast,
     "analysis.trees.summary:TreeSummary": _tree,
+    "analysis.runs.diagnosis:FeatureDiagnosis": _diagnosis,
     "analysis.results.registry:Check": _check,
     "analysis.experiments:Confirmation": _confirmation,
     "dynamics.training.run:TrainingRun": _training,

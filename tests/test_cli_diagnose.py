@@ -55,6 +55,10 @@ def test_settings_reach_the_analysis(dyn, partly):
     assert (decayed["verdict"], decayed["causes"][0]["knob"]) == ("collapsing", "weight-decay")
     leaking = report_of(dyn, "diagnose", "run.npz", "--no-stop-gradient")
     assert leaking["causes"][0]["knob"] == "stop-gradient"
+    hasty = report_of(dyn, "diagnose", "run.npz", "--learning-rate", "100", "--batch", "4")
+    assert hasty["causes"][0]["knob"] == "learning-rate"
+    assert hasty["causes"][0]["threshold"] < 100
+    assert {row["wear_steps"] is None for row in hasty["directions"]} == {False, True}
     still = report_of(dyn, "diagnose", "run.npz", "--decay", "1")
     assert "decay" in [cause["knob"] for cause in still["causes"]]
 
@@ -118,6 +122,8 @@ def test_moments_of_views_are_read_by_other_commands(dyn, partly):
         (("views.npz", "--predictor-rate", "0"), "--predictor-rate must be finite and > 0"),
         (("views.npz", "--loss-factor", "nan"), "--loss-factor must be finite and > 0"),
         (("views.npz", "--decay", "2"), "--decay must be from 0 to 1"),
+        (("views.npz", "--learning-rate", "0"), "--learning-rate must be finite and > 0"),
+        (("views.npz", "--batch", "0"), "--batch must be an integer >= 1"),
         (("views.npz", "--out", "a.txt"), "a.txt"),
     ],
 )

@@ -31,9 +31,17 @@ PICTURED = {
     "align": ("align", "--lambda-s", "1,1", "--lambda-d", ".8,.5", "--dim", "2", "--t-end", "5"),
     "contrast": ("contrast", "--lambda-s", "1", "--lambda-d", "0.5"),
     "tree": ("tree", "--height", "3"),
+    "sweep": ("sweep", "s.toml", "--out", "s.zarr"),
     "figure": ("figure", "tied"),
 }
+SPEC = "[parameters]\nlambda_s = 1\nratio = 0.5\npredictor = { values = [0.2, 0.8] }\n"
 PER_INCH = 40
+
+
+@pytest.fixture(autouse=True)
+def spec(tmp_path: Path) -> None:
+    """The sweep of `PICTURED`."""
+    (tmp_path / "s.toml").write_text(SPEC, encoding="utf-8")
 
 
 @pytest.mark.parametrize("what", PICTURED)

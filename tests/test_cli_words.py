@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
-from conftest import HANG_S, command_environment
+from conftest import HANG_S, ROOT, command_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -217,6 +217,43 @@ def test_names_are_listed_refused_and_completed_from_the_table(dyn, run_dyn):
     words = "dyn simulate --variant fa"
     env = {"_DYN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "3"}
     assert run_dyn(env=env).stdout.split() == ["fast-predictor"]
+
+
+COMPLETED = {
+    "dyn figure stab": ["stability-map", "stability-plane"],
+    "dyn figure portr": ["portrait"],
+    "dyn check R30": ["R30", *(f"R30{k}" for k in range(1, 10))],
+    "dyn check contr": ["contrastive"],
+    "dyn check R6 tr": ["trees"],
+    "dyn confirm C1 C1": ["C1", *(f"C1{k}" for k in range(10))],
+    "dyn confirm --data pho": ["photos"],
+    "dyn info dat": ["datasets"],
+    "dyn simulate --data mn": ["mnist:"],
+    "dyn simulate --data x": ["x.npy"],
+    "dyn simulate --data sub/": ["sub/y.npz", "sub/z/"],
+    "dyn train --data ga": ["gaussian"],
+    "dyn train --data dig": ["digits"],
+    "dyn train --augment shi": ["shift:"],
+    "dyn simulate --augment fl": ["flip"],
+}
+
+
+@pytest.mark.parametrize("words", COMPLETED)
+def test_names_are_completed(words: str, tmp_path: Path) -> None:
+    (tmp_path / "sub" / "z").mkdir(parents=True)
+    for name in ("x.npy", "x.txt", ".x.npy", "sub/y.npz"):
+        (tmp_path / name).touch()
+    typed = {"_DYN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    env = command_environment() | {"PYTHONPATH": str(ROOT)} | typed
+    script = "import sys; sys.argv[0] = 'dyn'; from cli import app; app()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == COMPLETED[words], done.stderr
 
 
 def test_help_does_not_import_numpy() -> None:

@@ -23,6 +23,9 @@ from analysis.experiments import (
     confirm,
 )
 from analysis.experiments.experiment import Panel
+from analysis.experiments.infonce import REACHED, flow_angle
+from analysis.experiments.seeds import network
+from dynamics.data.moments import Moments
 from figures.results.confirm import caption_confirmation, figure_confirmation
 
 GOOD = compare("slope", 1.0, 1.05, 0.1, "second order")
@@ -214,5 +217,56 @@ def test_a_relation_is_one_of_three():
 def test_bad_input_is_refused_before_anything_is_trained(dyn, arguments, message):
     Path("taken").write_text("", encoding="utf-8")
     code, out, err = dyn("confirm", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+# --- data ---------------------------------------------------------------------------------------------------
+
+TAKERS = ("C4", "C8", "C10", "C11", "C13")
+
+
+def test_experiments_that_take_data_are_those_on_digits_alone():
+    assert [name for name, row in EXPERIMENTS.items() if row.data] == list(TAKERS)
+
+
+@pytest.mark.parametrize("name", ["C1", "C2", "C22"])
+def test_data_are_refused_by_experiments_that_use_none(name):
+    with pytest.raises(ValueError, match=f"`data` must go with C4, C8, C10, C11, C13, got {name}"):
+        confirm(EXPERIMENTS[name], Effort(quick=True, data="photos"))
+
+
+@pytest.mark.parametrize("name", ["C8", "C10", "C11"])
+def test_data_without_classes_are_refused_where_a_probe_needs_them(name, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((40, 8, 8)))
+    with pytest.raises(ValueError, match=f"`data` must have classes for the probe of {name}, got .*x.npy"):
+        confirm(EXPERIMENTS[name], Effort(quick=True, data=str(tmp_path / "x.npy")))
+
+
+def test_rows_are_compared_with_modes_where_the_flow_comes_to_them():
+    moments = Moments.from_eigenvalues([4.0, 1.0, 0.5], [1.6, 0.8, 0.1])  # r = 0.4, 0.8, 0.2
+    W = 0.1 * np.random.default_rng(0).standard_normal((1, 3))
+    early, late = (flow_angle(W, moments, t_end) for t_end in (0.5, 60.0))
+    assert early > REACHED > 0.1 > late
+
+
+def test_networks_see_the_data_that_are_asked_for_and_digits_otherwise():
+    assert network(Effort()).data.source == "digits"
+    assert network(Effort()).data.limit is None
+    other = network(Effort(data="photos")).data
+    assert (other.source, other.augmentations) == ("photos", network(Effort()).data.augmentations)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("C1", "--data", "photos"), "--data must go with C4, C8, C10, C11, C13, got C1"),
+        (("--data", "photos"), "--data must go with C4, C8, C10, C11, C13, got C1"),
+        (("C8", "--data", "missing.npy"), "missing.npy"),
+        (("C8", "--data", "foto"), "got 'foto'"),
+    ],
+)
+def test_the_command_refuses_data_before_anything_is_trained(dyn, words, message):
+    code, out, err = dyn("confirm", "--quick", *words)
     assert (code, out) == (2, "")
     assert message in err

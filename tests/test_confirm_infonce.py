@@ -50,4 +50,4 @@ def test_the_simple_loss_has_rank_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_rows_on_digits_span_the_modes_of_m() -> None:
-    assert all(found.holds for found in infonce.on_digits(Effort(quick=True)))
+    assert all(found.holds for found in infonce.on_data(Effort(quick=True)))

@@ -29,6 +29,12 @@ def test_a_wrong_spectrum_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(moment_losses, "vicreg_spectrum", equal)
     measured, _ = moment_losses.water(Effort(quick=True))
+    assert not measured[1].holds
+
+
+def test_a_hinge_that_no_batch_moves_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moment_losses, "held_deviation", lambda run, pull: 1.0)
+    measured, _ = moment_losses.water(Effort(quick=True))
     assert not measured[0].holds
 
 

@@ -11,9 +11,10 @@ from numpy.testing import assert_allclose
 
 from analysis.experiments import EXPERIMENTS, Effort, resonance
 from analysis.experiments.resonance import Approach, descending_eigenvalues, largest_angle, leading_rows
-from analysis.experiments.seeds import spread
+from analysis.experiments.seeds import DIGITS, images, spread, views
 from dynamics.data.moments import Moments
 from dynamics.states import MatrixState, random_state
+from dynamics.training import DataSettings
 
 RATIOS = np.array([0.9, 0.6, 0.3])
 
@@ -77,7 +78,7 @@ def test_leading_rows_are_the_eigenmodes_of_a_fixed_point(moments: Moments) -> N
 
 def test_training_on_digits_follows_the_flow() -> None:
     start = random_state(64, 3, scale_online=1 / 8, scale_predictor=0.1, seed=0)
-    one = resonance.approach(start, (0, 1, 2, 3), 200)
+    one = resonance.approach(start, (0, 1, 2, 3), 200, DIGITS)
     trained = descending_eigenvalues(one.run.final.predictor)
     mean, half_width = spread(trained)
     end, before = (descending_eigenvalues(P) for P in (one.flow.predictor[-1], start.predictor))
@@ -86,6 +87,21 @@ def test_training_on_digits_follows_the_flow() -> None:
     assert np.max(half_width) < np.max(np.abs(end - before)) / 2
     assert one.ts[-1] == pytest.approx(200 * 0.02, rel=1e-2)
     assert len(resonance.curves(one, "panel")) == 6
+
+
+def test_steps_on_other_data_are_as_small_as_their_largest_eigenvalue_asks() -> None:
+    data = images(Effort(data="photos"))
+    samples = views(DataSettings(**data))
+    largest = np.linalg.eigvalsh(samples.moments().sigma_s)[-1]
+    assert largest * resonance.RATE > 2  # at the rate for digits ε λs = 6: steps would diverge (R303)
+    start = random_state(samples.n1, 3, scale_online=1 / np.sqrt(samples.n1), scale_predictor=0.1, seed=0)
+    one = resonance.approach(start, (0, 1, 2, 3), 400, data)
+    assert one.ts[-1] == pytest.approx(400 * resonance.GENTLE / largest, rel=1e-2)
+    trained = descending_eigenvalues(one.run.final.predictor)
+    mean, half_width = spread(trained)
+    end, before = (descending_eigenvalues(P) for P in (one.flow.predictor[-1], start.predictor))
+    # a step takes 1/4 of the time of the fastest mode at the most
+    assert np.all(np.abs(mean - end) < half_width + 0.25 * np.max(np.abs(end - before)))
 
 
 def test_it_is_registered() -> None:

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from analysis.runs.causes import find_causes
 from analysis.runs.diagnosis import VERDICTS, diagnose
-from analysis.runs.directions import RunSettings, layer_directions
+from analysis.runs.directions import layer_directions
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.datasets import load
 from dynamics.data.dumps import Dump, checked_dump, moments_of_views, read_dump
 from dynamics.data.moments import Moments
@@ -176,6 +177,16 @@ def test_features_alone_show_collapse_but_no_cause():
     assert (part.verdict, part.rank, part.causes) == ("partly-collapsed", 3, [])
     point = diagnose(Dump(50 + 0.1 * (x + noise[0]), 50 + 0.1 * (x + noise[1])))
     assert (point.verdict, point.causes) == ("collapsed", [])
+    # features along one ray: what a normalised loss sees of them is a point
+    ray = np.eye(5)[0] + 0.01 * x
+    length = rng.uniform(0.5, 2, (400, 1))
+    alike = diagnose(Dump(length * ray, 1.1 * length * (ray + 0.001 * noise[1])))
+    assert alike.verdict == "collapsed"
+    assert "vary in length alone" in alike.reason
+    spun = diagnose(Dump(length * (ray + 0.1 * x), 1.1 * length * (ray + 0.1 * x + 0.001 * noise[1])))
+    assert spun.verdict == "healthy"
+    single = diagnose(Dump(length, 1.1 * length))
+    assert (single.verdict, single.reason) == ("healthy", "the only feature varies")
     for n in (4, 5):
         assert diagnose(Dump(x[:n] + noise[0, :n], x[:n] + noise[1, :n])).verdict == "cannot-tell"
     assert_allclose(np.sum(whole.deviations**2), np.sum(whole.std**2), rtol=1e-12)  # both are the trace

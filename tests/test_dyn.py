@@ -19,6 +19,14 @@ from figures.results.drawers import DRAWERS
 SYSTEM: dict[str, Any] = {"lambda_s": 1.0, "lambda_d": 0.5}
 SOURCE: dict[str, Any] = {"source": "exact", "sigma_s": [1.0], "sigma_d": [0.5]}
 
+
+def dumped() -> dict[str, Any]:
+    """Views of two features, and layers of which one direction is held and one lost."""
+    x, *noise = np.random.default_rng(0).normal(size=(3, 400, 2))
+    view1, view2 = (x + 0.5 * part for part in noise)
+    return {"view1": view1, "view2": view2, "online": np.diag([0.8, 0.1]), "predictor": np.diag([0.8, -0.3])}
+
+
 ANSWERS: dict[str, Callable[[], dyn.Result]] = {
     "modes": lambda: dyn.simulate(**SYSTEM),
     "many modes": lambda: dyn.simulate(lambda_s=[1.0] * 30, lambda_d=np.linspace(0.1, 1.0, 30).tolist()),
@@ -31,6 +39,7 @@ ANSWERS: dict[str, Callable[[], dyn.Result]] = {
         lambda_s=[1.0] * 30, lambda_d=np.linspace(0.1, 1.0, 30).tolist(), dim=12
     ),
     "tree": lambda: dyn.tree(height=3),
+    "diagnosis": lambda: dyn.diagnose(**dumped(), weight_decay=0.1, learning_rate=0.1, batch=8),
     "training": lambda: dyn.train(data=SOURCE, batch=None, encoder={"features": 1}, steps=3, seeds=range(12)),
 }
 UNDRAWN: dict[str, Callable[[], dyn.Result]] = {
@@ -163,6 +172,9 @@ def test_rows_are_attributes_and_items() -> None:
         (lambda: dyn.simulate(**SYSTEM, state=([[1]], [[1]], [[np.nan]])), "`state` must be finite"),
         (lambda: dyn.moments(), "moments must be given in one way"),
         (lambda: dyn.moments(data="digits", augment="shift:1"), r"`augment` must be a list .* got 'shift:1'"),
+        (lambda: dyn.diagnose(**dumped() | {"view2": None}), "view2 must be given"),
+        (lambda: dyn.diagnose(**dumped(), rate=0.1), "`settings` must be some of .* got 'rate'"),
+        (lambda: dyn.diagnose(**dumped(), batch=0), "`batch` must be an integer"),
         (lambda: dyn.check("R99"), "a result must be one of R1"),
         (lambda: dyn.figure("tied", nothing=1), "a parameter of figure tied must be one of"),
     ],
@@ -225,6 +237,16 @@ def test_numbers_are_those_of_the_command(dyn_command: Callable[..., Any]) -> No
     (mode,) = report["modes"]
     assert {name: float(final[name][0]) for name in ("online", "predictor", "target")} == mode["final"]
     assert float(final["t"]) == report["t"]
+
+
+def test_a_diagnosis_is_that_of_the_command(dyn_command: Callable[..., Any]) -> None:
+    np.savez("dump.npz", **dumped())
+    settings = ["--weight-decay", 0.1, "--learning-rate", 0.1, "--batch", 8, "--decay", 0.5]
+    report = report_of(dyn_command, "diagnose", "dump.npz", *settings)
+    found = dyn.diagnose(**dumped(), weight_decay=0.1, learning_rate=0.1, batch=8, decay=0.5)
+    assert found.report() == {name: value for name, value in report.items() if name != "seconds"}
+    assert found.verdict == "collapsing"
+    assert found.to_xarray()["fate"].shape == (2,)
 
 
 def test_matrices_are_those_of_the_command(dyn_command: Callable[..., Any]) -> None:

@@ -121,7 +121,8 @@ def test_captions_hold_every_parameter_in_one_paragraph(name: str) -> None:
     assert "\n" not in caption
     assert caption.endswith(".")
     for default in page(name).parameters().values():
-        for value in default if isinstance(default, tuple) else (default,):
+        values = default if isinstance(default, tuple) else (default,)
+        for value in (part for each in values for part in (each if isinstance(each, tuple) else (each,))):
             if value is not None and not isinstance(value, int):
                 assert f"{value:g}" in caption if isinstance(value, float) else value in caption
 

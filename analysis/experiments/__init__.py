@@ -41,6 +41,7 @@ from analysis.experiments.experiment import (
     at_most,
     compare,
 )
+from analysis.experiments.seeds import images, views
 from analysis.results.registry import Verdict
 
 __all__ = [
@@ -96,11 +97,12 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 @dataclass(frozen=True)
 class Confirmation:
-    """An experiment with what it found, and how long that took."""
+    """An experiment with what it found, how long that took, and the data in place of digits, if any."""
 
     experiment: Experiment
     outcome: Outcome
     seconds: float
+    data: str | None = None
 
     @property
     def decisive(self) -> Measurement | None:
@@ -120,6 +122,7 @@ class Confirmation:
             "id": self.experiment.id,
             "title": self.experiment.title,
             "prediction": self.experiment.prediction,
+            "data": self.data,
             "quantity": decisive.get("name"),
             "predicted": decisive.get("predicted"),
             "relation": decisive.get("relation"),
@@ -148,7 +151,35 @@ def confirm(experiment: Experiment, effort: Effort | None = None) -> Confirmatio
     Confirmation
         Its `outcome.verdict` is holds | violated | not-applicable, and `report()` its JSON. Runs that diverge
         show up as measurements that disagree.
+
+    Raises
+    ------
+    ValueError
+        Data are given to an experiment that takes none, or data without classes to one whose probe needs them.
     """
     began = time.perf_counter()
-    outcome = experiment.run(effort or Effort())
-    return Confirmation(experiment, outcome, time.perf_counter() - began)
+    effort = effort or Effort()
+    check_data(experiment, effort)
+    outcome = experiment.run(effort)
+    return Confirmation(experiment, outcome, time.perf_counter() - began, effort.data)
+
+
+def check_data(experiment: Experiment, effort: Effort) -> None:
+    """Refuse data that an experiment does not take.
+
+    Examples
+    --------
+    >>> check_data(EXPERIMENTS["C1"], Effort(data="photos"))
+    Traceback (most recent call last):
+    ValueError: `data` must go with C4, C8, C10, C11, C13, got C1
+    """
+    if effort.data is None:
+        return
+    takers = [name for name, row in EXPERIMENTS.items() if row.data]
+    if experiment.id not in takers:
+        raise ValueError(f"`data` must go with {', '.join(takers)}, got {experiment.id}")
+    if experiment.data == "classes":
+        from dynamics.training import DataSettings
+
+        if views(DataSettings(**images(effort))).probe is None:
+            raise ValueError(f"`data` must have classes for the probe of {experiment.id}, got {effort.data}")

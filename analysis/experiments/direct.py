@@ -103,5 +103,6 @@ EXPERIMENTS = (
         "a predictor set from the spectrum of the features does what gradients would make it do: the probe is as good"
         " as with a trained one (R22)",
         run,
+        data="classes",
     ),
 )

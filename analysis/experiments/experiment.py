@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from analysis.runs.simulation import plain
 
 KINDS = ("theory", "training")
 RELATIONS = ("eq", "lt", "gt")
+DATA = ("", "samples", "classes")
+"""What an experiment needs of the data that it may be made on: nothing, as it has its own; samples; classes too."""
 SEEDS = 2**20
 """Number of seeds to choose from: each is a start for the seeds of thousands of runs, which end at 2³²."""
 Number = float | np.floating[Any]
@@ -30,16 +33,31 @@ class Effort:
         Seed of everything random, an integer in [0, 2²⁰); equal seeds give equal outcomes.
     progress
         Called as progress(done, total) with the share of one experiment that is done; None for silence.
+    data
+        Source of samples as `dynamics.data.datasets.load` takes it, in place of digits; None for digits.
     """
 
     quick: bool = False
     seed: int = 0
     progress: Callable[[float, float], None] | None = None
+    data: str | None = None
 
     def __post_init__(self) -> None:
         whole = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
         if not (whole and 0 <= self.seed < SEEDS):
             raise ValueError(f"`seed` must be an integer >= 0 and < {SEEDS}, got {self.seed!r}")
+
+    @property
+    def data_name(self) -> str:
+        """What the data are called: a source without its folder, or the name of a file.
+
+        >>> Effort().data_name, Effort(data="mnist:/somewhere").data_name, Effort(data="a/x.npy").data_name
+        ('digits', 'mnist', 'x.npy')
+        """
+        if self.data is None:
+            return "digits"
+        path = Path(self.data)
+        return path.name if path.suffix in (".npy", ".npz") else self.data.partition(":")[0]
 
     def report(self, done: float, total: float = 1.0) -> None:
         """Tell the caller how far the experiment is."""
@@ -250,9 +268,16 @@ class Experiment:
         What theory says, with its results ("R6").
     run
         (effort) -> Outcome.
+    data
+        What it needs of data other than digits, one of `DATA`; empty where it takes none.
     """
 
     id: str
     title: str
     prediction: str
     run: Callable[[Effort], Outcome]
+    data: str = ""
+
+    def __post_init__(self) -> None:
+        if self.data not in DATA:
+            raise ValueError(f"`data` must be one of {', '.join(map(repr, DATA))}, got {self.data!r}")

@@ -196,7 +196,7 @@ def run(effort: Effort) -> Outcome:
     measurements = [beside_random(one) for one in found.values()] + equivalences(found)
     measurements += [recovery(one) for name, one in found.items() if name == "BYOL-LPI"]
     failed = [m.name for m in measurements if not m.holds]
-    reason = f"digits do not show what the source has of {'; '.join(failed)}" if failed else ""
+    reason = f"{effort.data_name} do not show what the source has of {'; '.join(failed)}" if failed else ""
     return Outcome(tuple(measurements), tuple(curves(found)), reason)
 
 
@@ -207,5 +207,6 @@ EXPERIMENTS = (
         "without a predictor features collapse below the random encoder, with one they rise above it; RAFT is BYOL′"
         " (R11, R25, R27; RAFT, Tables 1 and 3)",
         run,
+        data="classes",
     ),
 )

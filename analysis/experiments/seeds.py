@@ -16,8 +16,19 @@ if TYPE_CHECKING:
 
 DIGITS = {"source": "digits", "augmentations": ("shift:1", "noise:0.3")}
 """Views of digits: cyclic shifts by a pixel, then noise."""
+MOST_SAMPLES = 5000
+"""Samples of other data than digits, at most: what is true of the moments of all is true of those of some."""
 CONFIDENCE = 0.99
 """Of intervals over seeds: chance breaks one of a hundred, and one of two hundred where one side counts."""
+
+
+def images(effort: Effort) -> dict[str, Any]:
+    """Views that an experiment is made on: of digits, or in the same way of the data that are asked for.
+
+    >>> images(Effort()) == DIGITS
+    True
+    """
+    return DIGITS if effort.data is None else DIGITS | {"source": effort.data, "limit": MOST_SAMPLES}
 
 
 @lru_cache(maxsize=4)
@@ -127,12 +138,12 @@ def seeds_of(effort: Effort) -> tuple[int, ...]:
 
 
 def network(effort: Effort, **parts: Any) -> TrainingSettings:
-    """Small networks on digits, as far as not told otherwise: ReLU encoder, linear predictor, normalised BYOL, Adam."""
+    """Small networks, as far as not told otherwise: ReLU encoder, linear predictor, normalised BYOL, Adam."""
     from dynamics.training import TrainingSettings
 
     steps = 1500 if effort.quick else 3000
     settings: dict[str, Any] = {
-        "data": DIGITS,
+        "data": images(effort),
         "encoder": {"kind": "mlp", "widths": (64,), "features": 16},
         "predictor": {"kind": "linear"},
         "objective": {"normalize": True},

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates.fate import Fate
+from analysis.fates.margins import leaf_margin
 from analysis.fates.predictions import predict_fates
 from analysis.fates.windows import centres, checked_window, places_in
 from dynamics.fields.vector_field import VectorField
@@ -124,9 +125,7 @@ class BasinMap:
         """Positive where `rule` says that a place is learned: c + τp r² where w2 > 0, and c elsewhere (R6)."""
         place = dict(zip(self.plane, (u, v), strict=True))
         w1, w2 = (place.get(name, np.full_like(u, self.at)) for name in ("online", "predictor"))
-        tau, r = self.system.tau_predictor, self.system.ratio[0]
-        above: np.ndarray = self.system.tau_online * w1**2 - tau * w2**2 + np.where(w2 > 0, tau * r**2, 0.0)
-        return above
+        return leaf_margin(w1, w2, self.system.ratio[0], self.system.tau_online, self.system.tau_predictor)
 
     @property
     def mismatches(self) -> np.ndarray:

@@ -142,7 +142,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
     ----------
     found
         A simulation, an alignment, basins, a bifurcation, a training run, fixed points, a spectrum, solutions of
-        P θ = θ M, what a contrastive loss learns, what a latent tree lets a network learn, or moments.
+        P θ = θ M, what a contrastive loss learns, what a latent tree lets a network learn, moments, or a diagnosis.
     support
         As for `simulation_arrays`.
 
@@ -177,6 +177,7 @@ def arrays_of(found: Any, support: np.ndarray | None = None) -> Variables:
         "Stability": _stability_arrays,
         "SylvesterSolutions": _sylvester_arrays,
         "Moments": _moment_arrays,
+        "FeatureDiagnosis": lambda found: found.variables(),
     }
     if kind not in makers:
         raise ValueError(f"a result must hold arrays, got {kind}, which holds none")

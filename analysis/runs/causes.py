@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analysis.fates.fate import Fate
-from analysis.runs.directions import Directions, RunSettings, is_identity
+from analysis.runs.directions import Directions, is_identity, restless
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump
 
 
@@ -21,7 +22,8 @@ class Cause(NamedTuple):
     Parameters
     ----------
     knob
-        What to turn: ``stop-gradient``, ``predictor``, ``weight-decay``, ``decay`` or ``augmentation``.
+        What to turn: ``stop-gradient``, ``predictor``, ``weight-decay``, ``learning-rate``, ``batch``, ``decay`` or
+        ``augmentation``.
     value, threshold
         Where the knob stands, and the value beyond which the direction is lost; None where neither the dump nor the
         settings tell.
@@ -30,7 +32,8 @@ class Cause(NamedTuple):
     advice
         One sentence.
     directions
-        How many lost directions it accounts for; 0 for a cause that is possible, but not shown.
+        How many directions that are lost, or cannot rest, it accounts for; 0 for a cause that is possible, but not
+        shown.
     """
 
     knob: str
@@ -58,7 +61,7 @@ def find_causes(found: Directions, dump: Dump, settings: RunSettings, told: floa
     list of Cause
         Empty where nothing is lost.
     """
-    lost = (found.fate == Fate.COLLAPSED) | (found.predicted == Fate.COLLAPSED)
+    lost = (found.fate == Fate.COLLAPSED) | (found.predicted == Fate.COLLAPSED) | restless(found, settings)
     causes, left = [], lost.copy()
     for mechanism in _MECHANISMS:
         mine = left & np.broadcast_to(mechanism.applies(found, dump, settings, told), left.shape)
@@ -123,11 +126,20 @@ def _no_predictor(found: Directions, settings: RunSettings, mine: np.ndarray) ->
     return Cause("predictor", 1.0, float(np.max(found.ratio[mine])), "R11", advice, int(mine.sum()))
 
 
+def _overstepped(found: Directions, settings: RunSettings, mine: np.ndarray) -> Cause:
+    largest, least = (float(f(found.critical_rate[mine])) for f in (np.max, np.min))
+    advice = (
+        f"steps above {largest:.3g} are too long for any of these directions to rest: set the learning rate below"
+        f" {least:.3g}"
+    )
+    return Cause("learning-rate", settings.learning_rate, largest, "R303", advice, int(mine.sum()))
+
+
 def _fixed_target(found: Directions, settings: RunSettings, mine: np.ndarray) -> Cause:
     advice = (
         "the target never moves, and no encoder is learned where it has none: set the average's decay below 1"
     )
-    return Cause("decay", 1.0, 1.0, "R13", advice, int(mine.sum()))
+    return Cause("decay", settings.decay, 1.0, "R13", advice, int(mine.sum()))
 
 
 def _augmented(found: Directions, settings: RunSettings, mine: np.ndarray) -> Cause:
@@ -152,6 +164,10 @@ _MECHANISMS = (
             found.decay_threshold < (settings.weight_decay if settings.weight_decay is not None else -1)
         ),
         _decay,
+    ),
+    _Mechanism(
+        lambda found, dump, settings, told: found.critical_rate < (settings.learning_rate or 0),
+        _overstepped,
     ),
     _Mechanism(lambda found, dump, settings, told: settings.decay == 1, _fixed_target),
     _Mechanism(
@@ -181,6 +197,7 @@ def _possible(found: Directions, dump: Dump, settings: RunSettings, left: np.nda
         advice = "the file has no predictor: a network without one collapses; if yours has one, add it as `predictor`"
         causes.append(Cause("predictor", None, None, "R11", advice, 0))
     puzzling = left | (found.fate == Fate.UNDECIDED)
+    causes += _of_batches(found, settings, puzzling)
     if not np.any(puzzling):
         return causes
     if settings.weight_decay is None:
@@ -197,4 +214,27 @@ def _possible(found: Directions, dump: Dump, settings: RunSettings, left: np.nda
     rest = HELD * found.ratio[puzzling]
     if np.any(np.abs(found.predictor[puzzling]) > rest):
         causes.reverse()
+    return causes
+
+
+def _of_batches(found: Directions, settings: RunSettings, puzzling: np.ndarray) -> list[Cause]:
+    """What the noise of batches may have done: it kills small encoders near r, and wears learned ones down."""
+    if settings.batch is None or settings.learning_rate is None:
+        return []
+    causes = []
+    p, edge = found.predictor.real, found.noise_boundary
+    near = puzzling & (p > edge) & (p < found.ratio)
+    if np.any(near):
+        advice = (
+            f"on batches of {settings.batch} the typical encoder that is this small dies where its predictor is above"
+            f" {np.min(edge[near]):.3g}: take larger batches or shorter steps"
+        )
+        causes.append(Cause("batch", float(settings.batch), None, "R309", advice, 0))
+    worn = np.isfinite(found.wear_steps) & (found.margin > 0)
+    if np.any(worn):
+        advice = (
+            "noise of small batches wears the amplitude of what is held down to √(τp/τo) r in about"
+            f" {np.min(found.wear_steps[worn]):.3g} steps, and with it what protects from collapse"
+        )
+        causes.append(Cause("batch", float(settings.batch), None, "R307", advice, 0))
     return causes

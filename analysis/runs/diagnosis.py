@@ -13,12 +13,9 @@ import numpy as np
 
 from analysis.fates.fate import Fate
 from analysis.runs.causes import Cause, find_causes
-from analysis.runs.directions import (
-    Directions,
-    RunSettings,
-    layer_directions,
-    spread_directions,
-)
+from analysis.runs.directions import Directions, layer_directions, restless, spread_directions
+from analysis.runs.finite_steps import target_stands_apart
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump, moments_of_views
 from dynamics.data.moments import Moments
 from dynamics.files import Variable
@@ -110,8 +107,10 @@ class FeatureDiagnosis:
                 "predicted": predicted or None,
                 "margin": margin,
                 "decay_threshold": threshold,
+                "critical_rate": rate,
+                "wear_steps": wear,
             }
-            for ratio, p, amplitude, share, fate, predicted, margin, threshold in zip(
+            for ratio, p, amplitude, share, fate, predicted, margin, threshold, rate, wear, _ in zip(
                 *self.directions, strict=True
             )
         ]
@@ -138,6 +137,7 @@ class FeatureDiagnosis:
             "fate": np.array([codes[fate] for fate in found.fate], dtype=np.int16),
             "margin": found.margin,
             "decay_threshold": found.decay_threshold,
+            "critical_rate": found.critical_rate,
         }
         known = {name: values for name, values in columns.items() if not np.any(np.isnan(values))}
         return {name: Variable(("direction",), values) for name, values in known.items()}
@@ -190,11 +190,12 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
         found = spread_directions(np.concatenate([x1, x2]), moments)
     else:
         f1, f2, centre = (part @ dump.online.T for part in (x1, x2, mean / unit))
-        found = layer_directions(dump, moments, settings, unit)
+        found = layer_directions(dump, moments, settings, unit, mean / unit, error=3 / np.sqrt(n))
     variance = float(np.sum(f1**2 + f2**2)) / (2 * n)
     length = variance + float(np.sum(centre**2))
     spread = float(np.sqrt(variance / length)) if length > 0 else 0.0
-    verdict, reason = _verdict(found, dump, moments, told, spread)
+    turned = _spread_of_directions(f1 + centre, f2 + centre)
+    verdict, reason = _verdict(found, dump, moments, told, spread, turned, restless(found, settings))
     causes = [] if verdict == HEALTHY else find_causes(found, dump, settings, told)
     measured = _measured(f1, f2, dump.labels)
     return FeatureDiagnosis(
@@ -220,10 +221,22 @@ def diagnose(dump: Dump, settings: RunSettings | None = None) -> FeatureDiagnosi
     )
 
 
-def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, spread: float) -> tuple[str, str]:
+def _verdict(
+    found: Directions,
+    dump: Dump,
+    moments: Moments,
+    told: float,
+    spread: float,
+    turned: float,
+    unstable: np.ndarray,
+) -> tuple[str, str]:
     n, d = dump.view1.shape
     if spread < POINT and dump.online is None:
         return COLLAPSED, f"the features of all samples lie within {spread:.2g} of their length of one point"
+    if turned < POINT and dump.online is None and d > 1:
+        return COLLAPSED, (
+            f"the features of all samples point the same way, to {turned:.2g} of their length, and vary in length alone"
+        )
     learned = found.fate == Fate.LEARNED
     held, undecided = int(learned.sum()), int(np.sum(found.fate == Fate.UNDECIDED))
     falling = int(np.sum(learned & (found.predicted == Fate.COLLAPSED)))
@@ -240,6 +253,11 @@ def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, sprea
         )
     if falling:
         return COLLAPSING, f"of {held} held, {_are(falling)} on the way to zero"
+    if np.any(unstable):
+        return CANNOT_TELL, (
+            f"{_are(held)} held, of {most} that could be,"
+            f" but {_are(int(unstable.sum()))} unstable at this learning rate"
+        )
     if held >= most:
         return HEALTHY, f"{_are(held)} held, of {most} that could be"
     if held and gone:
@@ -247,6 +265,14 @@ def _verdict(found: Directions, dump: Dump, moments: Moments, told: float, sprea
     if gone and not undecided:
         return COLLAPSED, f"no direction is held, of {most} that could be"
     return CANNOT_TELL, f"{_are(undecided)} small, but growing by theory"
+
+
+def _spread_of_directions(f1: np.ndarray, f2: np.ndarray) -> float:
+    """Root mean square of the deviation of features of unit length from their mean, in [0, 1]; NaN of zeros alone."""
+    both = np.concatenate([f1, f2])
+    lengths = np.linalg.norm(both, axis=1, keepdims=True)
+    unit = (both / np.where(lengths > 0, lengths, 1))[lengths[:, 0] > 0]
+    return float(np.sqrt(np.sum(np.var(unit, axis=0)))) if len(unit) else np.nan
 
 
 def _are(n: int) -> str:
@@ -309,6 +335,22 @@ def _target_distance(dump: Dump) -> float | None:
     return float(np.linalg.norm(dump.target - dump.online) / np.linalg.norm(dump.online))
 
 
+def _of_the_target(dump: Dump, moments: Moments, settings: RunSettings) -> list[str]:
+    """What the target tells of its average, where the setting does not."""
+    if settings.decay is not None or dump.online is None or dump.target is None:
+        return []
+    if np.max(np.abs(dump.target - dump.online)) <= dump.rounding * np.max(np.abs(dump.online)):
+        return [
+            "target equals online: the network rests (R4), or its target is online itself, which learns too (R14)"
+        ]
+    if dump.predictor is not None and target_stands_apart(dump.online, dump.predictor, dump.target, moments):
+        return [
+            "online rests away from target, as if the target never moved (R13): fates are those of a target that"
+            " follows, and --decay 1 gives those of one that does not"
+        ]
+    return []
+
+
 def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) -> list[str]:
     limits = [
         "theory holds for the last linear layer while what lies below stands still, and for squared error; a"
@@ -320,6 +362,7 @@ def _limits(dump: Dump, moments: Moments, settings: RunSettings, told: float) ->
         limits.append("without predictor no fate can be predicted")
     elif settings.weight_decay is None:
         limits.append("fates are those without weight decay, as --weight-decay is not given")
+    limits += _of_the_target(dump, moments, settings)
     if moments.commutator > told:
         limits.append(
             f"Σs and Σd do not commute (by {moments.commutator:.2g}): fates and thresholds are those of each"

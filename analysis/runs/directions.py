@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from analysis.fates.fate import Fate
 from analysis.fates.predictions import predict_fates
 from analysis.runs.eigenspaces import predictor_rows
+from analysis.runs.finite_steps import Rows, critical_rates, noise_boundary, wear_steps
+from analysis.runs.run_settings import RunSettings
 from dynamics.data.dumps import Dump
 from dynamics.data.moments import Moments
 from dynamics.exact.fixed_points import saddle_node
@@ -21,57 +22,6 @@ VANISHED = 1e-3
 
 LEAST_RATIO = 1e-3
 """Ratios told from samples are no surer than this."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How the network was trained, as far as it is known.
-
-    Parameters
-    ----------
-    predictor_rate
-        αp > 0, learning rate of the predictor over that of the encoder; τp = 1/αp.
-    weight_decay
-        Coefficient that is multiplied by the learning rate, as in SGD, >= 0; None where it is not known.
-    decay
-        γ in [0, 1] of the target's moving average; None where it is not known.
-    stop_gradient
-        Whether no gradient passes through the target.
-    loss_factor
-        k > 0: the loss is k/2 E‖P W x1 − Θ x2‖². 2 without the ½, 4 if also summed over both orders of the views.
-
-    Raises
-    ------
-    ValueError
-        A number is out of range.
-
-    Examples
-    --------
-    >>> RunSettings(decay=1.5)
-    Traceback (most recent call last):
-    ValueError: `decay` must be from 0 to 1, got 1.5
-    """
-
-    predictor_rate: float = 1.0
-    weight_decay: float | None = None
-    decay: float | None = None
-    stop_gradient: bool = True
-    loss_factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("predictor_rate", "loss_factor"):
-            value = getattr(self, name)
-            if not 0 < value < np.inf:
-                raise ValueError(f"`{name}` must be finite and > 0, got {value}")
-        if self.weight_decay is not None and not 0 <= self.weight_decay < np.inf:
-            raise ValueError(f"`weight_decay` must be finite and >= 0, got {self.weight_decay}")
-        if self.decay is not None and not 0 <= self.decay <= 1:
-            raise ValueError(f"`decay` must be from 0 to 1, got {self.decay}")
-
-    @property
-    def tau_predictor(self) -> float:
-        """τp = 1/αp, in units of τo."""
-        return 1 / self.predictor_rate
 
 
 class Directions(NamedTuple):
@@ -96,6 +46,13 @@ class Directions(NamedTuple):
     decay_threshold
         Weight decay above which the direction cannot be held, in the units of the setting (R15); of a small one,
         above which it could hold no mode that is free.
+    critical_rate
+        Learning rate above which the direction cannot rest, in the units of the setting; of a small one, where it
+        would rest if it learned its mode (R303).
+    wear_steps
+        Steps in which the noise of batches wears its amplitude down to the balanced one (R307).
+    noise_boundary
+        Eigenvalue of P from which a small direction typically dies on batches (R309); r where the noise is not known.
     """
 
     ratio: np.ndarray
@@ -106,6 +63,17 @@ class Directions(NamedTuple):
     predicted: np.ndarray
     margin: np.ndarray
     decay_threshold: np.ndarray
+    critical_rate: np.ndarray
+    wear_steps: np.ndarray
+    noise_boundary: np.ndarray
+
+
+def restless(found: Directions, settings: RunSettings) -> np.ndarray:
+    """Directions that are held although steps are too long for them to rest (R303), booleans (n,)."""
+    if settings.learning_rate is None:
+        return np.zeros(len(found.fate), dtype=bool)
+    out: np.ndarray = (found.fate == Fate.LEARNED) & (found.critical_rate < settings.learning_rate)
+    return out
 
 
 def is_identity(predictor: np.ndarray | None, rounding: float) -> bool:
@@ -154,10 +122,20 @@ def spread_directions(deviations: np.ndarray, moments: Moments) -> Directions:
         predicted=np.full(len(share), ""),
         margin=unknown,
         decay_threshold=unknown,
+        critical_rate=unknown,
+        wear_steps=unknown,
+        noise_boundary=unknown,
     )
 
 
-def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: float) -> Directions:
+def layer_directions(
+    dump: Dump,
+    moments: Moments,
+    settings: RunSettings,
+    unit: float,
+    mean: np.ndarray | None = None,
+    error: float = 0.0,
+) -> Directions:
     """Directions of the last linear layer: rows of the encoder that belong to the eigenvalues of the predictor.
 
     Parameters
@@ -170,6 +148,10 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
         How it was trained.
     unit
         What the inputs were divided by.
+    mean
+        Of the inputs, divided by `unit`; none counts as zero.
+    error
+        A ratio r of the sample errs by this times 1 − r²; where that much decides on R6, no fate is predicted.
     """
     from dynamics.training.diagnosis import HELD
 
@@ -183,6 +165,7 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
     else:
         tolerance = HELD**2 * np.sqrt(tau_p) * max(ratios[0], 0.0)
         p, rows, _ = predictor_rows(W, dump.predictor, tolerance=tolerance)
+    variant = variant_of(dump, settings)
     amplitude = np.linalg.norm(rows, axis=1)
 
     # what a row holds; a small one could learn the best mode that no other row holds
@@ -203,16 +186,40 @@ def layer_directions(dump: Dump, moments: Moments, settings: RunSettings, unit: 
         w2 = np.zeros(len(p)) if dump.predictor is None else p.real
         # a row that is exactly 0 stays so; one that is small need not
         w1 = np.maximum(amplitude, np.finfo(float).tiny ** 0.25)
-        state = ModeState(w1, w2, w1)
-        end = predict_fates(state, system, variant_of(dump, settings))
+        state = ModeState(w1, w2, _fixed_rows(dump, moments, p, rows) if variant == "fixed-target" else w1)
+        end = predict_fates(state, system, variant)
         predicted = np.where(end.amplitude < HELD * rest, str(Fate.COLLAPSED), end.fate)
         c = amplitude**2 - tau_p * w2**2
         margin = np.where(dump.predictor is None, np.nan, np.where(w2 > 0, c + tau_p * ratio**2, c))
+        if variant in ("full", "no-ema"):
+            slack = 2 * tau_p * ratio * (1 - ratio**2) * error
+            close = ~small & (w2 > 0) & (np.abs(margin) <= slack) & (end.amplitude < HELD * rest)
+            predicted = np.where(close & (eta == 0), "", predicted)
     stays = small & ((predicted != Fate.LEARNED) if dump.predictor is not None else True)
     fate = np.where(stays, str(Fate.COLLAPSED), np.where(small, str(Fate.UNDECIDED), str(Fate.LEARNED)))
+    # a small row is asked where it would rest
+    at = Rows(np.where(small | np.isnan(p), ratio, p.real), np.where(small, rest, amplitude), s, ratio)
+    steps = (
+        critical_rates(
+            at, dump.online, np.zeros(dump.online.shape[1]) if mean is None else mean, moments, settings, unit
+        ),
+        np.where(small, np.nan, wear_steps(at, settings, unit)),
+        noise_boundary(at, settings, unit),
+    )
     order = np.argsort(-amplitude, kind="stable")
-    found = Directions(ratio, p, amplitude, amplitude / rest, fate, predicted, margin, threshold)
+    found = Directions(ratio, p, amplitude, amplitude / rest, fate, predicted, margin, threshold, *steps)
     return Directions(*(array[order] for array in found))
+
+
+def _fixed_rows(dump: Dump, moments: Moments, p: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """θ of each row for a target that never moves: its own if the file has one, with the sign that it has beside W."""
+    if dump.target is None or dump.predictor is None:
+        return np.linalg.norm(rows, axis=1)
+    target = dump.target if moments.support is None else dump.target @ moments.support
+    values, vectors = np.linalg.eig(dump.predictor.T)
+    own = vectors[:, np.argmin(np.abs(values[:, None] - p), axis=0)].T @ target
+    overlap = np.real(np.sum(own * rows.conj(), axis=1))
+    return np.where(overlap < 0, -1.0, 1.0) * np.linalg.norm(own, axis=1)
 
 
 def _quotients(shape: np.ndarray, moments: Moments) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,9 @@ LETTERS = {
     "online": "w1",
     "predictor": "w2",
     "target": "θ",
+    "step": "ε",
+    "ema_rate": "h",
+    "invariant": "c",
     "invariants": "c",
 }
 """How captions write parameters."""

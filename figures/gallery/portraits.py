@@ -56,7 +56,7 @@ def compute_fixed_target(
         lambda_s, lambda_d, tau_online=tau_online, tau_predictor=tau_predictor, weight_decay=weight_decay
     )
     rest = fixed_points(system, "fixed-target", target=target)
-    portrait = phase_portrait(fixed_target_plane(system, target), *_window(extent), rest)
+    portrait = phase_portrait(fixed_target_plane(system, target), *square_window(extent), rest)
     return Portraits(("fixed-target",), (portrait,), parameters)
 
 
@@ -79,7 +79,7 @@ def compute_tied(
         tau_target=tau_target,
         weight_decay=weight_decay,
     )
-    portrait = phase_portrait(tied_plane(system), *_window(extent), fixed_points(system, "tied"))
+    portrait = phase_portrait(tied_plane(system), *square_window(extent), fixed_points(system, "tied"))
     return Portraits(("tied",), (portrait,), parameters)
 
 
@@ -98,7 +98,7 @@ def compute_no_predictor(
         lambda_s, lambda_d, tau_online=tau_online, tau_target=tau_target, weight_decay=weight_decay
     )
     rest = fixed_points(system, "no-predictor")
-    portrait = phase_portrait(no_predictor_plane(system), *_window(extent), rest)
+    portrait = phase_portrait(no_predictor_plane(system), *square_window(extent), rest)
     return Portraits(("no-predictor",), (portrait,), parameters)
 
 
@@ -125,7 +125,8 @@ def compute_figure_5(
     )
 
 
-def _window(extent: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def square_window(extent: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Window |u|, |v| <= extent; refuses an extent that is not finite and > 0."""
     if not 0 < extent < float("inf"):
         raise ValueError(f"`extent` must be finite and > 0, got {extent}")
     return (-extent, extent), (-extent, extent)
@@ -184,7 +185,7 @@ _SEEN = {
 def caption_portraits(result: Portraits) -> str:
     """Every parameter, and what is seen."""
     seen = [
-        f"{_SEEN[variant]}. Fixed points shown: {_places(portrait)}."
+        f"{_SEEN[variant]}. Fixed points shown: {places(portrait)}."
         for variant, portrait in zip(result.variants, result.portraits, strict=True)
     ]
     return (
@@ -194,7 +195,8 @@ def caption_portraits(result: Portraits) -> str:
     )
 
 
-def _places(portrait: Portrait) -> str:
+def places(portrait: Portrait) -> str:
+    """Fixed points of a portrait and their stability, to be put into a sentence."""
     points = [
         f"({u:.4g}, {v:.4g}) {verdict}"
         for (u, v), verdict in zip(portrait.points, portrait.stability, strict=True)

@@ -25,7 +25,7 @@ from figures.layout.legends import legend_below
 from figures.layout.sheets import is_narrow, panels
 from figures.panels import simulation as run_panels
 from figures.panels import spectra
-from figures.panels.scales import scale_log, scale_time
+from figures.panels.scales import TIME, scale_log, scale_time
 from figures.style import DASHED, style, theme
 
 _DECADES = 2  # of singular values that are shown below the largest
@@ -167,7 +167,7 @@ def _figure(spectrum: Spectrum) -> Figure:
     right.set_title(r"Isotropic model: $\Vert[F, P]\Vert$")
     bounds = (spectrum.bound, spectrum.sharp_bound)
     spectra.draw_bounded(right, spectrum.aligned_t, spectrum.commutator, bounds)
-    right.set_xlabel("time $t$")
+    right.set_xlabel(TIME)
 
     handles = [Line2D([], [], color=theme().fates[fate], label=fate) for fate in dict.fromkeys(descending)]
     if spectrum.floors.size:

@@ -17,6 +17,7 @@ from figures.gallery.registry import Page
 from figures.layout.sheets import is_narrow, sheet
 from figures.panels import growth
 from figures.panels.palette import shades
+from figures.panels.scales import TIME
 from figures.style import style
 
 _FRACTION = 0.5  # of its ratio at which a mode counts as escaped
@@ -141,7 +142,7 @@ def _figure(modes: Stepwise) -> Figure:
 
     growth.draw_staircase(steps, modes.ts, np.sum(modes.exact / modes.ratios, axis=1))
     steps.set_ylabel(r"$\Sigma\; w_2/r$")
-    steps.set_xlabel("time $t$")
+    steps.set_xlabel(TIME)
 
     growth.draw_power_law(right, modes.starts, modes.escapes, modes.limits, colours)
     growth.draw_marks(right, modes.parameters["start"], modes.escape, colours)

@@ -20,7 +20,7 @@ from figures.gallery.captions import described
 from figures.gallery.registry import Page
 from figures.layout.legends import legend_below
 from figures.layout.sheets import is_narrow, sheet
-from figures.panels.scales import scale_log
+from figures.panels.scales import TIME, scale_log
 from figures.panels.simulation import draw_end_point, draw_weights
 from figures.style import WEIGHTS, size, style, theme
 
@@ -167,7 +167,7 @@ def figure_trajectories(result: Trajectories) -> Figure:
             scale_log(below, np.concatenate([result.error, result.drift]), _DECADES)
             for ax in (above, below):
                 ax.set_xlim(0, result.ts[-1])
-            below.set_xlabel("time $t$")
+            below.set_xlabel(TIME)
             if k == 0 or narrow:
                 above.set_ylabel("weight")
                 below.set_ylabel("error")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from figures.panels.scales import TIME
 from figures.style import DASHED, theme
 
 
@@ -34,7 +35,7 @@ def draw_layers(ax: Axes, simulation: Any, mode: int = 0) -> Axes:
         ax.axhline(ends, color=colour, linestyle=DASHED, linewidth=0.8)
     ax.plot(trajectory.ts, v[:, mode], color=theme().weights["predictor"], label="predictor $v$")
     ax.axhline(said.predictor[mode], color=theme().weights["predictor"], linestyle=DASHED, linewidth=0.8)
-    ax.set(xlabel="time $t$", ylabel="weight")
+    ax.set(xlabel=TIME, ylabel="weight")
     return ax
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from figures.panels.palette import diverging, mixed
 from figures.style import DASHED, theme
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
@@ -78,3 +79,59 @@ def draw_scale(figure: Figure, maps: Sequence[Axes], label: str) -> Colorbar:
 
     image = maps[0].images[0]
     return figure.colorbar(image, ax=maps, label=label, aspect=30, extend="min", ticks=MaxNLocator(5))
+
+
+_KINDS = {0: "none stable", 1: "collapse alone stable", 2: "learned points alone stable", 3: "both stable"}
+_LINES: dict[str, Any] = {"solid": "-", "dashed": DASHED, "dotted": (0, (1, 1.5)), "dashdot": "-."}
+
+
+def _ground(kind: int) -> str:
+    """Colour of a kind on the paper."""
+    fates = theme().fates
+    names = {1: fates["collapsed"], 2: fates["learned"], 3: fates["undecided"]}
+    return mixed(names[kind], 0.45) if kind else theme().faint
+
+
+def draw_kinds(ax: Axes, x: np.ndarray, y: np.ndarray, kinds: np.ndarray) -> Axes:
+    """Which fixed points are stable, shape (len(y), len(x)): 1 for the origin, 2 more for learned points."""
+    from matplotlib.colors import to_rgb
+
+    dx, dy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
+    ax.imshow(
+        np.array([to_rgb(_ground(kind)) for kind in _KINDS])[kinds],
+        origin="lower",
+        extent=(x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
+    return ax
+
+
+def draw_zero(ax: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, look: str) -> bool:
+    """Curve on which values, shape (len(y), len(x)), are zero, in one of four looks; whether there is one."""
+    shown = np.where(np.isfinite(values), values, np.nan)
+    if not (np.any(shown > 0) and np.any(shown < 0)):
+        return False
+    ax.contour(x, y, shown, [0.0], colors=theme().ink, linewidths=1.4, linestyles=[_LINES[look]])
+    return True
+
+
+def kind_handles(kinds: np.ndarray) -> list[Artist]:
+    """Legend entries of the kinds that a map has."""
+    from matplotlib.patches import Patch
+
+    inner = kinds[1:-1, 1:-1] if min(kinds.shape) > 2 else kinds  # what is on the border alone is not seen
+    there = set(np.unique(inner).tolist())
+    return [Patch(facecolor=_ground(kind), label=label) for kind, label in _KINDS.items() if kind in there]
+
+
+def zero_handles(curves: Sequence[tuple[str, str]]) -> list[Artist]:
+    """Legend entries of curves, each its label and its look."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=theme().ink, linewidth=1.4, linestyle=_LINES[look], label=label)
+        for label, look in curves
+    ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
+    from analysis.phase_planes.orbits import Orbit
     from analysis.phase_planes.portraits import Portrait
 
 _ACROSS = {"attracting": "stable", "repelling": "unstable", "saddle": "saddle", "degenerate": "degenerate"}
@@ -121,3 +122,44 @@ def portrait_handles(portraits: Iterable[Portrait]) -> list[Artist]:
     if any(separatrix.unstable for separatrix in found):
         handles.append(Line2D([], [], **_thread(), label="unstable manifold"))
     return [*handles, *stability_handles(kind for portrait in shown for kind in portrait.stability)]
+
+
+def _orbit(fate: str) -> dict[str, Any]:
+    return {"color": theme().fates[fate], "linewidth": 1.6 * size().text}
+
+
+def draw_orbits(ax: Axes, orbits: Iterable[Orbit]) -> Axes:
+    """Orbits in the colours of their fates: a line from the start, where there is a dot, and dots before it."""
+    for orbit in orbits:
+        look = _orbit(orbit.fate)
+        ax.plot(*orbit.forward.T, **look, zorder=4)
+        ax.plot(*orbit.backward.T, **look | {"linestyle": (0, (1, 1.5))}, zorder=4)
+        ax.plot(
+            *orbit.start[:, None],
+            marker="o",
+            markersize=3.5 * size().text,
+            color=look["color"],
+            linestyle="none",
+            zorder=4.5,
+        )
+    return ax
+
+
+def orbit_handles(orbits: Iterable[Orbit]) -> list[Artist]:
+    """Legend entries of the fates of some orbits, and of what was before their starts."""
+    from matplotlib.lines import Line2D
+
+    shown = list(orbits)
+    handles: list[Artist] = [
+        Line2D([], [], **_orbit(fate), marker="o", markersize=3.5 * size().text, label=fate)
+        for fate in theme().fates
+        if any(orbit.fate == fate for orbit in shown)
+    ]
+    if any(len(orbit.backward) > 1 for orbit in shown):
+        before: dict[str, Any] = {
+            "color": theme().ink,
+            "linestyle": (0, (1, 1.5)),
+            "linewidth": 1.6 * size().text,
+        }
+        handles.append(Line2D([], [], **before, label="before the start"))
+    return handles

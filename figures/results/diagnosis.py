@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.runs.diagnosis import FeatureDiagnosis
 from figures.layout.legends import legend_below
 from figures.layout.sheets import panels
-from figures.panels.simulation import draw_spectrum
+from figures.panels.diagnosis import draw_directions
 from figures.style import style, theme
 
 
@@ -25,20 +26,10 @@ def figure_diagnosis(found: FeatureDiagnosis) -> Figure:
     >>> figure_diagnosis(diagnose(Dump(x + 0.3 * noise, x - 0.3 * noise[::-1]))).get_suptitle()
     'healthy: all 3 directions vary'
     """
-    directions = found.directions
-    known = not np.all(np.isnan(directions.predictor.real))
-    height = directions.predictor.real if known else directions.ratio
-    number = np.arange(1, len(height) + 1)
     with style():
         figure, (left, right) = panels(f"{found.verdict}: {found.reason}", 2, columns=2)
-        draw_spectrum(left, found.ratios, len(height))
-        handles = []
-        for fate, colour in theme().fates.items():
-            which = directions.fate == fate
-            if np.any(which):
-                left.plot(number[which], height[which], "o", color=colour, label=fate, clip_on=False)
-                handles.append(Line2D([], [], marker="o", linestyle="", color=colour, label=fate))
-        left.set(xlabel="direction", ylabel="eigenvalues of $P$" if known else r"$\lambda_d/\lambda_s$")
+        draw_directions(left, found)
+        handles: list[Artist] = list(left.get_lines())
         handles.append(Line2D([], [], color=theme().muted, linewidth=0.7, label="spectrum of $M$"))
         deviations = found.deviations
         shown = deviations > 0

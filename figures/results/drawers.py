@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from figures.panels.scales import TIME
 from figures.style import WEIGHTS, style, theme
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ DRAWERS = {
         "trees", "figure_tree", "figures.panels.trees:draw_ceilings"
     ),
     "analysis.runs.alignment:Alignment": _drawer("alignment", "figure_alignment", f"{_HERE}:draw_alignment"),
+    "analysis.runs.diagnosis:FeatureDiagnosis": _drawer(
+        "diagnosis", "figure_diagnosis", "figures.panels.diagnosis:draw_directions"
+    ),
     "dynamics.training.run:TrainingRun": _drawer("training", "figure_training", f"{_HERE}:draw_training"),
     "analysis.experiments:Confirmation": _drawer(
         "confirm", "figure_confirmation", f"{_HERE}:draw_confirmation"
@@ -169,7 +173,7 @@ def draw_trajectory(ax: Axes, trajectory: Any) -> Axes:
     of_modes = isinstance(shown.states, ModeState)
     values = shown.states.online if of_modes else online_singular_value_paths(shown)
     ax.plot(shown.ts, values, color=theme().weights["online"])
-    ax.set(xlabel="time $t$", ylabel=f"online {WEIGHTS['online']}" if of_modes else "singular values of $W$")
+    ax.set(xlabel=TIME, ylabel=f"online {WEIGHTS['online']}" if of_modes else "singular values of $W$")
     return ax
 
 
@@ -188,7 +192,7 @@ def draw_mode_simulation(ax: Axes, simulation: Any) -> Axes:
         panels.draw_paths(ax, shown.ts, shown.states.online, simulation.fate)
         panels.draw_end_marks(ax, shown.t, simulation.prediction.online, simulation.prediction.fate)
         ax.set_ylabel(f"online {WEIGHTS['online']}")
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel(TIME)
     return ax
 
 
@@ -201,7 +205,7 @@ def draw_matrix_simulation(ax: Axes, simulation: Any) -> Axes:
     fates = rows.fate[nearest_match(paths[-1], rows.predictor_eigenvalue)]
     panels.draw_spectrum(ax, simulation.ratios, len(rows.fate))
     panels.draw_paths(ax, simulation.trajectory.ts, paths.real, fates)
-    ax.set(xlabel="time $t$", ylabel="eigenvalues of $P$")
+    ax.set(xlabel=TIME, ylabel="eigenvalues of $P$")
     return ax
 
 
@@ -222,7 +226,7 @@ def draw_alignment(ax: Axes, found: Any) -> Axes:
     from figures.panels.spectra import draw_bounded
 
     draw_bounded(ax, found.t, found.commutator, [found.bound, found.sharp_bound])
-    ax.set(xlabel="time $t$", ylabel="$\\| [F, P] \\|$")
+    ax.set(xlabel=TIME, ylabel="$\\| [F, P] \\|$")
     return ax
 
 
