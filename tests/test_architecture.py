@@ -280,14 +280,11 @@ def test_no_module_imports_itself_through_others() -> None:
         name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
         for path in layer_files(*LAYERS)
     }
+    own = {name: imported(parse(path)) & set(known) for name, path in known.items()}
     graph = {
-        name: {
-            target
-            for target in imported(parse(path)) & set(known)
-            # a package is imported on the way to its modules
-            if not any(other.startswith(f"{target}.") for other in imported(parse(path)) & set(known))
-        }
-        for name, path in known.items()
+        # a package is imported on the way to its modules
+        name: {target for target in targets if not any(other.startswith(f"{target}.") for other in targets)}
+        for name, targets in own.items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 

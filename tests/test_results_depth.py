@@ -110,8 +110,20 @@ def test_every_result_has_a_mutant() -> None:
     assert {name for name, _ in MUTANTS} == set(RESULTS)
 
 
+NEVER_AT_REST = 14
+"""The mutant of `MUTANTS` whose runs spend all their steps: half a minute."""
+
+
 @pytest.mark.parametrize(
-    ("name", "subjects"), MUTANTS, ids=[f"{n}-{k}-{next(iter(s))}" for k, (n, s) in enumerate(MUTANTS)]
+    ("name", "subjects"),
+    [
+        pytest.param(
+            *pair,
+            id=f"{pair[0]}-{k}-{next(iter(pair[1]))}",
+            marks=[pytest.mark.slow] if k == NEVER_AT_REST else [],
+        )
+        for k, pair in enumerate(MUTANTS)
+    ],
 )
 def test_mutant_is_violated(name: str, subjects: dict[str, Any]) -> None:
     assert check(RESULTS[name], **subjects).verdict == "violated"
