@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from dynamics.system import natural_time
 
 _POINTS = 400
 _PAST = 200.0  # natural times: a start on its way out of a fixed point needs many
-_BEYOND = 1.5  # of the window: where an orbit is followed no further back
+BEYOND = 1.5
+"""Of the window: where an orbit is followed no further back."""
 
 
 class Orbit(NamedTuple):
@@ -92,23 +94,60 @@ def orbit(
 
 
 def _past(plane: Plane, start: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Points before a start, latest first, as far as `_BEYOND` times the window."""
+    """Points before a start, latest first, as far as `BEYOND` times the window."""
+    middle, half = np.mean(window, axis=1), np.ptp(window, axis=1) / 2
+    return followed_back(
+        lambda x: np.array([float(rate) for rate in plane(*x)]),
+        start,
+        lambda x: BEYOND - float(np.max(np.abs(x - middle) / half)),
+        natural_time(plane.system),
+    )
+
+
+def followed_back(
+    rate: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+    inside: Callable[[np.ndarray], float],
+    natural: float,
+) -> np.ndarray:
+    """Follow a flow backwards from a start, dy/ds = −rate(y), until it leaves a region or long enough.
+
+    Parameters
+    ----------
+    rate
+        The flow.
+    start
+        Where it begins, shape (n,).
+    inside
+        Above 0 within the region.
+    natural
+        Unit of time of the flow; 200 of them are followed.
+
+    Returns
+    -------
+    array (k, n)
+        Points, the start first; only the start where that is outside or at rest.
+
+    Examples
+    --------
+    >>> path = followed_back(lambda y: -y, np.array([1.0]), lambda y: 2.0 - abs(y[0]), 1.0)
+    >>> path[[0, -1]].round(6).tolist()
+    [[1.0], [2.0]]
+    """
     from scipy.integrate import solve_ivp
 
-    middle, half = np.mean(window, axis=1), np.ptp(window, axis=1) / 2
+    def back(t: float, y: np.ndarray) -> np.ndarray:
+        return -rate(y)
 
-    def back(t: float, x: np.ndarray) -> np.ndarray:
-        return -np.array([float(rate) for rate in plane(*x)])
+    def leaves(t: float, y: np.ndarray) -> float:
+        return inside(y)
 
-    def leaves(t: float, x: np.ndarray) -> float:
-        return _BEYOND - float(np.max(np.abs(x - middle) / half))
-
-    if leaves(0.0, start) <= 0 or not np.any(back(0.0, start)):
+    if inside(start) <= 0 or not np.any(rate(start)):
         return start[None]
     leaves.terminal = True  # type: ignore[attr-defined]
     found = solve_ivp(
         back,
-        (0.0, _PAST * natural_time(plane.system)),
+        (0.0, _PAST * natural),
         start,
         method="LSODA",
         events=leaves,

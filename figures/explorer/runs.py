@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.phase_planes.orbits import BEYOND, followed_back
 from analysis.phase_planes.planes import Plane
 from analysis.runs.simulation import ModeSimulation, simulate_modes
 from dynamics.fields.vector_field import VectorField
@@ -15,8 +16,6 @@ from dynamics.system import ModeSystem, natural_time
 from figures.explorer.state import STEPS, View
 
 _PATH_POINTS = 400
-_PAST = 200.0  # natural times: a start on its way out of a fixed point needs many
-_BEYOND = 1.5  # of the window: where the past of a start is followed no further
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ def run_of(view: View) -> Run:
         simulation = simulate_modes(start, system, field)
     shown = simulation.trajectory.resampled(_PATH_POINTS)
     path = np.stack([part[:, 0] for part in shown.states], axis=-1)
-    back = np.zeros((0, 3)) if view.step else past(start, system, field, _BEYOND * view.extent)
+    back = np.zeros((0, 3)) if view.step else past(start, system, field, BEYOND * view.extent)
     return Run(simulation, shown.ts, path, back)
 
 
@@ -99,37 +98,20 @@ def past(start: ModeState, system: ModeSystem, field: VectorField, reach: float)
     >>> bool(np.max(np.abs(behind[-1])) > 1.99)
     True
     """
-    from scipy.integrate import solve_ivp
 
     def of(y: np.ndarray) -> ModeState:
         return field.constrain(0.0, ModeState(*(np.array([part]) for part in y)), system)
 
-    def back(t: float, y: np.ndarray) -> np.ndarray:
-        rate = field(0.0, of(y), system)
-        return -np.array([float(np.broadcast_to(part, (1,))[0]) for part in rate])
+    def rate(y: np.ndarray) -> np.ndarray:
+        return np.array([float(np.broadcast_to(part, (1,))[0]) for part in field(0.0, of(y), system)])
 
-    def leaves(t: float, y: np.ndarray) -> float:
-        return reach - float(np.max(np.abs(np.ravel(of(y)))))
-
-    begin = np.array([float(part[0]) for part in start])
-    if leaves(0.0, begin) <= 0 or not np.any(back(0.0, begin)):
-        return begin[None]
-    leaves.terminal = True  # type: ignore[attr-defined]
-    found = solve_ivp(
-        back,
-        (0.0, _PAST * natural_time(system)),
-        begin,
-        method="LSODA",
-        events=leaves,
-        rtol=1e-8,
-        atol=1e-10,
-        dense_output=True,
+    points = followed_back(
+        rate,
+        np.array([float(part[0]) for part in start]),
+        lambda y: reach - float(np.max(np.abs(np.ravel(of(y))))),
+        natural_time(system),
     )
-    # times of the integrator's own steps, and as many between them as a smooth curve needs
-    last = len(found.t) - 1
-    times = np.interp(np.linspace(0, last, _PATH_POINTS), np.arange(last + 1), found.t)
-    states = [np.ravel(of(y)) for y in found.sol(times).T]
-    return np.array(states)
+    return np.array([np.ravel(of(y)) for y in points]) if len(points) > 1 else points
 
 
 def told(run: Run) -> str:
