@@ -68,6 +68,7 @@ def digits() -> tuple[TrainingRun, TrainingData]:
     return train(replace(settings, steps=4000), list(range(6)), data=data), data
 
 
+@pytest.mark.slow
 def test_eigenvalues_of_runs_on_digits_drift_as_their_batches_say() -> None:
     run, data = digits()
     ends, flows, noisy = [], [], []

@@ -13,7 +13,7 @@ from analysis.experiments import EXPERIMENTS
 CLAIMS = ("C8", "C10", "C11", "C13")
 """Set claims of papers beside digits, and say what they find; what follows from theory alone has to hold."""
 
-LONG = ("C1", "C3", "C8", "C10", "C11", "C13", "C15", "C16", "C17")
+LONG = ("C1", "C3", "C7", "C8", "C10", "C11", "C12", "C13", "C15", "C16", "C17")
 """Whose quick versions compile several networks, and whose parts have tests of their own."""
 
 

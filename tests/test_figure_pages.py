@@ -100,7 +100,22 @@ def test_no_text_is_clipped_or_overlaps_at_any_size(name: str, room: str) -> Non
 
 
 # Trained or integrated for seconds: drawn twice, but computed anew by the slow tests alone.
-LONG = {"spectrum", "stepwise", "figure-7", "figure-8", "figure-9", "table-2", "table-4", "infonce-spectrum"}
+LONG = {
+    "spectrum",
+    "stepwise",
+    "figure-7",
+    "figure-8",
+    "figure-9",
+    "table-2",
+    "table-4",
+    "infonce-spectrum",
+} | {
+    "mode-competition",
+    "raft-figure-5",
+    "barlow-plateaus",
+    "vicreg-spectrum",
+    "compare-objectives",
+}
 
 
 @pytest.mark.parametrize(

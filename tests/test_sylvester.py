@@ -220,6 +220,7 @@ def test_identity_holds_every_encoder() -> None:
     assert (zero.nullity, zero.residual) == (6, 0.0)
 
 
+@pytest.mark.slow
 def test_a_large_identity_is_counted_and_its_basis_refused() -> None:
     one = np.eye(200)
     assert sylvester_solutions(one, one, basis=False).nullity == 200**2
