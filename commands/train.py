@@ -90,9 +90,29 @@ def train(options: TrainingOptions, execution: ExecutionOptions, output: Trainin
     else:
         _print(run, report)
     if run.status == "diverged":
-        sys.stderr.write(f"dyn: diverged: {run.message}\n")
+        sys.stderr.write(f"dyn: diverged: {run.message}; {_advice(run, data)}\n")
         return FAILED
     return None
+
+
+def _advice(run: TrainingRun, data: TrainingData) -> str:
+    """What to try after a run that diverged: steps of gradient descent hold where ε λs is below about a quarter.
+
+    The loss without the factor ½ makes a step 2ε, and R303's largest stable step of a learned mode without average is
+    2/(λs (r² + w²)/τ), with r and w of order one.
+    """
+    import numpy as np
+
+    rates = np.ravel(run.settings.optimizer.learning_rate)
+    if run.settings.optimizer.kind == "sgd" and run.settings.encoder.kind == "linear":
+        largest = float(np.linalg.eigvalsh(data.spectrum.sigma_s)[-1])
+        below = float(f"{1 / (4 * largest):.0e}")
+        if largest > 0 and np.max(rates) > below:
+            return (
+                f"the largest eigenvalue of Σs is {largest:.3g}, and steps hold below about a quarter of its inverse"
+                f" (R303): try --learning-rate {below:g}"
+            )
+    return "try a smaller --learning-rate"
 
 
 def _check_source(settings: TrainingSettings, execution: ExecutionOptions, output: TrainingOutput) -> None:

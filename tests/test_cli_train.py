@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -237,6 +238,19 @@ def test_a_loss_that_is_not_finite_ends_with_3_and_names_what_is_left(dyn: Dyn, 
     assert f"not finite at step {failed} with seed 0 and optimizer.learning_rate = 9" in line
     assert ("the last good checkpoint is run.npz" in line) == (tmp_path / "run.npz").exists()
     assert json.loads((tmp_path / "run.json").read_text())["loss"][-1] == [None, None]
+
+
+def test_what_diverged_is_told_a_rate_that_holds(dyn: Dyn) -> None:
+    given = ("train", "--data", "digits", "--seeds", "2", "--quiet")
+    code, _, err = dyn(*given, "--learning-rate", "1", "--steps", "2000")
+    assert code == 3
+    found = re.search(r"of Σs is ([\d.]+), .* try --learning-rate ([\d.]+)$", err.strip())
+    assert found is not None, err
+    assert float(found[2]) == pytest.approx(1 / (4 * float(found[1])), rel=0.2)
+    code, _, err = dyn(*given, "--learning-rate", found[2], "--steps", "500")
+    assert code == 0, err
+    code, _, err = dyn(*given, "--learning-rate", "1", "--set", "encoder.kind=mlp", "--steps", "2000")
+    assert code == 0 or err.strip().endswith("try a smaller --learning-rate")
 
 
 LONG = ("train", *MODES, "--batch", "8", "--seeds", "2", "--metrics-every", "50", "--steps", "20000")
