@@ -9,7 +9,7 @@ from typing import Any
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import quad, solve_ivp
@@ -351,6 +351,7 @@ def test_no_ema_time_in_four_hundred_digits(w1: float, w2: float, via: tuple[flo
 
 
 @given(seed=seeds)
+@example(seed=8388607)  # w2 moves by 1e-5 a unit of time at the end
 def test_no_ema_time_is_the_integral_of_the_field(seed: int) -> None:
     state, system = random_modes(seed)
     halfway = no_ema_solution(0.7, state, system)
@@ -366,10 +367,13 @@ def test_no_ema_time_is_the_integral_of_the_field(seed: int) -> None:
             epsabs=1e-12,
             epsrel=1e-12,
         )
-        # the width of the interval is rounded, which weighs as it is narrow
-        width = abs(halfway.predictor[i] - state.predictor[i])
-        assert abs(found[i] - expected) <= error + 1e-11 + 20 * EPS / width
-        assert_allclose(found[i], 0.7, rtol=0, atol=1e-11 + 20 * EPS / width)
+        # the width of the interval is rounded, which weighs as it is narrow; and w2 itself, as its end is approached
+        end = halfway.predictor[i]
+        width = abs(end - state.predictor[i])
+        speed = abs((c[i] + tau_p[i] * end**2) * system.lambda_s[i] * (r[i] - end)) / taus[i]
+        roundings = 20 * EPS / width + 4 * EPS * abs(end) / speed
+        assert abs(found[i] - expected) <= error + 1e-11 + roundings
+        assert_allclose(found[i], 0.7, rtol=0, atol=1e-11 + roundings)
 
 
 @given(seed=seeds)
