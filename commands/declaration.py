@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields, is_dataclass
@@ -157,12 +158,12 @@ def name_options(parameters: Iterable[str]) -> None:
     _options.update(parameters)
 
 
-class Surrounding:
+class Surrounding(ABC):
     """An option group that holds while its command runs, as the look of pictures does."""
 
+    @abstractmethod
     def surrounding(self) -> AbstractContextManager[None]:
         """Context to run the command in; refuses, before anything is computed, what the command would ignore."""
-        raise NotImplementedError
 
 
 class OneOf:

@@ -51,10 +51,10 @@ def test_pictures_wear_the_look_that_is_asked_for(dyn: Dyn, tmp_path: Path, what
         code, _, err = dyn(*PICTURED[what], "--plot", tmp_path / f"{theme}.png", *look)
         assert code == 0, err
         with Image.open(tmp_path / f"{theme}.png") as picture:
-            room, colour = SIZES[size], picture.convert("RGB").getpixel((0, 0))
+            room, colour = SIZES[size], np.asarray(picture.convert("RGB"))[0, 0].tolist()
             assert picture.width == PER_INCH * room.width
             assert room.height is None or picture.height == int(PER_INCH * room.height)
-            assert "#{:02x}{:02x}{:02x}".format(*colour) == THEMES[theme].paper  # type: ignore[misc]
+            assert "#{:02x}{:02x}{:02x}".format(*colour) == THEMES[theme].paper
 
 
 def test_every_command_that_draws_takes_a_look(dyn: Dyn) -> None:

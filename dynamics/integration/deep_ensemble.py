@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dynamics.cores import available_cores
 from dynamics.fields.deep import DEEP_FIELDS, DeepState, DeepSystem
 from dynamics.fields.vector_field import VectorField
+from dynamics.integration.chunks import in_chunks
 from dynamics.integration.ensemble import announced
 from dynamics.integration.trajectory import LOOSEST
 
@@ -141,22 +140,12 @@ def integrate_deep_ensemble(
         given = (y, p, rests, ends, averaged, float(rtol), int(max_steps), A, C)
         outputs = (times, drifts, fates, statuses, counts)
         follow(0, 0, *given, *outputs)  # compiles
-    workers = threads or available_cores()
-    size = max(1, min(_CHUNK, -(-n // (4 * workers))))
-    done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        chunks = {
-            pool.submit(follow, first, min(n, first + size), *given, *outputs): min(n, first + size) - first
-            for first in range(0, n, size)
-        }
-        try:
-            for chunk in as_completed(chunks):
-                chunk.result()
-                done += chunks[chunk]
-                if progress is not None:
-                    progress(done, n)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    in_chunks(
+        lambda first, last: follow(first, last, *given, *outputs),
+        n,
+        largest=_CHUNK,
+        threads=threads,
+        progress=progress,
+    )
     w, v, th = y[:, :L].T, y[:, L], y[:, L + 1 :].T
     return DeepEnsemble(DeepState(w, v, th), times, statuses, fates, counts[0], counts[1], drifts)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dynamics.cores import available_cores
+from dynamics.integration.chunks import in_chunks
 from dynamics.integration.discrete import EmaOrder, checked_step
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -122,19 +121,12 @@ def iterate_ensemble(
     taken, largest = np.zeros(n, np.int64), np.zeros(n)
     practical = EmaOrder(order) is EmaOrder.PRACTICAL
 
-    def part(first: int) -> int:
-        last = min(first + _CHUNK, n)
+    def part(first: int, last: int) -> None:
         advance(
             *(first, last, y, p.astype(np.float64), eps, rate, practical, batch or 0, np.uint64(seed)),
             *(asked, n_steps, saved, taken, largest),
         )
-        return last - first
 
-    done = 0
-    with ThreadPoolExecutor(threads or available_cores()) as pool:
-        for future in as_completed([pool.submit(part, first) for first in range(0, n, _CHUNK)]):
-            done += future.result()
-            if progress is not None:
-                progress(done, n)
+    in_chunks(part, n, largest=_CHUNK, threads=threads, progress=progress)
     kept = None if save_at is None else ModeState(*(saved[:, k] for k in range(3)))
     return SteppedEnsemble(ModeState(*y), taken, taken < n_steps, largest, kept)

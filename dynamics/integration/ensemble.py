@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Timer
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.cores import available_cores
 from dynamics.fields.vector_field import VectorField
+from dynamics.integration.chunks import in_chunks
 from dynamics.integration.trajectory import LOOSEST, Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -239,24 +238,13 @@ def _run_on_cpu(
 
     with announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
-    workers = threads or available_cores()
-    # a few chunks a thread at least, so that no thread waits long for another
-    size = max(1, min(_CHUNK, -(-n // (4 * workers))))
-    with ThreadPoolExecutor(workers) as pool:
-        chunks = {
-            pool.submit(kernel, first, min(n, first + size), *arguments): min(n, first + size) - first
-            for first in range(0, n, size)
-        }
-        done = 0
-        try:
-            for chunk in as_completed(chunks):
-                chunk.result()
-                done += chunks[chunk]
-                if progress is not None:
-                    progress(done, n)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    in_chunks(
+        lambda first, last: kernel(first, last, *arguments),
+        n,
+        largest=_CHUNK,
+        threads=threads,
+        progress=progress,
+    )
 
 
 def _cuda_available() -> bool:

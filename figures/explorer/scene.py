@@ -393,4 +393,5 @@ def plane_distance(view: View) -> float:
     u, v = (np.ravel(part) for part in plane.coordinates(start))
     foot = view.field.constrain(0.0, plane.embed(u, v), view.system)
     gaps = [np.max(np.abs(np.ravel(a) - np.ravel(b))) for a, b in zip(foot, start, strict=True)]
-    return float(np.nan_to_num(max(gaps), nan=np.inf))
+    largest = float(np.max(gaps))
+    return largest if np.isfinite(largest) else np.inf  # NaN: the plane has no point there
