@@ -14,6 +14,7 @@ from test_diagnosis import trained
 from analysis.runs.diagnosis import diagnose
 from dynamics.data.dumps import checked_dump
 from figures.results.diagnosis import figure_diagnosis
+from figures.style import theme
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,9 @@ def test_the_picture_has_eigenvalues_of_P_by_fate_and_the_deviations(partly):
     assert set(drawn) == {"learned", "collapsed"}
     for fate, values in drawn.items():
         assert_allclose(values, found.directions.predictor.real[found.directions.fate == fate])
+    assert {line.get_label(): line.get_color() for line in left.get_lines()} == {
+        fate: theme().fates[fate] for fate in drawn
+    }
     assert_allclose(right.get_lines()[0].get_ydata(), found.deviations)
     alone = diagnose(checked_dump({name: partly[name] for name in ("view1", "view2")}))
     assert figure_diagnosis(alone).axes[0].get_ylabel() == r"$\lambda_d/\lambda_s$"

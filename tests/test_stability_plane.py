@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
 from analysis.steps.balanced_points import balanced_bounds, balanced_stability
@@ -18,6 +19,8 @@ from dynamics.integration.discrete import EmaOrder
 from dynamics.system import ModeSystem
 from figures.gallery.registry import page
 from figures.gallery.stability_plane import FIXED, compute_stability_plane, figure_stability_plane
+from figures.panels.maps import kind_handles
+from figures.style import theme
 
 Dyn = Callable[..., tuple[Any, str, str]]
 
@@ -123,6 +126,24 @@ def test_the_map_changes_where_its_curves_are(x: str, y: str) -> None:
     figure = figure_stability_plane(found)
     assert clashes(figure) == []
     assert any(isinstance(part, ContourSet) for part in figure.axes[0].collections)
+    (image,) = figure.axes[0].images
+    shown = np.asarray(image.get_array())
+    labels = {text: handle for handle in kind_handles(found.stable) for text in [handle.get_label()]}
+    for kind, text, fate in (
+        (1, "collapse alone stable", "collapsed"),
+        (2, "learned points alone stable", "learned"),
+        (3, "both stable", "undecided"),
+    ):
+        if text in labels:
+            colour = labels[text].get_facecolor()[:3]
+            assert_allclose(
+                shown[found.stable == kind], np.broadcast_to(colour, (np.sum(found.stable == kind), 3))
+            )
+            # nearest to the colour of its fate
+            gaps = {
+                name: np.linalg.norm(np.array(to_rgb(mine)) - colour) for name, mine in theme().fates.items()
+            }
+            assert min(gaps, key=gaps.__getitem__) == fate
 
 
 def test_every_pair_of_parameters_is_drawn_or_refused_by_name() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray
 from conftest import report_of
+from matplotlib.colors import to_hex, to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 from picture_checks import clashes
 
@@ -18,9 +19,9 @@ from analysis.fates.margins import leaf_margin
 from analysis.sweeps import design, sweep
 from analysis.sweeps.fates import SweptFates, check_drawable, swept_fates
 from dynamics.integration.ensemble import FATES
-from figures.panels.sweeps import boundary_places, cell_edges
+from figures.panels.sweeps import boundary_places, cell_edges, swept_handles
 from figures.results.sweeps import figure_sweep
-from figures.style import SIZES, look
+from figures.style import SIZES, look, theme
 
 Dyn = Callable[..., tuple[Any, str, str]]
 
@@ -95,6 +96,12 @@ def test_one_axis_shows_shares_and_where_theory_has_them_change(tmp_path: Path) 
     (ax,) = figure_sweep(found).axes
     learned = next(line for line in ax.lines if line.get_marker() == "o")
     assert_allclose(learned.get_xydata(), [[0.2, 1], [0.5, 1], [0.7, 0], [0.9, 0]])
+    shares = {to_hex(line.get_color()): line.get_ydata() for line in ax.lines if line.get_marker() == "o"}
+    for fate, share in found.shares.items():
+        if np.any(share > 0):
+            assert_allclose(np.sort(shares[theme().fates[fate]]), np.sort(share))
+    for handle in swept_handles(found)[:2]:
+        assert to_hex(handle.get_color()) == theme().fates[handle.get_label()]
     assert _clashes(found) == []
 
 
@@ -109,6 +116,11 @@ def test_three_axes_are_a_map_for_each_value_of_the_first(tmp_path: Path) -> Non
     assert found.margin is not None
     assert_array_equal(found.shares["learned"], found.margin > 0)
     assert _clashes(found) == []
+    mesh = figure_sweep(found).axes[0].collections[0]
+    ends = [np.array(mesh.to_rgba(share)[:3]) for share in (0.0, 1.0)]
+    for fate, end, other in (("collapsed", *ends), ("learned", *ends[::-1])):
+        colour = np.array(to_rgb(theme().fates[fate]))
+        assert np.linalg.norm(end - colour) < np.linalg.norm(other - colour)
 
 
 def test_values_in_any_order_are_drawn_where_they_belong(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def deep_fates(
     predict: Callable[[DeepState, DeepSystem], DeepFate] = deep_fate,
     matrix_field: Callable[..., DeepState] = deep_matrix_field,
 ) -> Measurement:
-    """R320: predicted ends on every kind of leaf against runs, both boundaries, and the invariants of matrices."""
+    """R320: predicted ends on every kind of leaf against runs, both boundaries; matrices: field and invariants."""
     L = int(rng.integers(2, 5))
     rates = random_rates(rng)
     system = DeepSystem(
@@ -97,6 +97,7 @@ def deep_fates(
         named,
         *_edges(rng, system, predict),
         _matrix_balance(rng, matrix_field),
+        _one_by_one(begin, few, field, matrix_field),
     )
 
 
@@ -152,6 +153,25 @@ def _matrix_balance(rng: np.random.Generator, matrix_field: Callable[..., DeepSt
     changes = [np.max(np.abs(a - b)) / 2 for a, b in zip(balances(ahead), balances(behind), strict=True)]
     size = max(float(np.max(np.abs(part))) for part in (*W, P, *moved.layers, moved.predictor))
     return float(max(changes)), 64 * EPS * size**2
+
+
+def _one_by_one(
+    state: DeepState, system: DeepSystem, field: VectorField, matrix_field: Callable[..., DeepState]
+) -> tuple[float, float]:
+    """Distance of the field of 1 × 1 matrices from that of modes, and its rounding."""
+    worst_gap, size = 0.0, max(1.0, *(float(np.max(np.abs(part))) for part in state))
+    moved = field(0.0, state, system)
+    for k in range(system.n_modes):
+        one = DeepState(
+            [w.reshape(1, 1) for w in state.layers[:, k]],
+            state.predictor[k].reshape(1, 1),
+            [th.reshape(1, 1) for th in state.targets[:, k]],
+        )
+        sigma = (np.array([[part[k]]]) for part in (system.lambda_s, system.lambda_d))
+        found = matrix_field(0.0, one, *sigma, system.layer_times[:, 0], system)
+        gaps = [*np.ravel(found.layers) - moved.layers[:, k], *np.ravel(found.predictor) - moved.predictor[k]]
+        worst_gap = max(worst_gap, *map(abs, gaps))
+    return worst_gap, 64 * EPS * size ** (2 * system.depth + 2)
 
 
 def prove_deep_invariants() -> bool:
