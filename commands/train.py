@@ -106,8 +106,10 @@ def _advice(run: TrainingRun, data: TrainingData) -> str:
     rates = np.ravel(run.settings.optimizer.learning_rate)
     if run.settings.optimizer.kind == "sgd" and run.settings.encoder.kind == "linear":
         largest = float(np.linalg.eigvalsh(data.spectrum.sigma_s)[-1])
-        below = float(f"{1 / (4 * largest):.0e}")
-        if largest > 0 and np.max(rates) > below:
+        bound = 1 / (4 * largest) if largest > 0 else np.inf
+        if np.max(rates) > bound:
+            decade = 10.0 ** np.floor(np.log10(bound))
+            below = np.floor(bound / decade) * decade  # one digit, towards zero
             return (
                 f"the largest eigenvalue of Σs is {largest:.3g}, and steps hold below about a quarter of its inverse"
                 f" (R303): try --learning-rate {below:g}"
