@@ -192,9 +192,7 @@ def run(kind: str, n: int, shapes: tuple[tuple[int, int], ...], seed: int = 0, *
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stability_conditions_are_those_of_dense_hessians(
-    kind: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_stability_conditions_are_those_of_dense_hessians(kind: str) -> None:
     found = run(kind, 50, ((3, 2),))
     assert found.mismatches == 0, found
     assert found.points >= 100
@@ -203,9 +201,7 @@ def test_stability_conditions_are_those_of_dense_hessians(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_stability_conditions_of_a_thousand_cases(
-    kind: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_stability_conditions_of_a_thousand_cases(kind: str) -> None:
     found = run(kind, 1000, ((3, 2), (2, 1), (4, 3), (3, 3)), seed=1)
     assert found.mismatches == 0, found
     assert found.on_edge <= found.points / 50
@@ -438,9 +434,7 @@ def test_exact_solutions_are_the_flow(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", EXACT)
-def test_exact_solutions_of_a_thousand_starts(
-    kind: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_exact_solutions_of_a_thousand_starts(kind: str) -> None:
     worst = max(distance(kind, np.random.default_rng([3, k])) for k in range(1000))
     assert worst < 1e-10
 
