@@ -219,10 +219,16 @@ def _arguments(page: Page, given: list[str], seed: int) -> dict[str, Any]:
     return arguments | ({"seed": seed} if "seed" in page.parameters() else {})
 
 
+_NONE = "none"
+"""Value of a parameter that takes any number of pairs, for none."""
+
+
 def _value(flag: str, texts: list[str], kind: Any) -> Any:
     """Convert text to what the parameter is annotated with."""
     inside = [item for item in get_args(kind) if item not in (type(None), Ellipsis)]
     if getattr(kind, "__origin__", None) is tuple and getattr(inside[0], "__origin__", None) is tuple:
+        if texts == [_NONE]:
+            return ()
         return tuple(_several(flag, text, get_args(inside[0])) for text in texts)
     if getattr(kind, "__origin__", None) is tuple:
         return tuple(_one(flag, part, inside[0]) for text in texts for part in text.split(","))

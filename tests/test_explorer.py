@@ -28,12 +28,14 @@ from PIL import Image
 from analysis.fates.basins import FATES, UNPREDICTED, basins
 from analysis.fates.predictions import predict_fates
 from analysis.fixed_points.one_mode import fixed_points
+from analysis.phase_planes.planes import ON_LEAVES
 from dynamics.objectives import linear_objectives
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
 from figures.explorer import scene
 from figures.explorer.canvas import Canvas
+from figures.explorer.commands import basins_command, commands_of, figure_command, simulate_command
 from figures.explorer.marks import picture_of
 from figures.explorer.page import SLIDERS, Page, Workers
 from figures.explorer.picture import arrays_of_view, figure_view
@@ -57,14 +59,9 @@ from figures.explorer.scene import (
 from figures.explorer.server import Explorer, download, view_of
 from figures.explorer.standalone import STANDALONE, write_standalone
 from figures.explorer.state import (
-    CHOOSES,
     PLANES,
     STEPS,
     View,
-    basins_command,
-    commands_of,
-    figure_command,
-    simulate_command,
 )
 from figures.panels.basins import fate_tint
 from figures.style import THEMES, look
@@ -207,6 +204,11 @@ def test_the_command_of_steps_takes_as_many(dyn: Dyn) -> None:
         View(plane="leaf", invariant=0.2, tau_predictor=2.0),
         View(plane="leaf", invariant=-0.1, lambda_s=2.0),
         View(plane="leaf", invariant=0.0),
+        View(plane="leaf", weight_decay=0.02),
+        View(variant="no-ema", objective="byol-prime", alpha=0.5, weight_decay=0.02),
+        View(variant="no-stop-gradient", online=0.3),
+        View(variant="directset"),
+        View(variant="tied", objective="raft", beta=0.8),
     ],
     ids=lambda view: view.query(),
 )
@@ -218,7 +220,32 @@ def test_the_figure_command_draws_the_same_portrait(dyn: Dyn, view: View) -> Non
     ours = portrait_of(view, manifolds=True)
     with np.load("portrait.npz") as theirs:
         for name in ("u", "v", "du", "dv", "points"):
-            np.testing.assert_array_equal(theirs[f"portraits.0.{name}"], getattr(ours, name))
+            np.testing.assert_array_equal(theirs[f"portrait.{name}"], getattr(ours, name))
+
+
+def test_the_figure_command_takes_the_trajectories_that_lie_on_the_plane() -> None:
+    on_leaf = start_at(View(plane="leaf", invariant=-0.09), 0.4, 0.2)  # w2 = 0.5
+    kept = replace(on_leaf, online=-0.4, target=-0.3).run_view()
+    others = (replace(kept, predictor=0.7), replace(kept, lambda_d=0.4))  # off the leaf, and of another flow
+    command = figure_command(replace(on_leaf, kept=(kept, *others)))
+    assert command is not None
+    words = shlex.split(command)
+    assert [words[k + 1] for k, word in enumerate(words) if word == "--start"] == ["0.4,0.2", "-0.4,-0.3"]
+    assert "--start none" in str(figure_command(View(plane="leaf", invariant=0.5)))
+    other_target = View(variant="fixed-target", target=0.5).run_view()
+    found = figure_command(View(variant="fixed-target", target=0.8, kept=(other_target,)))
+    assert str(found).count("--start") == 1
+
+
+def test_the_figure_command_ends_where_the_explorer_does(dyn: Dyn) -> None:
+    view = View(variant="no-ema", online=0.5, predictor=-0.3)
+    command = str(figure_command(view))
+    code, _, err = dyn(*shlex.split(command)[1:], "--out", "portrait.npz")
+    assert code == 0, err
+    with np.load("portrait.npz") as theirs:
+        ends = theirs["orbits.0.forward"][-1]
+    final = run_of(view).report["final"]
+    np.testing.assert_allclose(ends, [final["online"], final["predictor"]], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -237,8 +264,7 @@ def test_the_basins_command_follows_the_same_starts(dyn: Dyn, view: View) -> Non
 
 def test_no_command_is_offered_that_would_show_something_else() -> None:
     assert figure_command(View()) is None  # a slice
-    assert figure_command(View(plane="leaf", weight_decay=0.1)) is None
-    assert figure_command(View(variant="tied", objective="byol-prime")) is None
+    assert figure_command(View(variant="fast-predictor")) is None  # it moves along a line
     assert basins_command(View(plane="leaf")) is None
     assert all(command.startswith("dyn ") for command in commands_of(View(plane="leaf")))
 
@@ -251,7 +277,7 @@ LATTICES = [
     View(plane="leaf", invariant=-0.1),
     View(plane="leaf", invariant=0.15, tau_online=2.0),
     View(plane="leaf", weight_decay=0.04),
-    *(View(variant=name) for name in VARIANTS if name not in CHOOSES),
+    *(View(variant=name) for name in VARIANTS if name not in ON_LEAVES),
 ]
 
 
@@ -309,7 +335,7 @@ def test_a_start_that_is_clicked_lies_on_the_plane_that_is_drawn(
 ) -> None:
     view = View(variant=variant, weight_decay=weight_decay, plane=plane, invariant=-0.2)
     moved = start_at(view, 0.4, -0.3)
-    assert plane_distance(moved) <= 1e-15
+    assert plane_distance(moved, moved.start) <= 1e-15
     u, v = (float(np.squeeze(part)) for part in plane_of(moved).coordinates(moved.start))
     assert (u, v) == (0.4, -0.3)
 
@@ -324,9 +350,9 @@ def test_a_start_off_the_plane_is_said_to_be_seen_in_projection() -> None:
 @pytest.mark.parametrize(
     ("view", "variants"),
     [
-        (View(tau_online=2.0), CHOOSES),
+        (View(tau_online=2.0), ON_LEAVES),
         (View(variant="no-ema"), ("no-ema",)),
-        (View(objective="raft", beta=0.5), CHOOSES),
+        (View(objective="raft", beta=0.5), ON_LEAVES),
     ],
 )
 def test_the_boundary_of_collapse_parts_fates(view: View, variants: tuple[str, ...]) -> None:
@@ -393,7 +419,7 @@ def test_every_variant_says_what_its_plane_is_and_which_diagram_it_has(variant: 
     view = View(variant=variant)
     assert notes_of(view)[0].endswith(".")
     found = diagram_of(view)
-    assert isinstance(found, str) == (variant not in CHOOSES)
+    assert isinstance(found, str) == (variant not in ON_LEAVES)
     if isinstance(found, str):
         assert found == f"Diagrams are known for the full flow; {variant} has none."
 

@@ -118,7 +118,7 @@ def test_the_flow_of_an_objective_is_that_of_its_moments() -> None:
         (("--start", ".3,.2,.1"), "--start must be 2 numbers with commas between them, got '.3,.2,.1'"),
         (("--start", ".3,up"), "--start must be a number such as 0.5, 1/2 or 1e-3, got 'up'"),
         (("--start", "inf,1"), "--start must be two finite numbers, got (inf, 1.0)"),
-        (("--variant", "fast-predictor"), "--variant must be one of full, symmetric-predictor"),
+        (("--variant", "fast-predictor"), "--variant must be one of full, fixed-target, tied"),
         (("--objective", "infonce"), "--objective must be one of byol, byol-prime, raft, got 'infonce'"),
         (("--variant", "tied", "--invariant", "0"), "--invariant must go with variant full or"),
         (("--weight-decay", ".1", "--invariant", "0"), "--invariant must go with variant full or"),

@@ -24,6 +24,10 @@ from dynamics.fields.modes import (
 from dynamics.fields.vector_field import VectorField
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
+from dynamics.variants import MODE_FIELDS
+
+ON_LEAVES = ("full", "symmetric-predictor")
+"""Variants whose flow has a plane for every value of the invariant c."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,3 +242,57 @@ def no_stop_gradient_plane(system: ModeSystem) -> Plane:
 
 def _target_is_online(name: str, vector_field: VectorField, system: ModeSystem) -> Plane:
     return Plane(name, ("online", "predictor"), lambda w1, w2: ModeState(w1, w2, w1), vector_field, system)
+
+
+_OF_VARIANT = {
+    "tied": tied_plane,
+    "no-predictor": no_predictor_plane,
+    "no-ema": no_ema_plane,
+    "no-stop-gradient": no_stop_gradient_plane,
+}
+
+
+def plane_of_variant(
+    variant: str,
+    system: ModeSystem,
+    *,
+    invariant: float = 0.0,
+    target: float = 1.0,
+    sheet: int | None = None,
+) -> Plane:
+    """Phase plane of a variant.
+
+    Parameters
+    ----------
+    variant
+        A name in `dynamics.variants.VARIANTS`. That of a variant which sets w2 from w1 is (w1, θ).
+    system
+        One mode.
+    invariant
+        c of the leaf, for variants in `ON_LEAVES`: 0, or any number without weight decay.
+    target
+        θ, for fixed-target.
+    sheet
+        1 or −1, the sign of w1 w2 on the plane of a variant in `ON_LEAVES`; left out, that of λd.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or the variant has no such plane for this system.
+
+    Examples
+    --------
+    >>> plane_of_variant("full", ModeSystem(1.0, 0.5)).name
+    'balanced sheet, w1 w2 > 0'
+    """
+    if variant not in MODE_FIELDS:
+        raise ValueError(f"`variant` must be one of {', '.join(MODE_FIELDS)}, got {variant!r}")
+    if variant == "fixed-target":
+        return fixed_target_plane(system, target)
+    if variant in ON_LEAVES:
+        side = (1 if system.lambda_d[0] >= 0 else -1) if sheet is None else sheet
+        # the sheet c = 0 of a leaf has a corner at the origin, the balanced one goes through it smoothly
+        return leaf_plane(system, invariant, side) if invariant else balanced_plane(system, side)
+    if variant in _OF_VARIANT:
+        return _OF_VARIANT[variant](system)
+    return direct_plane(system, MODE_FIELDS[variant])

@@ -10,12 +10,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.fixed_points.bifurcations import PARAMETERS
+from analysis.phase_planes.planes import ON_LEAVES
 from dynamics.objectives import OBJECTIVES, linear_objectives
 from dynamics.variants import VARIANTS
 from figures.explorer.canvas import LETTERS, SIDE, WIDE, Canvas
+from figures.explorer.commands import commands_of
 from figures.explorer.presets import PRESETS
 from figures.explorer.scene import CELLS, Frame, diagram_of, frame_of, lattice_of, portrait_of, start_at
-from figures.explorer.state import CHOOSES, MOST_KEPT, PLANES, View, commands_of
+from figures.explorer.state import MOST_KEPT, PLANES, View
 from figures.style import THEMES
 
 if TYPE_CHECKING:
@@ -361,7 +363,7 @@ class Page:
             self.fields[name].value = float(getattr(start, name).item())
         self.fields["extent"].value = view.extent
         self.planes.active = PLANES.index(view.shown_plane)
-        self.planes.disabled = view.variant not in CHOOSES
+        self.planes.disabled = view.variant not in ON_LEAVES
         self._syncing = False
         query = view.query()
         if PRESETS.get(self.preset.value, view) != replace(view, theme="light", kept=()):

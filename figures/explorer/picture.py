@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.fates.basins import FATES
+from figures.explorer.commands import commands_of
 from figures.explorer.runs import drift_told, told
 from figures.explorer.scene import CELLS, Frame, frame_of, notes_of, plane_of, shares
-from figures.explorer.state import View, commands_of
+from figures.explorer.state import View
 from figures.gallery.captions import described
 from figures.layout.legends import legend_below
 from figures.layout.sheets import panels

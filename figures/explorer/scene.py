@@ -13,23 +13,13 @@ from analysis.fates.basins import FATES, follow_starts
 from analysis.fixed_points.bifurcations import bifurcation
 from analysis.fixed_points.diagrams import Bifurcation
 from analysis.fixed_points.one_mode import LEAVES, FixedPoints, fixed_points
-from analysis.phase_planes.planes import (
-    Plane,
-    balanced_plane,
-    direct_plane,
-    fixed_target_plane,
-    leaf_plane,
-    no_ema_plane,
-    no_predictor_plane,
-    no_stop_gradient_plane,
-    tied_plane,
-)
+from analysis.phase_planes.planes import ON_LEAVES, Plane, fixed_target_plane, plane_of_variant
 from analysis.phase_planes.portraits import Portrait, phase_portrait, rest_lines
 from dynamics.objectives import OBJECTIVES
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from figures.explorer.runs import Run, run_of
-from figures.explorer.state import CHOOSES, LEAF_PLANE, MOST_KEPT, STEPS, WEIGHTS_PLANE, View
+from figures.explorer.state import LEAF_PLANE, MOST_KEPT, STEPS, WEIGHTS_PLANE, View
 
 CELLS = (20, 60, 180)
 """Cells a side of the lattice of starts, coarse to fine: by an odd factor, so that centres of cells are kept."""
@@ -48,28 +38,15 @@ def plane_of(view: View) -> Plane:
     >>> plane_of(View(plane="leaf", weight_decay=0.01)).name
     'balanced sheet, w1 w2 > 0'
     """
-    system, field = view.system, view.field
-    sheet = 1 if system.lambda_d[0] >= 0 else -1
-    of_variant: dict[str, Callable[[], Plane]] = {
-        "fixed-target": lambda: fixed_target_plane(system, view.target),
-        "no-ema": lambda: no_ema_plane(system),
-        "no-stop-gradient": lambda: no_stop_gradient_plane(system),
-        "tied": lambda: tied_plane(system),
-        "no-predictor": lambda: no_predictor_plane(system),
-    }
-    if view.variant in of_variant:
-        return of_variant[view.variant]()
-    if view.variant not in CHOOSES:
-        return direct_plane(system, field)
-    if view.plane == WEIGHTS_PLANE:
-        return fixed_target_plane(system, view.target)
-    on_balanced = view.weight_decay > 0 or view.invariant == 0
-    return balanced_plane(system, sheet) if on_balanced else leaf_plane(system, view.invariant, sheet)
+    if is_slice(view):
+        return fixed_target_plane(view.system, view.target)
+    invariant = 0.0 if view.weight_decay else view.invariant
+    return plane_of_variant(view.variant, view.system, invariant=invariant, target=view.target)
 
 
 def is_slice(view: View) -> bool:
     """Whether trajectories leave the plane that is drawn: (w1, w2) of a flow whose θ moves by itself."""
-    return view.variant in CHOOSES and view.plane == WEIGHTS_PLANE
+    return view.variant in ON_LEAVES and view.plane == WEIGHTS_PLANE
 
 
 def start_at(view: View, u: float, v: float) -> View:
@@ -259,7 +236,7 @@ def parameter_value(view: View) -> float:
 
 def diagram_of(view: View) -> Bifurcation | str:
     """Bifurcation diagram of the full flow as the parameter of the view moves, or a sentence why there is none."""
-    if view.variant not in CHOOSES:
+    if view.variant not in ON_LEAVES:
         return f"Diagrams are known for the full flow; {view.variant} has none."
     if view.step:
         return "The diagram is that of the flow; for one over steps use dyn bifurcation --parameter step."
@@ -357,12 +334,12 @@ def notes_of(view: View) -> list[str]:
         )
     elif view.shown_plane == WEIGHTS_PLANE:
         notes.append(f"The flow of {view.variant} closes in (w1, w2): the plane is exact.")
-    elif view.variant in CHOOSES and view.weight_decay:
+    elif view.variant in ON_LEAVES and view.weight_decay:
         notes.append(
             "Under weight decay leaves do not last: c falls to 0. The balanced sheet c = 0, on which runs end, is"
             " shown."
         )
-    elif view.variant in CHOOSES:
+    elif view.variant in ON_LEAVES:
         notes.append(
             f"The leaf τo w1² − τp w2² = {view.invariant:g} is an exact phase plane, with coordinates"
             f" ({', '.join(plane_of(view).axes)}); a start that is clicked lies on it."
@@ -376,8 +353,7 @@ def notes_of(view: View) -> list[str]:
             f"The trajectory takes {STEPS} steps of size {view.step:g}; steps have no unique past. Arrows, shades and"
             " fixed points are those of the flow, which steps follow as ε → 0."
         )
-    gap = plane_distance(view)
-    if gap > _ON_PLANE * view.extent:
+    if not on_plane(view, view.start):
         notes.append("The start is not on the plane that is drawn: its trajectory is seen in projection.")
     return notes
 
@@ -385,11 +361,16 @@ def notes_of(view: View) -> list[str]:
 _ON_PLANE = 1e-6
 
 
-def plane_distance(view: View) -> float:
-    """Largest difference of a weight between the start and the point of the plane below it; 0 in a slice."""
+def on_plane(view: View, start: ModeState) -> bool:
+    """Whether a start lies on the plane that is drawn, to what is seen."""
+    return plane_distance(view, start) <= _ON_PLANE * view.extent
+
+
+def plane_distance(view: View, start: ModeState) -> float:
+    """Largest difference of a weight between a start and the point of the plane below it; 0 in a slice."""
     if is_slice(view):
         return 0.0
-    plane, start = plane_of(view), view.start
+    plane = plane_of(view)
     u, v = (np.ravel(part) for part in plane.coordinates(start))
     foot = view.field.constrain(0.0, plane.embed(u, v), view.system)
     gaps = [np.max(np.abs(np.ravel(a) - np.ravel(b))) for a, b in zip(foot, start, strict=True)]

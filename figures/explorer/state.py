@@ -1,8 +1,7 @@
-"""What the explorer shows, as one immutable value: to and from the query string of its address, and as commands."""
+"""What the explorer shows, as one immutable value, to and from the query string of its address."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlencode
 import numpy as np
 
 from analysis.fixed_points.bifurcations import PARAMETERS
+from analysis.phase_planes.planes import ON_LEAVES
 from dynamics.data.moments import Moments
 from dynamics.data.systems import mode_system
 from dynamics.fields.vector_field import VectorField
@@ -23,10 +23,11 @@ from figures.style import THEMES
 
 WEIGHTS_PLANE, LEAF_PLANE = "weights", "leaf"
 PLANES = (WEIGHTS_PLANE, LEAF_PLANE)
-"""The plane (w1, w2), and the plane on which the flow of the variant closes: the leaf of c for the full flow."""
+"""The plane (w1, w2), and the plane on which the flow of the variant closes: the leaf of c for the full flow.
 
-CHOOSES = ("full", "symmetric-predictor")
-"""Variants that are shown in either plane."""
+Variants with leaves are shown in either.
+"""
+
 IN_WEIGHTS = ("fixed-target", "no-ema", "no-stop-gradient")
 """Variants whose flow closes in (w1, w2); all others set w2 from w1, and are shown in (w1, θ)."""
 
@@ -170,7 +171,7 @@ class View:
     @property
     def shown_plane(self) -> str:
         """The plane that is drawn: that of the variant where it leaves no choice."""
-        if self.variant in CHOOSES:
+        if self.variant in ON_LEAVES:
             return self.plane
         return WEIGHTS_PLANE if self.variant in IN_WEIGHTS else LEAF_PLANE
 
@@ -232,99 +233,3 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"`{name}` must be a number, got {text!r}") from None
-
-
-# --- commands -----------------------------------------------------------------------------------------------
-
-
-def simulate_command(view: View) -> str:
-    """Return the `dyn simulate` that runs the trajectory of a view.
-
-    >>> simulate_command(View(weight_decay=0.04))
-    'dyn simulate --lambda-s 1 --lambda-d 0.5 --weight-decay 0.04 --online 0.1 --predictor 0.1 --target 0.1'
-    """
-    start = view.start
-    words = [*_system_words(view)]
-    for name in ModeState._fields:
-        words += [f"--{name}", _text(float(getattr(start, name).item()))]
-    if view.step:
-        words += ["--step", _text(view.step), "--t-end", _text(STEPS * view.step)]
-    return shlex.join(["dyn", "simulate", *words])
-
-
-def basins_command(view: View) -> str | None:
-    """Return the `dyn basins` that follows the starts of the window, None where they lie on a leaf.
-
-    >>> print(basins_command(View(plane="leaf")))
-    None
-    """
-    if view.shown_plane == LEAF_PLANE and view.variant in CHOOSES:
-        return None
-    axes = ("online", "predictor" if view.shown_plane == WEIGHTS_PLANE else "target")
-    bounds = f"{_text(-view.extent)}:{_text(view.extent)}"
-    words = ["--plane", ",".join(axes)]
-    for axis in axes:
-        words += ["--range", f"{axis}:{bounds}"]
-    words += ["--at", _text(view.target if view.shown_plane == WEIGHTS_PLANE else view.predictor)]
-    return shlex.join(["dyn", "basins", *_system_words(view), *words, "--plot", "basins.png"])
-
-
-def figure_command(view: View) -> str | None:
-    """Return the `dyn figure` whose page shows this plane, None where the gallery has none for it.
-
-    >>> figure_command(View(variant="tied", tau_target=2.0))
-    'dyn figure tied --lambda-s 1 --lambda-d 0.5 --tau-target 2 --extent 1.5 --plot portrait.png'
-    """
-    if view.objective != "byol":
-        return None
-    pages = {
-        "fixed-target": ("fixed-target", ("tau_online", "tau_predictor", "weight_decay")),
-        "tied": ("tied", ("tau_target", "weight_decay")),
-        "no-predictor": ("no-predictor", ("tau_online", "tau_target", "weight_decay")),
-        "full": ("leaf", ("tau_online", "tau_predictor", "tau_target")),
-    }
-    if view.variant not in pages:
-        return None
-    if view.variant == "full" and (view.shown_plane != LEAF_PLANE or view.weight_decay):
-        return None
-    page, rates = pages[view.variant]
-    words = ["--lambda-s", _text(view.lambda_s), "--lambda-d", _text(view.lambda_d)]
-    if page == "tied" and view.tau_online != 1:
-        words += ["--tau", _text(view.tau_online)]
-    for name in rates:
-        if getattr(view, name) != getattr(View, name):
-            words += [_flag(name), _text(getattr(view, name))]
-    if page == "fixed-target":
-        words += ["--target", _text(view.target)]
-    if page == "leaf":
-        words += ["--invariants", _text(view.invariant)]
-    words += ["--extent", _text(view.extent), "--plot", "portrait.png"]
-    return shlex.join(["dyn", "figure", page, *words])
-
-
-def commands_of(view: View) -> list[str]:
-    """Every command that reproduces a part of a view.
-
-    >>> [command.split()[1] for command in commands_of(View(variant="tied"))]
-    ['simulate', 'figure', 'basins']
-    """
-    found = [simulate_command(view), figure_command(view), basins_command(view)]
-    return [command for command in found if command is not None]
-
-
-def _system_words(view: View) -> list[str]:
-    words = ["--lambda-s", _text(view.lambda_s), "--lambda-d", _text(view.lambda_d)]
-    names = ("tau_online", "tau_predictor", "tau_target", "weight_decay", "variant", "objective")
-    for name in (*names, *OBJECTIVES[view.objective].weights):
-        if (value := getattr(view, name)) != getattr(View, name):
-            words += [_flag(name), value if isinstance(value, str) else _text(value)]
-    return words
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _text(value: float) -> str:
-    """Shortest text that reads as the same number."""
-    return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

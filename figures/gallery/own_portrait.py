@@ -9,22 +9,11 @@ from matplotlib.figure import Figure
 
 from analysis.fixed_points.one_mode import fixed_points
 from analysis.phase_planes.orbits import Orbit, orbit
-from analysis.phase_planes.planes import (
-    Plane,
-    balanced_plane,
-    direct_plane,
-    fixed_target_plane,
-    leaf_plane,
-    no_ema_plane,
-    no_predictor_plane,
-    no_stop_gradient_plane,
-    tied_plane,
-)
+from analysis.phase_planes.planes import ON_LEAVES, plane_of_variant
 from analysis.phase_planes.portraits import Portrait, phase_portrait
 from dynamics.data.moments import Moments
 from dynamics.data.systems import mode_system
 from dynamics.objectives import OBJECTIVES, linear_objectives
-from dynamics.system import ModeSystem
 from dynamics.variants import MODE_FIELDS
 from figures.gallery.captions import described
 from figures.gallery.portraits import places, square_window
@@ -34,15 +23,7 @@ from figures.layout.sheets import panels
 from figures.panels.portrait import draw_orbits, draw_portrait, orbit_handles, portrait_handles
 from figures.style import style
 
-_PLANES = {
-    "tied": tied_plane,
-    "no-predictor": no_predictor_plane,
-    "no-ema": no_ema_plane,
-    "no-stop-gradient": no_stop_gradient_plane,
-}
-_ON_LEAVES = ("full", "symmetric-predictor")
-_DIRECT = ("directpred", "directset")
-WITH_PLANE = (*_ON_LEAVES, "fixed-target", *_PLANES, *_DIRECT)
+WITH_PLANE = tuple(name for name in MODE_FIELDS if name != "fast-predictor")
 """Variants that a portrait can be drawn of; the fast predictor keeps w1, and moves along a line."""
 _INVARIANT, _TARGET = -0.1, 1.0  # where none is given
 
@@ -105,7 +86,7 @@ def compute_portrait(
     target
         θ of fixed-target; left out, 1.
     start
-        Pairs of the plane's coordinates, any number of them.
+        Pairs of the plane's coordinates, any number of them; on the command line, ``none`` for none.
     extent
         Half the width of the window, > 0.
 
@@ -125,14 +106,14 @@ def compute_portrait(
         raise ValueError(f"`variant` must be one of {', '.join(WITH_PLANE)}, got {variant!r}")
     if objective not in linear_objectives():
         raise ValueError(f"`objective` must be one of {', '.join(linear_objectives())}, got {objective!r}")
-    on_leaf = variant in _ON_LEAVES
+    on_leaf = variant in ON_LEAVES
     if invariant is not None and not (on_leaf and weight_decay == 0):
         raise ValueError(
-            f"`invariant` must go with variant {' or '.join(_ON_LEAVES)} and weight_decay 0, got variant {variant}"
+            f"`invariant` must go with variant {' or '.join(ON_LEAVES)} and weight_decay 0, got variant {variant}"
             f" and {weight_decay:g}"
         )
     if sheet is not None and not on_leaf:
-        raise ValueError(f"`sheet` must go with variant {' or '.join(_ON_LEAVES)}, got {variant}")
+        raise ValueError(f"`sheet` must go with variant {' or '.join(ON_LEAVES)}, got {variant}")
     if target is not None and variant != "fixed-target":
         raise ValueError(f"`target` must go with variant fixed-target, got {variant}")
     window = square_window(extent)
@@ -152,28 +133,9 @@ def compute_portrait(
         given["invariant"] = parameters["invariant"] = _INVARIANT if invariant is None else invariant
     if variant == "fixed-target":
         given["target"] = parameters["target"] = _TARGET if target is None else target
-    plane = _plane(variant, system, sheet, **given)
+    plane = plane_of_variant(variant, system, sheet=sheet, **given)
     portrait = phase_portrait(plane, *window, fixed_points(system, variant, **given))
     return OwnPortrait(parameters, portrait, tuple(orbit(plane, one, *window) for one in start))
-
-
-def _plane(
-    variant: str,
-    system: ModeSystem,
-    sheet: int | None,
-    *,
-    invariant: float | None = None,
-    target: float | None = None,
-) -> Plane:
-    if target is not None:
-        return fixed_target_plane(system, target)
-    if variant in _ON_LEAVES:
-        side = (1 if system.lambda_d[0] >= 0 else -1) if sheet is None else sheet
-        # the sheet c = 0 of a leaf has a corner at the origin, the balanced one goes through it smoothly
-        return leaf_plane(system, invariant, side) if invariant else balanced_plane(system, side)
-    if variant in _DIRECT:
-        return direct_plane(system, MODE_FIELDS[variant])
-    return _PLANES[variant](system)
 
 
 def figure_own_portrait(result: OwnPortrait) -> Figure:
