@@ -5,10 +5,17 @@
 needs PyTorch and scikit-learn here, and `dyn` in the interpreter of `--python`, which reads the dumps. Seeds below 1000
 are for development (`--development`); the table is of the 120 others.
 
-What was done to a run is its *cause*. What became of it is measured without `dyn`: an axis of its outputs is lost if
-their standard deviation along it is below 2 % of the largest, before or after. A network that has lost no axis is
-healthy, whatever was done to it. Of a run that diverged the last finite step is dumped, and "healthy" is wrong. First
-causes are judged on networks that lost some axis, or diverged.
+What was done to a run is its *cause*. What became of it is measured without `dyn`, on the last linear layer: an axis is
+lost if the singular value of the layer is below 2 % of the largest, before or after. (Deviations of the outputs would
+not tell: features may vary so little along an axis that a layer which holds it hardly shows it.) After the dump each
+network trains as long again, and is measured once more.
+
+- "healthy" is right if no axis was lost at either time, whatever was done to the run;
+- "partly-collapsed" and "collapsed" are right if so many were lost when the features were dumped;
+- "collapsing", a forecast, is right if some axis was lost after training as long again.
+
+Of a run that diverged the last finite step is dumped, and "healthy" is wrong. First causes are judged on networks that
+lost an axis by the end, or diverged.
 """
 
 from __future__ import annotations
@@ -35,7 +42,7 @@ LOSS_FACTOR = 4.0
 SLOWER = 0.1
 """Learning rate below the last linear layer over that of the layer."""
 LOST = 0.02
-"""An axis is lost below this share of the largest deviation of outputs, before or after training."""
+"""An axis is lost below this share of the largest singular value, before or after training."""
 DIVERGED = 1e4
 """A run has diverged where a weight is larger; weights of order one are learned."""
 FIRST_SEED = {True: 0, False: 1000}
@@ -148,13 +155,9 @@ class Trained(NamedTuple):
     arrays: dict[str, Any]
     settings: dict[str, Any]
     held: int
+    later: int
     left: float
     diverged: bool
-
-
-def deviations(outputs: np.ndarray) -> np.ndarray:
-    """Standard deviations along principal axes, descending."""
-    return np.linalg.svd(outputs - outputs.mean(0), compute_uv=False) / np.sqrt(len(outputs))
 
 
 def train(job: Job) -> Trained:
@@ -225,36 +228,44 @@ def train(job: Job) -> Trained:
             name: layer.weight.detach().numpy().copy() for name, layer in weights.items()
         }
 
-    started = dump()
-    before = deviations(started["view1"] @ started["online"].T)[0]
+    def sizes() -> np.ndarray:
+        return np.linalg.svd(online.weight.detach().numpy(), compute_uv=False)
+
+    before = sizes()[0]
     layers = (body, online, predictor, target_body, target)
-    last, diverged = [copy.deepcopy(layer.state_dict()) for layer in layers], False
-    for step in range(STEPS):
-        chosen = images[rng.integers(0, len(images), BATCH)]
-        x1, x2 = (torch.from_numpy(draw_view(chosen, rng)) for _ in range(2))
-        z1, z2 = online(body(x1)), online(body(x2))
-        if job.cause == "no stop-gradient":
-            t1, t2 = z1, z2
-        else:
+
+    def diverges() -> bool:
+        """Train; where the run diverges, go back to the last finite step."""
+        last = [copy.deepcopy(layer.state_dict()) for layer in layers]
+        for step in range(STEPS):
+            chosen = images[rng.integers(0, len(images), BATCH)]
+            x1, x2 = (torch.from_numpy(draw_view(chosen, rng)) for _ in range(2))
+            z1, z2 = online(body(x1)), online(body(x2))
+            if job.cause == "no stop-gradient":
+                t1, t2 = z1, z2
+            else:
+                with torch.no_grad():
+                    t1, t2 = target(target_body(x1)), target(target_body(x2))
+            loss = ((predictor(z1) - t2) ** 2).sum(1).mean() + ((predictor(z2) - t1) ** 2).sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
             with torch.no_grad():
-                t1, t2 = target(target_body(x1)), target(target_body(x2))
-        loss = ((predictor(z1) - t2) ** 2).sum(1).mean() + ((predictor(z2) - t1) ** 2).sum(1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            for mean, layer in ((target_body, body), (target, online)):
-                for slow, fast in zip(mean.parameters(), layer.parameters(), strict=True):
-                    slow.mul_(decay).add_(fast, alpha=1 - decay)
-        if step % 10 == 9:
-            diverged = not all(bool((part.detach().abs() < DIVERGED).all()) for part in parameters)
-            if diverged:
-                for layer, known in zip(layers, last, strict=True):
-                    layer.load_state_dict(known)
-                break
-            last = [copy.deepcopy(layer.state_dict()) for layer in layers]
-    arrays = dump()
-    after = deviations(features(body)[0] @ arrays["online"].T)
+                for mean, layer in ((target_body, body), (target, online)):
+                    for slow, fast in zip(mean.parameters(), layer.parameters(), strict=True):
+                        slow.mul_(decay).add_(fast, alpha=1 - decay)
+            if step % 10 == 9:
+                if not all(bool((part.detach().abs() < DIVERGED).all()) for part in parameters):
+                    for layer, known in zip(layers, last, strict=True):
+                        layer.load_state_dict(known)
+                    return True
+                last = [copy.deepcopy(layer.state_dict()) for layer in layers]
+        return False
+
+    diverged = diverges()
+    arrays, after = dump(), sizes()
+    diverged = diverged or diverges()
+    held, later = (int(np.sum(now > LOST * max(before, now[0]))) for now in (after, sizes()))
     settings = {
         "weight_decay": weight_decay,
         "decay": decay,
@@ -266,7 +277,8 @@ def train(job: Job) -> Trained:
     return Trained(
         arrays,
         settings,
-        int(np.sum(after > LOST * max(before, after[0]))),
+        held,
+        later,
         float(after[0] / before),
         diverged,
     )
@@ -296,11 +308,18 @@ def truth(held: int) -> str:
     return "healthy" if held == OUTPUTS else "partly-collapsed" if held else "collapsed"
 
 
+def lost(run: dict[str, Any]) -> bool:
+    """Whether a network lost an axis by the end, or diverged."""
+    return bool(run["later"] < OUTPUTS or run["diverged"])
+
+
 def is_right(verdict: str, run: dict[str, Any]) -> bool:
-    """Collapsing is right of all that lost something, for it says that more is being lost."""
-    if run["diverged"]:
-        return verdict != "healthy"
-    return verdict == truth(run["held"]) or (verdict == "collapsing" and run["held"] < OUTPUTS)
+    """Whether what was measured bears a verdict out."""
+    if verdict == "healthy":
+        return run["held"] == OUTPUTS and not lost(run)
+    if verdict == "collapsing" or run["diverged"]:
+        return lost(run)
+    return verdict == truth(run["held"])
 
 
 def main() -> None:
@@ -331,7 +350,8 @@ def main() -> None:
                 kept = {name: value for name, value in made._asdict().items() if name != "arrays"}
                 runs.append(kept | {"file": f"{k}.npz"})
                 if given.verbose:
-                    print(k, *job[:3], made.held, f"{made.left:.2g}", "diverged" * made.diverged, flush=True)
+                    became = f"{made.held} {made.later} {made.left:.2g}{' diverged' * made.diverged}"
+                    print(k, *job[:3], became, flush=True)
         (folder / "runs.json").write_text(json.dumps(runs))
         trained = time.perf_counter() - began
         subprocess.run([given.python, __file__, "--judge", name], check=True)
@@ -340,7 +360,7 @@ def main() -> None:
         for job, run, report in zip(chosen, runs, reports, strict=True):
             mark = " " if is_right(report["verdict"], run) else "!"
             causes = [(c["knob"], c["result"], c["directions"]) for c in report["causes"]]
-            became = f"held {run['held']} left {run['left']:.2g}{' diverged' * run['diverged']}"
+            became = f"held {run['held']} later {run['later']} left {run['left']:.2g}{' diverged' * run['diverged']}"
             print(mark, *job[:3], became, report["verdict"], report["reason"], causes, sep=" | ")
     print(table(chosen, runs, reports))
     judged = time.perf_counter() - began - trained
@@ -357,15 +377,15 @@ def table(chosen: list[Job], runs: list[dict[str, Any]], reports: list[dict[str,
     for cause in RUNS:
         own = [(r, q) for job, r, q in zip(chosen, runs, reports, strict=True) if job.cause == cause]
         right = sum(is_right(q["verdict"], r) for r, q in own)
-        lost = [(r, q) for r, q in own if r["held"] < OUTPUTS or r["diverged"]]
+        ended = [(r, q) for r, q in own if lost(r)]
         named = sum(
             bool(q["causes"]) and (q["causes"][0]["knob"], q["causes"][0]["result"]) == KNOBS.get(cause)
-            for _, q in lost
+            for _, q in ended
         )
-        alarms = sum(r["held"] == OUTPUTS and not r["diverged"] and q["verdict"] != "healthy" for r, q in own)
-        total.update(n=len(own), lost=len(lost), right=right, named=named, alarms=alarms)
+        alarms = sum(r["held"] == OUTPUTS and not lost(r) and q["verdict"] != "healthy" for r, q in own)
+        total.update(n=len(own), lost=len(ended), right=right, named=named, alarms=alarms)
         lines.append(
-            f"| {cause} | {len(own)} | {len(lost)} | {right} | {f'{named} of {len(lost)}' if lost else '–'} |"
+            f"| {cause} | {len(own)} | {len(ended)} | {right} | {f'{named} of {len(ended)}' if ended else '–'} |"
         )
     lines.append(
         f"| all | {total['n']} | {total['lost']} | {total['right']} ({total['right'] / max(total['n'], 1):.1%}) |"

@@ -307,6 +307,63 @@ def test_the_region_of_collapse_without_damping_is_claimed_inside_alone() -> Non
             assert_allclose(end, (0, 0.2, 0), rtol=1e-7)
 
 
+@pytest.mark.parametrize("variant", ["full", "tied", "no-ema"])
+def test_balanced_starts_without_damping_that_are_called_slow_shrink_by_another_integrator(
+    variant: str,
+) -> None:
+    """R26: on the leaf c = 0 there is the origin alone, which is approached like 1/t."""
+    row, claimed = VARIANTS[variant], 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        A, B, zeta = (
+            rng.choice([-1, 1]) * 10 ** rng.uniform(-1, 1),
+            -(10 ** rng.uniform(-2, 1)),
+            10 ** rng.uniform(-1, 1),
+        )
+        if seed % 5 == 0:
+            B = 0.0
+        p = (A, B, zeta, 0.0, B, A, 0.0, 0.0)
+        a = rng.choice([-1, 1]) * 10 ** rng.uniform(-3, 0)
+        b = a if variant == "tied" else rng.choice([-1, 1]) * a
+        g = a if variant == "no-ema" else a * rng.uniform(0.3, 2.5)
+        far = 1e4  # a start so large that every state counts as shrunk
+        outcome, end = flow.arrived(row.kind, (a, b, g), (far, math.copysign(far, b), far), p)
+        if outcome == flow.RUNNING:
+            continue
+        claimed += 1
+        assert (outcome, end) == (flow.SLOW, (0.0, 0.0, 0.0))
+
+        def rate(t: float, y: np.ndarray, p: tuple[float, ...] = p, s: float = b / a) -> list[float]:
+            x, target = y[0], y[0] if variant == "no-ema" else y[1]
+            E = p[0] * target - p[1] * x * s * x
+            return [s * x * E, p[2] * (x - target)]
+
+        # 1/|a| grows at |A|/4 at least
+        long = 40 / abs(A * a)
+        run = solve_ivp(rate, (0, long), [a, g], method="Radau", rtol=1e-8, atol=1e-14)
+        assert abs(run.y[0, -1]) <= abs(a) / (1 + abs(A * a) * long / 4) * (1 + 1e-6)
+        assert np.all(np.diff(np.abs(run.y[0])) <= 0)
+    assert claimed > 10
+
+
+def test_the_region_of_slow_collapse_without_damping_ends_where_it_is_said() -> None:
+    p = (-0.5, -1.0, 1.0, 0.0, -1.0, -0.5, 0.0, 0.0)  # x <= |A|/(4 |B|) = 1/8, x <= 1/(4 |A| τt) = 1/2
+    start, quick = (1e4, 1e4, 1e4), (*p[:2], 0.2, *p[3:])  # τt = 5: x <= 1/10
+    for x, q, rates, expected in (
+        (0.125, 1.0, p, flow.SLOW),
+        (0.1251, 1.0, p, flow.RUNNING),
+        (0.1, 1.0, quick, flow.SLOW),
+        (0.1001, 1.0, quick, flow.RUNNING),
+        (0.1, 2.0, p, flow.SLOW),
+        (0.1, 2.001, p, flow.RUNNING),
+        (0.1, 0.5, p, flow.SLOW),
+        (0.1, 0.499, p, flow.RUNNING),
+        (-0.1, 1.0, p, flow.RUNNING),  # A b > 0: it grows
+    ):
+        assert flow.arrived(flow.FULL, (x, x, q * x), start, rates)[0] == expected
+    assert flow.arrived(flow.FULL, (0.1, 0.1, 0.1), (1e4, 1e4 + 1e-4, 1e4), p)[0] == flow.RUNNING  # c < 0
+
+
 def test_steps_are_reported_in_the_time_of_the_user() -> None:
     """All times 1024 times as long: the same steps, each at 1024 times its time."""
     runs = [

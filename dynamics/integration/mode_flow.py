@@ -798,6 +798,9 @@ def _arrived_without_damping(kind: Any, y: Any, start: Any, p: Any) -> Any:
     η = 0: about the point (0, b0, 0) of the leaf the flow of d = (a, g) is d′ = J d + N with
     |N| <= (|A|/(2|b0|) + |B|) |d|³ = m |d|³. With JᵀP + PJ = −1 the function dᵀPd falls as long as
     2 |P| m |d|² < 1, so the region dᵀPd < λmin(P)/(2 |P| m) is never left and leads to the point.
+    The leaf c = 0 has the origin alone. With |a| = |b|, A b < 0 and q = g/a the flow is (ln |a|)′ = −|A a| q + |B| a²
+    and q′ = (1 − q)/τt − q (ln |a|)′. While ½ <= q <= 2, |B a| <= |A|/4 and |A a| <= 1/(4 τt), |a| falls as
+    (ln |a|)′ <= −|A a|/4, so q′ >= 0 at q = ½, and q′ <= 0 at q = 2: the region is never left, and a falls like 1/t.
     η > 0: all weights below the positive x with |A| x + |B| x² = η.
     """
     a, b, g = y
@@ -808,7 +811,13 @@ def _arrived_without_damping(kind: Any, y: Any, start: Any, p: Any) -> Any:
         floor = 2 * eta / (abs(coupling) + math.sqrt(coupling * coupling - 4 * damping * eta))
         inside = abs(b) < floor and _encoder(kind, y) < floor
         return _shown(STEADY, kind, y, (0.0, 0.0, 0.0), start) if inside else (RUNNING, y)
-    c = (start[0] - start[1]) * (start[0] + start[1])
+    c = 0.0 if kind == TIED else (start[0] - start[1]) * (start[0] + start[1])
+    if kind == TIED or abs(start[0]) == abs(start[1]):
+        x, z = abs(a), math.copysign(1.0, a) * g
+        low = coupling * b < 0 and abs(damping) * x <= abs(coupling) / 4
+        if kind != NO_EMA:
+            low = low and x <= 2 * z and z <= 2 * x and 4 * abs(coupling) * x <= zeta
+        return _shown(SLOW, kind, y, (0.0, 0.0, 0.0), start) if low else (RUNNING, y)
     if c >= 0:
         return RUNNING, y
     rest = math.copysign(math.sqrt(-c), b)
