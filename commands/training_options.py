@@ -145,6 +145,12 @@ class TrainingOptions:
     steps: Annotated[int | None, option("--steps", panel=TRAINING, help="Gradient steps.")] = None
     batch: Annotated[int | None, option("--batch", panel=TRAINING, help="Samples a step.")] = None
     dtype: Annotated[str | None, option("--dtype", panel=TRAINING, help="float32 or float64.")] = None
+    generator: Annotated[
+        str | None,
+        option(
+            "--generator", panel=TRAINING, help="Random numbers: triple32, or threefry, JAX's own (triple32)."
+        ),
+    ] = None
     metrics_every: Annotated[
         int | None, option("--metrics-every", panel=TRAINING, help="Steps between two measurements.")
     ] = None
@@ -196,6 +202,7 @@ _PLACES = {
     "steps": "steps",
     "batch": "batch",
     "dtype": "dtype",
+    "generator": "generator",
     "metrics_every": "metrics_every",
 }
 """Settings that have an option of their own."""

@@ -10,10 +10,12 @@ import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import ks_2samp
 
 from dynamics.states import MatrixState, random_state
 from dynamics.training import DataSettings, TrainingRun, TrainingSettings, diagnose, load_data, train
 from dynamics.training.diagnosis import predict_outcome
+from dynamics.training.generator import new_key, normal
 
 GAUSSIAN = {"source": "gaussian", "sigma_s": [1.0, 1.5, 2.0, 1.2], "sigma_d": [0.9, 0.7, 0.5, 0.1]}
 ONE_MODE: dict[str, Any] = {
@@ -65,6 +67,30 @@ def test_one_seed_gives_one_run_bit_for_bit() -> None:
     settings = gaussian()
     assert_equal_runs(train(settings, seeds=5), train(settings, seeds=5))
     assert np.any(train(settings, seeds=5).final.online != train(settings, seeds=6).final.online)
+
+
+def test_runs_of_either_generator_have_one_law() -> None:
+    settings = gaussian(optimizer={"learning_rate": 0.05}, steps=40, metrics_every=40)
+    runs = {
+        name: train(replace(settings, generator=name), seeds=range(400)) for name in ("triple32", "threefry")
+    }
+    for of in (
+        lambda run: run.metrics["loss"][:, -1],
+        lambda run: np.linalg.norm(run.final.online, axis=(1, 2)),
+    ):
+        ours, theirs = of(runs["triple32"]), of(runs["threefry"])
+        assert not np.any(ours == theirs)
+        assert ks_2samp(ours, theirs).pvalue > 1e-4
+
+
+def test_threefry_is_that_of_jax() -> None:
+    key = jax.random.key(7, impl="threefry2x32")
+    assert new_key(7, "threefry") == key
+    assert_array_equal(normal(key, (3,), "float32"), jax.random.normal(key, (3,), "float32"))
+    alone, beside = (
+        train(gaussian(generator="threefry"), seeds=seeds).final.online[-1] for seeds in (7, [6, 7])
+    )
+    assert_allclose(alone, beside, rtol=1e-4)
 
 
 def test_every_step_draws_a_batch_of_its_own() -> None:

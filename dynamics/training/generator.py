@@ -66,13 +66,27 @@ _IMPLEMENTATION = define_prng_impl(
 )
 
 
-def new_key(seed: Any) -> Any:
+_IMPLEMENTATIONS = {"triple32": _IMPLEMENTATION, "threefry": "threefry2x32"}
+
+
+def new_key(seed: Any, generator: str = "triple32") -> Any:
     """Key of a seed in [0, 2³²), for the functions of `jax.random`.
 
+    Parameters
+    ----------
+    seed
+        An integer, or an array of no dimension.
+    generator
+        ``triple32``, or ``threefry``, JAX's own.
+
+    Examples
+    --------
     >>> jax.random.uniform(new_key(0), (3,)).shape
     (3,)
+    >>> bool(new_key(7, "threefry") == jax.random.key(7, impl="threefry2x32"))
+    True
     """
-    return jax.random.key(seed, impl=_IMPLEMENTATION)
+    return jax.random.key(seed, impl=_IMPLEMENTATIONS[generator])
 
 
 # log2(1 + m)/m for m in [√½ − 1, √2 − 1], to 3e-7
@@ -88,7 +102,7 @@ _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 
 
 def normal(key: Any, shape: Shape, dtype: Any) -> Any:
-    """Standard normal numbers, in single precision one word and some forty operations each.
+    """Standard normal numbers, with a key of ``triple32`` in single precision one word and some forty operations each.
 
         z = ± √2 erfinv(1 − q),   q = (k + ½)/2³¹,   sign and k from the 32 bits of a word
 
@@ -97,7 +111,7 @@ def normal(key: Any, shape: Shape, dtype: Any) -> Any:
     key
         A key of `new_key`.
     shape, dtype
-        Of the array. ``float64`` has the numbers of `jax.random.normal`.
+        Of the array. ``float64``, and keys of ``threefry``, have the numbers of `jax.random.normal`.
 
     Returns
     -------
@@ -109,7 +123,7 @@ def normal(key: Any, shape: Shape, dtype: Any) -> Any:
     >>> normal(new_key(0), (2, 3), "float32").shape
     (2, 3)
     """
-    if jnp.dtype(dtype) != jnp.float32:
+    if jnp.dtype(dtype) != jnp.float32 or jax.random.key_impl(key) == _IMPLEMENTATIONS["threefry"]:
         return jax.random.normal(key, shape, dtype)
     return _from_word(jax.random.bits(key, (int(np.prod(shape)),), jnp.uint32)).reshape(shape)
 

@@ -22,6 +22,7 @@ TARGETS = ("ema", "none", "fixed")
 SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = ("sgd", "momentum", "adam", "lars")
 DTYPES = ("float32", "float64")
+GENERATORS = ("triple32", "threefry")
 
 
 SMALLEST, LARGEST = 1e-30, 1e30

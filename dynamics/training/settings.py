@@ -13,6 +13,7 @@ from typing import Any
 from dynamics.training.normalisers import NormalisationSettings
 from dynamics.training.parts import (
     DTYPES,
+    GENERATORS,
     DataSettings,
     EncoderSettings,
     ObjectiveSettings,
@@ -63,6 +64,9 @@ class TrainingSettings:
         Samples a step, >= 2; None for the source ``exact``, which uses all of its pairs, and for no other.
     dtype
         ``float32`` or ``float64``.
+    generator
+        Random numbers of starts and batches: ``triple32``, the quick one of `dynamics.training.generator`, or
+        ``threefry``, JAX's own.
     metrics_every
         Steps between two measurements, >= 1; the start and the end are measured as well.
 
@@ -88,6 +92,7 @@ class TrainingSettings:
     steps: int = 1000
     batch: int | None = 128
     dtype: str = "float32"
+    generator: str = "triple32"
     metrics_every: int = 100
 
     def __post_init__(self) -> None:
@@ -101,6 +106,7 @@ class TrainingSettings:
         if self.batch is not None:
             object.__setattr__(self, "batch", check_whole("batch", self.batch, 2))
         check_choice("dtype", self.dtype, DTYPES)
+        check_choice("generator", self.generator, GENERATORS)
         if not self.objective.stop_gradient and self.target.kind != "none":
             raise ValueError(
                 f"`objective.stop_gradient` false needs the target none, got {self.target.kind}:"

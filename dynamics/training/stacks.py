@@ -21,7 +21,7 @@ LARGEST_STACK, SMALLEST_STACK = 2**20, 2**16
 and enough to be worth a thread."""
 
 
-_new_keys = jax.jit(jax.vmap(new_key))
+_new_keys = jax.jit(jax.vmap(new_key, in_axes=(0, None)), static_argnums=1)
 
 
 @contextmanager
@@ -72,7 +72,9 @@ class Stacks:
         # a last stack that is short is filled up with copies of the last run: one compiled program does for all
         rows = np.minimum(np.arange(-(-self._n_runs // size) * size), self._n_runs - 1)
         self._rows = rows.reshape(-1, size)
-        self._keys = [_new_keys(np.asarray(seeds[rows], np.uint32)) for rows in self._rows]
+        self._keys = [
+            _new_keys(np.asarray(seeds[rows], np.uint32), program.settings.generator) for rows in self._rows
+        ]
         self._scalars = [{name: value[rows] for name, value in scalars.items()} for rows in self._rows]
         self._states: list[TrainingState] = self._each(
             lambda k: program.initialise(self._keys[k], self._scalars[k], arrays), compiled=False
