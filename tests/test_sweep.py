@@ -517,6 +517,37 @@ def test_a_plan_says_the_size_that_the_store_will_have(path):
     assert sum(file.stat().st_size for file in files) == plan.store_bytes
 
 
+def test_a_store_keeps_what_the_spec_names_and_the_same_values_of_it(path, tmp_path):
+    all_done(path)
+    part = SMALL | {"keep": ["fate", "predictor"]}
+    kept = tmp_path / "kept.zarr"
+    interrupted(kept, part)
+    planned = sweeps.plan(design(part), kept)
+    assert planned.completed > 0
+    assert all_done(kept, part).failed == 0
+    files = [f for name in part["keep"] for f in (kept / name / "c").rglob("*") if f.is_file()]
+    assert sum(f.stat().st_size for f in files) == planned.store_bytes == 18 * (1 + 8)
+    with xarray.open_zarr(path) as every, xarray.open_zarr(kept) as some:
+        assert set(some.data_vars) | set(some.coords) == {
+            "lambda_s",
+            "online",
+            "t_end",
+            "predictor",
+            "fate",
+        } | {name for name in every.coords if every[name].ndim == 0}
+        for name in part["keep"]:
+            np.testing.assert_array_equal(every[name], some[name])
+    with pytest.raises(ValueError, match="holds another sweep"):
+        sweeps.sweep(design(SMALL), kept)
+
+
+def test_a_sweep_without_its_fates_has_no_picture(path):
+    from analysis.sweeps.fates import check_drawable
+
+    with pytest.raises(ValueError, match=r"whose keep holds fate, got keep = \['drift'\]"):
+        check_drawable(design(SMALL | {"keep": ["drift"]}))
+
+
 def test_failed_runs_are_counted(path):
     spec = {
         "settings": {"max_steps": 3},

@@ -33,6 +33,10 @@ def matrices(settings=None, **parameters):
 REFUSED = [
     (modes(lamda_d=1.0), "parameters.lamda_d is not known: did you mean lambda_d"),
     (modes({"parametres": {}}), "parametres is not known: did you mean parameters"),
+    (modes({"keep": ["fates"]}), "keep: fates is not known: did you mean fate"),
+    (modes({"keep": ["lambda_s"]}), "keep: lambda_s is not known"),
+    (modes({"keep": []}), "keep must be a list of names, such as ['fate'], got []"),
+    (modes({"keep": "fate"}), "keep must be a list of names, such as ['fate'], got 'fate'"),
     (modes({"settings": {"tolerance": 1}}), "settings.tolerance is not known"),
     (modes(online={"nomal": [0, 1]}), "parameters.online.nomal is not known: did you mean normal"),
     ({"kind": "mode"}, "kind must be one of modes, matrices, got 'mode'"),

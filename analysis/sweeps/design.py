@@ -141,6 +141,8 @@ class Design:
         Seed of everything that is drawn.
     chunk
         Runs in a chunk; None if that is to be chosen by measuring.
+    keep
+        Names of results, and of parameters that are drawn, that the store holds; None for all of them.
     fingerprint
         Digest of the files that are read, or None.
     """
@@ -151,6 +153,7 @@ class Design:
     samples: int | None = None
     seed: int = 0
     chunk: int | None = None
+    keep: tuple[str, ...] | None = None
     fingerprint: str | None = None
 
     @property
@@ -185,6 +188,13 @@ class Design:
         return KINDS[self.kind].outputs(self.settings, values_taken(self.parameters))
 
     @property
+    def stored(self) -> dict[str, Output | None]:
+        """What the store holds of every run by name: what is drawn (without an `Output`), then what results."""
+        every: dict[str, Output | None] = dict.fromkeys(self.draws)
+        every |= self.outputs
+        return {name: output for name, output in every.items() if self.keep is None or name in self.keep}
+
+    @property
     def meanings(self) -> Mapping[str, Parameter]:
         """What the parameters mean, by name."""
         return KINDS[self.kind].parameters(self.settings)
@@ -196,11 +206,12 @@ class Design:
     @property
     def bytes_a_run(self) -> int:
         """Bytes that one run takes in the store."""
-        widths = [
-            np.dtype(output.dtype).itemsize * math.prod(length for _, length in output.dims)
-            for output in self.outputs.values()
-        ]
-        return sum(widths) + 8 * len(self.draws)
+        return sum(_width(output) for output in self.stored.values())
+
+    @property
+    def memory_a_run(self) -> int:
+        """Bytes that one run takes in memory, kept or not."""
+        return 8 * len(self.draws) + sum(_width(output) for output in self.outputs.values())
 
     def columns(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Parameters of the runs start, …, stop − 1, an array (stop − start,) each.
@@ -223,13 +234,15 @@ class Design:
         return columns
 
     def compute(self, bounds: tuple[int, int]) -> dict[str, np.ndarray]:
-        """Run everything from one run number up to another, and return what is drawn and what results, runs first."""
+        """Run everything from one run number up to another, and return what `run` does."""
         return self.run(self.columns(*bounds))
 
     def run(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run with given parameters, and return what is drawn and what results, runs first."""
+        """Run with given parameters, and return what is stored, and the status, runs first."""
         own = {name: columns[name].astype(self.column_dtype(name), copy=False) for name in self.draws}
-        return own | dict(KINDS[self.kind].run(self.settings, columns, self.outputs))
+        found = own | dict(KINDS[self.kind].run(self.settings, columns, self.outputs))
+        wanted = self.stored
+        return {name: values for name, values in found.items() if name in wanted or name == "status"}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -250,7 +263,15 @@ class Design:
             "parameters": plain,
             "settings": dict(self.settings),
             "files": self.fingerprint,
+            "keep": None if self.keep is None else list(self.keep),
         }
+
+
+def _width(output: Output | None) -> int:
+    """Bytes of one run; a parameter is a number of eight."""
+    if output is None:
+        return 8
+    return np.dtype(output.dtype).itemsize * math.prod(length for _, length in output.dims)
 
 
 def values_taken(parameters: Mapping[str, Constant | Axis | Draw]) -> dict[str, np.ndarray]:

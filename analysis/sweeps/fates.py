@@ -61,6 +61,10 @@ def check_drawable(design: Design) -> None:
     """
     if "fate" not in design.outputs:
         raise ValueError(f"`plot` must go with runs that have a fate, of kind modes, got kind {design.kind}")
+    if "fate" not in design.stored:
+        raise ValueError(
+            f"`plot` must go with a spec whose keep holds fate, got keep = {list(design.keep or ())}"
+        )
     lengths = {name: len(values) for name, values in design.axes.items()}
     if not 1 <= len(lengths) <= MOST_AXES:
         raise ValueError(

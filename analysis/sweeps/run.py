@@ -103,7 +103,7 @@ def _chunk_runs(design: Design, rate: float, chunk_bytes: int) -> int:
     """Runs in a chunk: those of the spec, or `SECONDS` of work within `chunk_bytes`, in `MOST_CHUNKS` at most."""
     if design.chunk is not None:
         return design.chunk
-    fitting = min(math.ceil(SECONDS * rate), chunk_bytes // design.bytes_a_run)
+    fitting = min(math.ceil(SECONDS * rate), chunk_bytes // design.memory_a_run)
     return max(1, fitting, math.ceil(design.size / MOST_CHUNKS))
 
 
@@ -113,7 +113,7 @@ def _check_room(path: Path, design: Design, completed: int) -> None:
     if needed > free:
         raise ValueError(
             f"{path} would take {design.size} runs of {design.bytes_a_run} bytes, {size_text(needed)},"
-            f" but {size_text(free)} are free: sweep over less"
+            f" but {size_text(free)} are free: sweep over less, or keep less of each"
         )
 
 
@@ -165,7 +165,7 @@ def plan(
         chunk=chunk,
         n_chunks=len(cut),
         store_bytes=design.size * design.bytes_a_run,
-        memory_bytes=(2 + 2 * n_workers) * chunk * design.bytes_a_run,
+        memory_bytes=(2 + 2 * n_workers) * chunk * design.memory_a_run,
         trajectories_per_second=n_workers * rate,
         seconds=(design.size - completed) / (n_workers * rate),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from analysis.sweeps.design import LONGEST_AXIS, Axis, Constant, Design, Draw, v
 from analysis.sweeps.kinds import Parameter
 from analysis.sweeps.registry import KINDS
 
-_TOP = ("kind", "seed", "samples", "chunk", "settings", "parameters")
+_TOP = ("kind", "seed", "samples", "chunk", "keep", "settings", "parameters")
 _AXES = ("values", "linspace", "geomspace", "range")
 _DISTRIBUTIONS = ("uniform", "loguniform", "normal", "integers")
 
@@ -65,7 +65,8 @@ def design(table: Mapping[str, Any]) -> Design:
     ----------
     table
         ``kind`` (of run), ``seed`` (0), ``samples`` (runs a cell; with it, or when nothing has an axis, results
-        have the axis ``sample``), ``chunk`` (runs a chunk), ``settings`` and ``parameters``: numbers, or a table
+        have the axis ``sample``), ``chunk`` (runs a chunk), ``keep`` (names of the results and of the drawn
+        parameters that are stored; all when left out), ``settings`` and ``parameters``: numbers, or a table
         with one entry. Axes: ``values`` [x, …], ``linspace`` [first, last, n], ``logspace`` [first, last, n],
         ``range`` [first, last]. Drawn: ``uniform`` [a, b], ``loguniform`` [a, b], ``normal`` [mean, deviation],
         ``integers`` [first, last].
@@ -129,6 +130,7 @@ def design(table: Mapping[str, Any]) -> Design:
         samples=samples,
         seed=_whole("seed", table, 0) or 0,
         chunk=_whole("chunk", table, 1),
+        keep=_kept(table, [name for name, item in parameters.items() if isinstance(item, Draw)], outputs),
         fingerprint=kind.fingerprint(settings),
     )
 
@@ -146,6 +148,20 @@ def _table(name: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a table, got {value!r}")
     return value
+
+
+def _kept(
+    table: Mapping[str, Any], drawn: Sequence[str], outputs: Mapping[str, Any]
+) -> tuple[str, ...] | None:
+    """Names under `keep`, in the order of the store."""
+    names = table.get("keep")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"keep must be a list of names, such as ['fate'], got {names!r}")
+    for name in names:
+        _known("keep: ", name, (*drawn, *outputs))
+    return tuple(name for name in (*drawn, *outputs) if name in names)
 
 
 def _whole(name: str, table: Mapping[str, Any], least: int) -> int | None:

@@ -206,10 +206,8 @@ class Store:
         """Make all arrays of a new store, with coordinates and attributes, cut into chunks of about `chunk` runs."""
         chunks = Chunks.of(self.design.shape, chunk)
         design = self.design
-        for name in (
-            *design.parameters,
-            *design.outputs,
-        ):  # left by a process that was killed in this very place
+        # what a process left that was killed in this very place
+        for name in (*design.parameters, *design.outputs):
             shutil.rmtree(self.path / name, ignore_errors=True)
         (self.path / "zarr.json").unlink(missing_ok=True)
         try:
@@ -230,7 +228,7 @@ class Store:
 
         group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         arrays = {}
-        for name in (*self.design.draws, *self.design.outputs):
+        for name in self.design.stored:
             array = group.get(name)
             if not isinstance(array, zarr.Array):
                 raise ValueError(f"{self.path} has lost its array {name}: delete it and begin again")
@@ -247,6 +245,7 @@ class Store:
             The disk is full, or writing failed: the message says what is kept.
         """
         inside = self.chunks.slices(number)
+        values = {name: values[name] for name in self.design.stored}
         try:
             for name, array in self._arrays.items():
                 box = tuple(part.stop - part.start for part in inside)
@@ -370,7 +369,9 @@ def _make_arrays(path: Path, design: Design, chunks: Chunks) -> None:
         "spec": json.dumps(design.identity, ensure_ascii=False),
         "settings": json.dumps(dict(design.settings), ensure_ascii=False),
         "versions": json.dumps(versions()),
-        "coordinates": " ".join([*scalars, *design.draws]),  # xarray makes coordinates of these
+        "coordinates": " ".join(
+            [*scalars, *(name for name in design.draws if name in design.stored)]
+        ),  # xarray makes coordinates of these
     }
     group = zarr.create_group(path, attributes=attributes)
 
@@ -406,9 +407,10 @@ def _make_arrays(path: Path, design: Design, chunks: Chunks) -> None:
         coordinate(name, values.astype(design.column_dtype(name)), (name,), meanings[name])
     for name, value in scalars.items():
         coordinate(name, np.array(value, design.column_dtype(name)), (), meanings[name])
-    for name in design.draws:
-        to_be_filled(name, design.column_dtype(name), (), meanings[name])
-    for name, output in design.outputs.items():
+    for name, output in design.stored.items():
+        if output is None:
+            to_be_filled(name, design.column_dtype(name), (), meanings[name])
+            continue
         about = {"long_name": output.meaning, "units": output.units, **dict(output.attributes)}
         to_be_filled(name, output.dtype, output.dims, about)
     with warnings.catch_warnings():
