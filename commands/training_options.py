@@ -145,6 +145,14 @@ class TrainingOptions:
     steps: Annotated[int | None, option("--steps", panel=TRAINING, help="Gradient steps.")] = None
     batch: Annotated[int | None, option("--batch", panel=TRAINING, help="Samples a step.")] = None
     dtype: Annotated[str | None, option("--dtype", panel=TRAINING, help="float32 or float64.")] = None
+    matmul: Annotated[
+        str | None,
+        option(
+            "--matmul",
+            panel=TRAINING,
+            help="Products on a GPU: float32, or tf32, quicker and rougher (float32).",
+        ),
+    ] = None
     generator: Annotated[
         str | None,
         option(
@@ -202,6 +210,7 @@ _PLACES = {
     "steps": "steps",
     "batch": "batch",
     "dtype": "dtype",
+    "matmul": "matmul",
     "generator": "generator",
     "metrics_every": "metrics_every",
 }

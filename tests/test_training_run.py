@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from dynamics.states import MatrixState, random_state
 from dynamics.training import DataSettings, TrainingRun, TrainingSettings, diagnose, load_data, train
 from dynamics.training.diagnosis import predict_outcome
 from dynamics.training.generator import new_key, normal
+from dynamics.training.loop import Program
+from dynamics.training.run import _arrays
+from dynamics.training.stacks import on
 
 GAUSSIAN = {"source": "gaussian", "sigma_s": [1.0, 1.5, 2.0, 1.2], "sigma_d": [0.9, 0.7, 0.5, 0.1]}
 ONE_MODE: dict[str, Any] = {
@@ -91,6 +95,23 @@ def test_threefry_is_that_of_jax() -> None:
         train(gaussian(generator="threefry"), seeds=seeds).final.online[-1] for seeds in (7, [6, 7])
     )
     assert_allclose(alone, beside, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("matmul", "precision"), [("float32", "HIGHEST"), ("tf32", "HIGH")])
+def test_products_are_rounded_to_tf32_by_choice_alone(matmul: str, precision: str) -> None:
+    """What the compiler is told: on a GPU DEFAULT and HIGH stand for TF32."""
+    settings = gaussian(matmul=matmul)
+    data = load_data(settings.data)
+    program = Program(settings, data.shape, 0)
+    scalars = {name: np.asarray([value], np.float32) for name, value in settings.swept().items()}
+    with on(jax.devices("cpu")[0], settings):
+        arrays, _ = _arrays(data, settings.dtype)
+        keys = jax.vmap(new_key)(np.asarray([0], np.uint32))
+        state = program.initialise(keys, scalars, arrays)
+        text = program.advance.lower(state, 0, 1, keys, scalars, arrays).as_text()
+    products = re.findall(r"dot_general.*precision = \[(\w+), (\w+)\]", text)
+    assert len(products) > 5
+    assert {one for pair in products for one in pair} == {precision}
 
 
 def test_every_step_draws_a_batch_of_its_own() -> None:

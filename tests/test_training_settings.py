@@ -121,6 +121,7 @@ def test_parts_refuse_nonsense(kind: type, options: dict[str, Any], message: str
             "`batch` must be None: all pairs are used for the source exact, got 128",
         ),
         ({"dtype": "float16"}, "`dtype` must be one of float32, float64, got 'float16'"),
+        ({"matmul": "bf16"}, "`matmul` must be one of float32, tf32, got 'bf16'"),
         ({"generator": "mt"}, "`generator` must be one of triple32, threefry, got 'mt'"),
         ({"metrics_every": True}, "`metrics_every` must be an integer >= 1, got True"),
         ({"objective": {"stop_gradient": False}}, "false needs the target none, got ema"),

@@ -23,6 +23,7 @@ SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = ("sgd", "momentum", "adam", "lars")
 DTYPES = ("float32", "float64")
 GENERATORS = ("triple32", "threefry")
+MATMULS = ("float32", "tf32")
 
 
 SMALLEST, LARGEST = 1e-30, 1e30

@@ -243,7 +243,7 @@ def train(
         raise ValueError("`resume` must come with `checkpoint`, the file to go on from")
     chosen = _device(device)
     data = load_data(settings.data) if data is None else data
-    with claimed(path), on(chosen, settings.dtype):
+    with claimed(path), on(chosen, settings):
         return _train(settings, seeds_used, initial, data, progress, path, checkpoint_every, resume, chosen)
 
 

@@ -14,6 +14,7 @@ from dynamics.training.normalisers import NormalisationSettings
 from dynamics.training.parts import (
     DTYPES,
     GENERATORS,
+    MATMULS,
     DataSettings,
     EncoderSettings,
     ObjectiveSettings,
@@ -64,6 +65,9 @@ class TrainingSettings:
         Samples a step, >= 2; None for the source ``exact``, which uses all of its pairs, and for no other.
     dtype
         ``float32`` or ``float64``.
+    matmul
+        How a GPU multiplies matrices in single precision: ``float32``, or ``tf32``, which is quicker and keeps 10 bits
+        of each factor's mantissa. It changes nothing on a CPU.
     generator
         Random numbers of starts and batches: ``triple32``, the quick one of `dynamics.training.generator`, or
         ``threefry``, JAX's own.
@@ -92,6 +96,7 @@ class TrainingSettings:
     steps: int = 1000
     batch: int | None = 128
     dtype: str = "float32"
+    matmul: str = "float32"
     generator: str = "triple32"
     metrics_every: int = 100
 
@@ -106,6 +111,7 @@ class TrainingSettings:
         if self.batch is not None:
             object.__setattr__(self, "batch", check_whole("batch", self.batch, 2))
         check_choice("dtype", self.dtype, DTYPES)
+        check_choice("matmul", self.matmul, MATMULS)
         check_choice("generator", self.generator, GENERATORS)
         if not self.objective.stop_gradient and self.target.kind != "none":
             raise ValueError(

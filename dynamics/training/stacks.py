@@ -15,6 +15,7 @@ from dynamics.training.generator import new_key
 from dynamics.training.loop import Arrays, Program, TrainingState
 from dynamics.training.metrics import on_host
 from dynamics.training.modes import Spectrum
+from dynamics.training.settings import TrainingSettings
 
 LARGEST_STACK, SMALLEST_STACK = 2**20, 2**16
 """Bytes of the views that the runs of a stack see in a step, all together: few enough to stay in the cache of a core,
@@ -24,10 +25,18 @@ and enough to be worth a thread."""
 _new_keys = jax.jit(jax.vmap(new_key, in_axes=(0, None)), static_argnums=1)
 
 
+# left to itself JAX rounds the factors of products to TF32 on GPUs that can
+_PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32"}
+
+
 @contextmanager
-def on(device: Any, dtype: str) -> Iterator[None]:
-    """Let JAX work on a device, with double precision if asked for: in this thread, and in no other."""
-    with jax.enable_x64(dtype == "float64"), jax.default_device(device):
+def on(device: Any, settings: TrainingSettings) -> Iterator[None]:
+    """Let JAX work on a device in the precision of the settings: in this thread, and in no other."""
+    with (
+        jax.enable_x64(settings.dtype == "float64"),
+        jax.default_matmul_precision(_PRECISIONS[settings.matmul]),
+        jax.default_device(device),
+    ):
         yield
 
 
@@ -128,7 +137,7 @@ class Stacks:
         """Do something for each stack, in threads; the first one alone if that compiles what the others need too."""
 
         def there(k: int) -> Any:
-            with on(self._device, self._program.settings.dtype):
+            with on(self._device, self._program.settings):
                 return jax.block_until_ready(work(k))
 
         n = len(self._rows)
