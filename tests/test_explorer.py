@@ -478,16 +478,28 @@ def a_page(view: View = DEFAULT, message: str = "") -> tuple[Page, Callable[[], 
     from bokeh.document import Document
 
     document = Document()
-    page = Page(document, view, message, "/token/export", Workers(AtOnce(), AtOnce()))
+    page = Page(document, view, message, "/token/export", Workers(AtOnce(), AtOnce(), lambda work: work()))
 
     def settle() -> None:
         while document.session_callbacks:
             for callback in list(document.session_callbacks):
-                document.remove_next_tick_callback(callback)
+                document.callbacks.remove_session_callback(callback)
                 callback.callback()
 
     settle()
     return page, settle
+
+
+def test_what_is_done_for_a_visitor_who_has_gone_is_dropped() -> None:
+    from bokeh.document import Document
+
+    waiting: list[Callable[[], Any]] = []
+    document = Document()
+    page = Page(document, DEFAULT, "", "/token/export", Workers(AtOnce(), AtOnce(), waiting.append))
+    (go_on,) = waiting
+    page._left(None)
+    del document.callbacks  # as bokeh takes a document apart
+    go_on()
 
 
 def test_a_page_shows_the_run_of_its_view_and_ends_with_the_finest_cells() -> None:

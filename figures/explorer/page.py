@@ -53,14 +53,24 @@ _NAMES = {
     "beta": "β of the objective",
 }
 _COLUMN = 270
+_CALM_MS = 150  # without another view, after which one is made finer
 _PLANE_NAMES = {"weights": "(w1, w2)", "leaf": "leaf of c"}
 
 
 class Workers(NamedTuple):
-    """Threads that compute: one for frames, so that none waits behind what makes an older one finer."""
+    """Threads that compute: one for frames, so that none waits behind what makes an older one finer.
+
+    Parameters
+    ----------
+    frames, finer
+        What computes.
+    resume
+        Calls a function in the thread of the pages, from any other.
+    """
 
     frames: Executor
     finer: Executor
+    resume: Callable[[Callable[[], Any]], Any]
 
 
 class Page:
@@ -84,7 +94,7 @@ class Page:
         self.document, self.view, self.exports, self.workers = document, view, exports, workers
         self._wanted, self._message, self._at_work = view, message, False
         self.canvas = Canvas(view.theme)
-        self._generation, self._syncing = 0, False
+        self._generation, self._syncing, self._gone = 0, False, False
         self._asked: dict[str, Any] = {}
         self._known: set[str] = set()  # variants whose kernel is compiled
         self._make_controls()
@@ -96,6 +106,7 @@ class Page:
     def _left(self, context: Any) -> None:
         """Give up what is still computed for a visitor who has gone."""
         self._generation += 1
+        self._gone = True
 
     # --- controls
 
@@ -269,8 +280,13 @@ class Page:
         self._then(self.workers.frames.submit(work), partial(self._arrived, view, message))
 
     def _then(self, future: Future[Any], next_step: Callable[[Future[Any]], None]) -> None:
-        """Go on in the page's own thread when a computation is done."""
-        future.add_done_callback(lambda done: self.document.add_next_tick_callback(partial(next_step, done)))
+        """Go on in the page's own thread when a computation is done, unless the visitor has gone."""
+
+        def go_on(done: Future[Any]) -> None:
+            if not self._gone:
+                self.document.add_next_tick_callback(partial(next_step, done))
+
+        future.add_done_callback(lambda done: self.workers.resume(partial(go_on, done)))
 
     def _arrived(self, view: View, message: str, done: Future[Any]) -> None:
         """Show a frame, or say why there is none and stay."""
@@ -297,7 +313,9 @@ class Page:
         stages: list[int | str] = ["separatrices", "diagram", *CELLS[1:]]
         if frame.lattice is None:
             stages = ["diagram", CELLS[0], "separatrices", *CELLS[1:]]
-        self._submit(self._generation, stages)
+        # not while a slider moves: it would take the time of the frames that follow
+        later = partial(self._submit, self._generation, stages)
+        self.document.add_timeout_callback(later, _CALM_MS)
 
     def _no_picture(self, view: View, why: str) -> None:
         if self._generation:

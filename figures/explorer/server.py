@@ -88,7 +88,13 @@ class Explorer:
         view, message = view_of(
             {name: values for name, values in words.items() if not name.startswith("bokeh-")}
         )
-        Page(document, view, message, f"/{self.token}/export", Workers(*self._threads))
+        Page(
+            document,
+            view,
+            message,
+            f"/{self.token}/export",
+            Workers(*self._threads, self.server.io_loop.add_callback),
+        )
 
     def serve(self) -> None:
         """Serve until interrupted."""
