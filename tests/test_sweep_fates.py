@@ -195,6 +195,48 @@ predictor = { values = [0.2, 0.8] }
 """
 
 
+def test_directions_of_matrices_are_counted_by_rank(tmp_path: Path) -> None:
+    spec = {
+        "kind": "matrices",
+        "samples": 3,
+        "settings": {"lambda_s": [1.0, 1.5, 2.0, 1.2], "lambda_d": [0.9, 0.9, 0.8, 0.1]},
+        "parameters": {
+            "dim": {"values": [2, 3]},
+            "weight_decay": {"values": [0.0, 0.15, 2.0]},
+            "t_end": 60,
+            "init_online": 1.0,
+        },
+    }
+    made = design(spec)
+    sweep(made, tmp_path / "s.zarr")
+    found = swept_fates(made, tmp_path / "s.zarr")
+    assert (found.counted, found.rule, found.margin, found.samples) == ("directions", None, None, 3)
+    with xarray.open_zarr(tmp_path / "s.zarr") as data:
+        sizes = data.online_singular_values.values[..., :3]  # NaN beyond dim
+        rank = data["rank"].values
+    by_hand = np.array([[[rank[i, j, k] / (2, 3)[i] for k in range(3)] for j in range(3)] for i in range(2)])
+    assert_allclose(found.shares["learned"], by_hand.mean(-1))
+    assert_allclose(found.shares["learned"] + found.shares["collapsed"], 1)
+    assert np.all(found.shares["learned"][:, 0] == 1)
+    assert np.all(found.shares["learned"][:, 2] == 0)  # beyond η* of every mode: λs r²/4 <= 0.3
+    assert np.nanmax(sizes[:, 2]) < 1e-3
+    assert _clashes(found) == []
+    assert figure_sweep(found).get_suptitle() == "What became of the directions of 18 runs"
+
+
+def test_directions_of_runs_that_spent_their_steps_are_undecided(tmp_path: Path) -> None:
+    spec = {
+        "kind": "matrices",
+        "settings": {"lambda_s": [1.0, 1.5], "lambda_d": [0.9, 0.9], "max_steps": 3},
+        "parameters": {"dim": 1, "init_online": {"values": [0.5, 1.0]}, "t_end": 60, "seed": 0},
+    }
+    made = design(spec)
+    sweep(made, tmp_path / "s.zarr")
+    found = swept_fates(made, tmp_path / "s.zarr")
+    assert_allclose(found.shares["undecided"], 1)
+    assert_allclose(found.shares["learned"] + found.shares["collapsed"], 0)
+
+
 def test_a_finished_store_is_drawn_without_a_run(dyn: Dyn, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(SPEC, encoding="utf-8")
     report_of(dyn, "sweep", "s.toml", "--out", "s.zarr")
@@ -214,9 +256,10 @@ def test_a_finished_store_is_drawn_without_a_run(dyn: Dyn, tmp_path: Path) -> No
             "1 to 3 axes",
         ),
         (
-            'kind = "matrices"\n[settings]\ndata = "digits"\n[parameters]\ndim = { values = [2, 3] }\n',
+            'kind = "matrices"\nkeep = ["drift"]\n[settings]\ndata = "digits"\n[parameters]\n'
+            "dim = { values = [2, 3] }\n",
             (),
-            "--plot must go with runs that have a fate, of kind modes, got kind matrices",
+            "--plot must go with a spec whose keep holds rank, got keep = ['drift']",
         ),
     ],
 )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.fates.margins import leaf_margin
-from analysis.sweeps.design import Axis, Design, Draw
+from analysis.sweeps.design import Axis, Constant, Design, Draw
 from dynamics.exact.fixed_points import saddle_node
 from dynamics.integration.ensemble import FATES
+from dynamics.integration.trajectory import Status
 from dynamics.system import ModeSystem
+
+if TYPE_CHECKING:
+    import xarray
 
 MOST_AXES, MOST_PANELS = 3, 12
 _SAME_PLACES = ("full", "symmetric-predictor", "no-ema")
@@ -33,6 +38,8 @@ class SweptFates:
         Whether each axis is spaced evenly in the logarithm.
     samples
         Runs in a cell.
+    counted
+        What shares are of: "runs", or the "directions" of W.
     shares
         Share of each fate in a cell, by name, of the axes' shape.
     rule
@@ -46,6 +53,7 @@ class SweptFates:
     meanings: dict[str, str]
     logarithmic: dict[str, bool]
     samples: int
+    counted: str
     shares: dict[str, np.ndarray]
     rule: str | None
     margin: np.ndarray | None
@@ -57,14 +65,14 @@ def check_drawable(design: Design) -> None:
     Raises
     ------
     ValueError
-        Its runs have no fates, it has no axis or more than three, or an axis of panels is too long.
+        The store does not keep what became of runs, it has no axis or more than three, or an axis of panels is too
+        long.
     """
-    if "fate" not in design.outputs:
-        raise ValueError(f"`plot` must go with runs that have a fate, of kind modes, got kind {design.kind}")
-    if "fate" not in design.stored:
-        raise ValueError(
-            f"`plot` must go with a spec whose keep holds fate, got keep = {list(design.keep or ())}"
-        )
+    for name in _NEEDED[design.kind]:
+        if name not in design.stored and name not in design.axes and name not in _constants(design):
+            raise ValueError(
+                f"`plot` must go with a spec whose keep holds {name}, got keep = {list(design.keep or ())}"
+            )
     lengths = {name: len(values) for name, values in design.axes.items()}
     if not 1 <= len(lengths) <= MOST_AXES:
         raise ValueError(
@@ -95,8 +103,11 @@ def swept_fates(design: Design, store: str | Path) -> SweptFates:
 
     Notes
     -----
-    The boundary is R6's where nothing decays and the start is not drawn, and the fold of R15 where something decays;
-    none is given where what it depends on is drawn. Sources: R6, R14, R15.
+    Of a mode the fate counts. Of a matrix the directions of W do: as many as its rank are learned, all others have
+    collapsed; those of a run that diverged or spent its steps are undecided.
+
+    For modes, the boundary is R6's where nothing decays and the start is not drawn, and the fold of R15 where something
+    decays; none is given where what it depends on is drawn. Sources: R6, R14, R15.
 
     Examples
     --------
@@ -113,22 +124,49 @@ def swept_fates(design: Design, store: str | Path) -> SweptFates:
 
     check_drawable(design)
     with xarray.open_zarr(store) as data:
-        over = [name for name in data.fate.dims if name not in design.axes]
+        each = _SHARES[design.kind](data)
+        over = [name for name in next(iter(each.values())).dims if name not in design.axes]
         shares = {
-            name: np.asarray((data.fate == code).mean(over).values, np.float64)
-            for code, name in enumerate(FATES)
+            name: np.asarray(share.mean(over).transpose(*design.axes).values, np.float64)
+            for name, share in each.items()
         }
-    rule, margin = _theory(design)
+    rule, margin = _theory(design) if design.kind == "modes" else (None, None)
     parameters = {name: design.parameters[name] for name in design.axes}
     return SweptFates(
         dict(design.axes),
         {name: design.meanings[name].meaning for name in design.axes},
         {name: isinstance(item, Axis) and item.way == "geomspace" for name, item in parameters.items()},
         design.size // next(iter(shares.values())).size,
+        _COUNTED[design.kind],
         shares,
         rule,
         margin,
     )
+
+
+def _constants(design: Design) -> list[str]:
+    return [name for name, item in design.parameters.items() if isinstance(item, Constant)]
+
+
+def _of_modes(data: xarray.Dataset) -> dict[str, xarray.DataArray]:
+    """Whether each run had each fate."""
+    return {name: data.fate == code for code, name in enumerate(FATES)}
+
+
+def _of_matrices(data: xarray.Dataset) -> dict[str, xarray.DataArray]:
+    """Share of the directions of each run with each fate."""
+    words = data.status.attrs["flag_meanings"].split()
+    broken = data.status.isin([code for code, word in enumerate(words) if Status(word).failed])
+    learned = (data["rank"] / data["dim"]).where(~broken, 0.0)
+    return {"learned": learned, "collapsed": (1 - learned).where(~broken, 0.0), "undecided": broken}
+
+
+_SHARES: dict[str, Callable[[xarray.Dataset], dict[str, xarray.DataArray]]] = {
+    "modes": _of_modes,
+    "matrices": _of_matrices,
+}
+_COUNTED = {"modes": "runs", "matrices": "directions"}
+_NEEDED = {"modes": ("fate",), "matrices": ("rank", "status", "dim")}
 
 
 def _theory(design: Design) -> tuple[str | None, np.ndarray | None]:

@@ -37,7 +37,7 @@ def cell_edges(values: np.ndarray, *, logarithmic: bool = False) -> np.ndarray:
 
 
 def draw_shares(ax: Axes, found: SweptFates) -> Axes:
-    """Share of each fate over the one axis, with Wilson's 95 % interval where cells hold several runs."""
+    """Share of each fate over the one axis; of runs, with Wilson's 95 % interval where cells hold several."""
     ((name, x),) = found.axes.items()
     order = np.argsort(x)
     for fate, share in found.shares.items():
@@ -45,7 +45,7 @@ def draw_shares(ax: Axes, found: SweptFates) -> Axes:
             continue
         colour, n = theme().fates[fate], found.samples
         ax.plot(x[order], share[order], color=colour, marker="o", markersize=2.5 * size().text, linewidth=1.4)
-        if n > 1:
+        if n > 1 and found.counted == "runs":
             centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
             half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
             ax.fill_between(
@@ -62,7 +62,7 @@ def draw_shares(ax: Axes, found: SweptFates) -> Axes:
         ax.set_xscale("log")
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel(found.meanings[name])
-    ax.set_ylabel("share of runs")
+    ax.set_ylabel(f"share of {found.counted}")
     return ax
 
 

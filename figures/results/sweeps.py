@@ -20,12 +20,13 @@ def figure_sweep(found: SweptFates) -> Figure:
     >>> shares = {"learned": np.array([1.0, 0.0]), "collapsed": np.array([0.0, 1.0]), "undecided": np.zeros(2)}
     >>> axis = {"predictor": np.array([0.2, 0.8])}
     >>> names = {"predictor": "start of the predictor weight w2"}
-    >>> found = SweptFates(axis, names, {"predictor": False}, 1, shares, "R6", np.array([0.2, -0.4]))
+    >>> found = SweptFates(axis, names, {"predictor": False}, 1, "runs", shares, "R6", np.array([0.2, -0.4]))
     >>> figure_sweep(found).axes[0].get_ylabel()
     'share of runs'
     """
     total = found.samples * next(iter(found.shares.values())).size
-    headline = f"What became of {total:,} run{'s' if total > 1 else ''}"
+    whose = "" if found.counted == "runs" else f"the {found.counted} of "
+    headline = f"What became of {whose}{total:,} run{'s' if total > 1 else ''}"
     with style():
         if len(found.axes) == 1:
             figure, (ax,) = panels(headline, 1, columns=1, aspect=0.6)
@@ -41,7 +42,7 @@ def figure_sweep(found: SweptFates) -> Figure:
                 meshes = [draw_share_map(ax, found, k) for k, ax in enumerate(axes)]
                 for ax, value in zip(axes, values, strict=True):
                     ax.set_title(f"{name.replace('_', ' ')} = {value:.4g}")
-            figure.colorbar(meshes[0], ax=axes, label="share learned", aspect=30)
+            figure.colorbar(meshes[0], ax=axes, label=f"share of {found.counted} learned", aspect=30)
         if handles := swept_handles(found):
             legend_below(figure, handles)
         return figure
