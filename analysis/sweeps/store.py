@@ -369,9 +369,8 @@ def _make_arrays(path: Path, design: Design, chunks: Chunks) -> None:
         "spec": json.dumps(design.identity, ensure_ascii=False),
         "settings": json.dumps(dict(design.settings), ensure_ascii=False),
         "versions": json.dumps(versions()),
-        "coordinates": " ".join(
-            [*scalars, *(name for name in design.draws if name in design.stored)]
-        ),  # xarray makes coordinates of these
+        # xarray makes coordinates of these
+        "coordinates": " ".join([*scalars, *(name for name in design.draws if name in design.stored)]),
     }
     group = zarr.create_group(path, attributes=attributes)
 
