@@ -24,7 +24,12 @@ from dynamics.integration.trajectory import Trajectory as Trajectory
 from dynamics.integration.trajectory import check_tolerances, checked_times
 from dynamics.states import State, pack, unpack
 
-METHODS = ("auto", "explicit", "exponential", "implicit")
+METHODS = ("auto", "explicit", "exponential")
+"""Methods for any flow."""
+
+MATRIX_METHODS = (*METHODS, "implicit")
+"""Methods for flows of matrices whose target has a rule."""
+
 HORIZON = 1e6
 """Open-ended runs end after this many natural time units of the fastest mode, and rest for as many of the slowest."""
 
@@ -180,7 +185,8 @@ def integrate(
         Relative and absolute tolerance, > 0. The global error at any time is meant to stay within 10 times
         rtol·|state| + atol as long as the trajectory itself does not amplify errors.
     method
-        "auto", "explicit" (DOP853) or "exponential" (exponential Rosenbrock–Krylov).
+        "auto", "explicit" (DOP853), "exponential" (exponential Rosenbrock–Krylov) or, for matrices that follow the
+        gradient with at most 32 features, "implicit" (backward differences).
     end_point
         Where theory says that this trajectory ends (R6); rest is then judged by the distance to it. Left out,
         or not finite, rest is judged by `travel`.
@@ -214,8 +220,8 @@ def integrate(
     ('steady', 0.5)
     """
     check_tolerances(rtol, atol, max_steps)
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    if method not in MATRIX_METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(MATRIX_METHODS)}, got {method!r}")
     options = _Options(*checked_times(t_end, ts), rtol, atol, method, dense, max_steps, progress)
     if method == "implicit" or (method == "auto" and implicit_pays(state, system, vector_field)):
         from threadpoolctl import threadpool_limits

@@ -228,8 +228,16 @@ class MatrixFlow:
     """
 
     def __init__(self, system: MatrixSystem, vector_field: VectorField, n2: int):
-        if vector_field.target_rule is None:
-            raise ValueError(f"`vector_field` must have a target rule, got {vector_field.name}")
+        if vector_field.target_rule is None or not isinstance(system, MatrixSystem):
+            raise ValueError(
+                "`method` must be auto, explicit or exponential but for matrices that follow the gradient (full,"
+                f" fixed-target, no-ema), got implicit for {vector_field.name}"
+            )
+        if n2 > LARGEST_FEATURES:
+            raise ValueError(
+                f"`method` must be auto, explicit or exponential for more than {LARGEST_FEATURES} features, got implicit"
+                f" for {n2}"
+            )
         self.rule, self.n2, self.n1 = vector_field.target_rule, n2, system.n1
         if system.sigma_s.ndim == 1:
             self.Q, self.sigma_s, self.sigma_d, self.system = None, system.sigma_s, system.sigma_d, system
