@@ -20,7 +20,8 @@ from typing import Protocol
 import numpy as np
 from scipy.integrate import DenseOutput, OdeSolver
 
-from dynamics.integration.exponential import Krylov, _first_step
+from dynamics.integration.exponential import Krylov, first_step_for
+from dynamics.integration.rest import spectral_radius
 
 MAX_ORDER = 5
 _KAPPA = np.array([0, -0.1850, -1 / 9, -0.0823, -0.0415, 0])
@@ -43,22 +44,30 @@ _WATCH = 40
 _WATCH_DIMENSION = 6
 
 
-class Preconditioner(Protocol):
-    def __call__(self, b: np.ndarray) -> np.ndarray:
-        """Solve (I − cJ) x = b approximately."""
+Operator = Callable[[np.ndarray], np.ndarray]
+
+
+class Condensed(Protocol):
+    """(I − cJ) x = b, without unknowns that can be eliminated: A z = right(b), x = whole(z, b).
+
+    The first components of x are z.
+    """
+
+    def right(self, b: np.ndarray) -> np.ndarray: ...
+
+    def product(self, z: np.ndarray) -> np.ndarray: ...
+
+    def whole(self, z: np.ndarray, b: np.ndarray) -> np.ndarray: ...
+
+    def preconditioner(self, *, long: bool) -> Operator:
+        """What nearly solves A z = r; there are two, for short steps and for long ones."""
         ...
 
 
 class Linearised(Protocol):
     """The flow linearised at a state."""
 
-    def product(self, x: np.ndarray) -> np.ndarray:
-        """J x."""
-        ...
-
-    def preconditioner(self, c: float, *, long: bool) -> Preconditioner:
-        """What nearly solves (I − cJ) x = b; there are two, for short steps and for long ones."""
-        ...
+    def condensed(self, c: float) -> Condensed: ...
 
 
 def _change_step(D: np.ndarray, order: int, factor: float) -> None:
@@ -133,12 +142,14 @@ class BackwardDifferences(OdeSolver):
         self._linearise = linearise
         f = self.fun(self.t, self.y)
         # of order one at first: its error is that of the square of the step
-        self.h_abs = 0.1 * _first_step(self.y, f, rtol, atol) if first_step is None else first_step
-        self.h_abs = min(self.h_abs, max_step, abs(t_bound - t0))
+        self.h_abs = 0.1 * first_step_for(self.y, f, rtol, atol) if first_step is None else first_step
+        # and no longer than what moves fastest allows, so that growth is seen before steps are long beside it
+        radius = spectral_radius(fun, self.t, self.y)
+        self.h_abs = min(self.h_abs, max_step, abs(t_bound - t0), 1 / radius if radius > 0 else np.inf)
         self.order, self._n_equal = 1, 0
         self._D = np.zeros((MAX_ORDER + 3, self.n))
         self._D[0], self._D[1] = self.y, f * self.h_abs * self.direction
-        self._preconditioner: Preconditioner | None = None
+        self._preconditioner: Operator | None = None
         self._c, self._cheapest, self._stale = 0.0, np.inf, False
         self._long_from = np.inf  # c from which the basis for long steps serves
         self._largest_c = np.inf
@@ -154,18 +165,20 @@ class BackwardDifferences(OdeSolver):
         """Solve (I − cJ) x = b to a residual of `tolerance` in root mean square of residual/scale."""
         from scipy.sparse.linalg import LinearOperator, gmres
 
+        system = at.condensed(c)
         if self._preconditioner is None or self._stale or abs(c / self._c - 1) > _SAME_STEP:
-            self._preconditioner = at.preconditioner(c, long=c >= self._long_from)
+            self._preconditioner = system.preconditioner(long=c >= self._long_from)
             self._c, self._cheapest, self._stale = c, np.inf, False
         precondition, count = self._preconditioner, 0
+        right = system.right(b)
+        n, scale = right.size, scale[: right.size]
+        right /= scale
 
         def product(z: np.ndarray) -> np.ndarray:
             nonlocal count
             count += 1
-            x = precondition(scale * z)
-            return (x - c * at.product(x)) / scale
+            return system.product(precondition(scale * z)) / scale
 
-        n, right = b.size, b / scale
         operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
         z, _ = gmres(
             operator, right, rtol=0.0, atol=tolerance * np.sqrt(n), restart=min(_GMRES, n), maxiter=1
@@ -178,7 +191,7 @@ class BackwardDifferences(OdeSolver):
         self._cheapest = min(self._cheapest, count / digits)
         if count > _DEAR and c < self._long_from:
             self._long_from, self._stale = c, True
-        return precondition(scale * z)
+        return system.whole(precondition(scale * z), b)
 
     def resolvent(
         self, reduction: float, largest: float = np.inf

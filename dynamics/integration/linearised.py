@@ -4,9 +4,9 @@ With increments (w, p, t) of (W, P, Θ) and e = t Σd − (P w + p W) Σs,
 
     J (w, p, t) = ((pᵀE + Pᵀe)/τo − η w,  (e Wᵀ + E wᵀ)/τp − η p,  (w − t)/τt).
 
-`Preconditioner` solves (I − cJ) x = b in a basis Y of the inputs in which I, Σs and Σd are replaced by their diagonals,
-and is exact in all else: t is eliminated, then w by one n2×n2 system per basis vector, then p by one of n2². Where Σs and
-Σd commute nothing is replaced. Else two bases serve: the eigenvectors of Σs for short steps, where I and Σs count, and
+`Condensed` eliminates t from (I − cJ) x = b. `Preconditioner` nearly solves the rest in a basis Y of the inputs in which
+I, Σs and Σd are replaced by their diagonals, and is exact in all else: it eliminates w by one n2×n2 system per basis
+vector, then solves for p, n2² unknowns. Where Σs and Σd commute nothing is replaced. Else two bases serve: the eigenvectors of Σs for short steps, where I and Σs count, and
 those of the pencil (Σd, I/(cκ²) + Σs) for long ones, which are right for predictors of size κ.
 """
 
@@ -99,30 +99,71 @@ class Linearisation:
         self.E = times(Th, flow.sigma_d) - self.P @ self.WS
         self._system = system
 
-    def product(self, x: np.ndarray) -> np.ndarray:
-        """J x, shape (n,)."""
-        flow, system = self.flow, self._system
-        w, p, t = flow.parts(x)
-        if flow.rule is TargetRule.ONLINE:
-            t = w
-        e = times(t, flow.sigma_d) - (p @ self.W + self.P @ w) * flow.sigma_s
-        dw = (p.T @ self.E + self.P.T @ e) / system.tau_online - system.weight_decay * w
-        dp = (e @ self.W.T + self.E @ w.T) / system.tau_predictor - system.weight_decay * p
-        if flow.rule is TargetRule.FOLLOWS:
-            dt = (w - t) / system.tau_target
-        else:
-            dt = dw if flow.rule is TargetRule.ONLINE else np.zeros_like(w)
-        return np.concatenate([dw.ravel(), dp.ravel(), dt.ravel()])
+    def condensed(self, c: float) -> Condensed:
+        """I − cJ with the target eliminated."""
+        return Condensed(self, c)
 
-    def preconditioner(self, c: float, *, long: bool) -> Preconditioner:
-        """What nearly solves (I − cJ) x = b, in the basis for long or for short steps."""
-        return Preconditioner(self, c, long=long)
+class Condensed:
+    """(I − cJ) x = b without its target: t = t0 + θ w, where t0 comes from b.
+
+    What is left, for x = (w, p) and e = θ w Σd − (P w + p W) Σs, is
+
+        A x = ((1 + cη) w − (c/τo)(pᵀE + Pᵀe),  (1 + cη) p − (c/τp)(e Wᵀ + E wᵀ)).
+    """
+
+    def __init__(self, at: Linearisation, c: float):
+        flow, system = at.flow, at.flow.system
+        self.at, self.c = at, c
+        self.decay = 1 + c * system.weight_decay
+        self.follow = c / system.tau_target if flow.rule is TargetRule.FOLLOWS else 0.0
+        self.theta = {
+            TargetRule.FOLLOWS: self.follow / (1 + self.follow),
+            TargetRule.FIXED: 0.0,
+            TargetRule.ONLINE: 1.0,
+        }[flow.rule]
+        self.co, self.cp = c / system.tau_online, c / system.tau_predictor
+
+    def _split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n1, n2 = self.at.flow.n1, self.at.flow.n2
+        return x[: n1 * n2].reshape(n2, n1), x[n1 * n2 :].reshape(n2, n2)
+
+    def right(self, b: np.ndarray) -> np.ndarray:
+        """What A x must be for (I − cJ) x = b."""
+        at, flow = self.at, self.at.flow
+        w, p, t = flow.parts(b)
+        if flow.rule is TargetRule.ONLINE:
+            return b[: w.size + p.size]
+        e = times(t / (1 + self.follow), flow.sigma_d)
+        return np.concatenate([(w + self.co * (at.P.T @ e)).ravel(), (p + self.cp * (e @ at.W.T)).ravel()])
+
+    def product(self, x: np.ndarray) -> np.ndarray:
+        """A x."""
+        at, flow = self.at, self.at.flow
+        w, p = self._split(x)
+        e = -(at.P @ w + p @ at.W) * flow.sigma_s
+        if self.theta:
+            e += self.theta * times(w, flow.sigma_d)
+        dw = self.decay * w - self.co * (p.T @ at.E + at.P.T @ e)
+        dp = self.decay * p - self.cp * (e @ at.W.T + at.E @ w.T)
+        return np.concatenate([dw.ravel(), dp.ravel()])
+
+    def whole(self, x: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(w, p, t) from (w, p)."""
+        flow = self.at.flow
+        w = self._split(x)[0]
+        rw, _, rt = flow.parts(b)
+        t = rt + w - rw if flow.rule is TargetRule.ONLINE else rt / (1 + self.follow) + self.theta * w
+        return np.concatenate([x, t.ravel()])
+
+    def preconditioner(self, *, long: bool) -> Preconditioner:
+        """What nearly solves A x = b, in the basis for long or for short steps."""
+        return Preconditioner(self, long=long)
 
 
 class Preconditioner:
-    """Solve (I − cJ) x = b as if I, Σs and Σd were diagonal in a basis; exactly where they are.
+    """Solve A x = b of `Condensed` as if I, Σs and Σd were diagonal in a basis; exactly where they are.
 
-    With Θ eliminated, t = t0 + θ w, the rest reads, L_j for basis vector j and v the coordinates of w,
+    It reads, with L_j for basis vector j and v the coordinates of w,
 
         L_j v_j = (rw Y)_j + (c/τo) (pᵀ(E Y)_j − Pᵀ p (W Σs Y)_j),
         L_j = (1 + cη) |Y_j|² I + (c/τo)(PᵀP Y_jᵀΣsY_j − θ Pᵀ Y_jᵀΣdY_j),
@@ -136,19 +177,11 @@ class Preconditioner:
         A system is singular: c times the rate of a mode that grows is 1.
     """
 
-    def __init__(self, at: Linearisation, c: float, *, long: bool):
-        flow, system = at.flow, at.flow.system
+    def __init__(self, system: Condensed, *, long: bool):
+        at, flow = system.at, system.at.flow
         P, E = at.P, at.E
         n2 = len(P)
-        self.at, self.c = at, c
-        self.decay = 1 + c * system.weight_decay
-        self.follow = c / system.tau_target if flow.rule is TargetRule.FOLLOWS else 0.0
-        self.theta = {
-            TargetRule.FOLLOWS: self.follow / (1 + self.follow),
-            TargetRule.FIXED: 0.0,
-            TargetRule.ONLINE: 1.0,
-        }[flow.rule]
-        self.co, self.cp = c / system.tau_online, c / system.tau_predictor
+        self.at, self.decay, self.theta, self.co, self.cp = at, system.decay, system.theta, system.co, system.cp
         size = np.sum(P * P)
         kappa = np.sum((P.T @ P) ** 2) / size if size > 0 else 0.0
         self.weight = self.co * kappa / self.decay
@@ -191,24 +224,19 @@ class Preconditioner:
         return found.reshape(n2 * n2, n2 * n2)
 
     def __call__(self, b: np.ndarray) -> np.ndarray:
-        """Solution x, shape (n,)."""
-        flow, P, W = self.at.flow, self.at.P, self.at.W
-        rw, rp, rt = flow.parts(b)
-        if flow.rule is not TargetRule.ONLINE:
-            t0 = rt / (1 + self.follow)
-            e0 = times(t0, flow.sigma_d)
-            rw, rp = rw + self.co * (P.T @ e0), rp + self.cp * (e0 @ W.T)
-        v = self._in(rw)
+        """Solution x = (w, p)."""
+        P = self.at.P
+        n1, n2 = self.at.flow.n1, self.at.flow.n2
+        v = self._in(b[: n1 * n2].reshape(n2, n1))
         first = self._solved(v)
         back = self.theta * (first @ self.VD.T) - P @ (first @ self.VS.T) + self.EY @ first.T
         from scipy.linalg import lu_solve
 
-        p = lu_solve(self.predictor, (rp + self.cp * back).ravel(), check_finite=False).reshape(P.shape)
+        p = lu_solve(self.predictor, b[n1 * n2 :] + self.cp * back.ravel(), check_finite=False).reshape(n2, n2)
         w = self._solved(v + self.co * (p.T @ self.EY - P.T @ p @ self.VS))
         if self.Y is not None:
             w = w @ self.Y.T
-        t = rt + w - flow.parts(b)[0] if flow.rule is TargetRule.ONLINE else t0 + self.theta * w
-        return np.concatenate([w.ravel(), p.ravel(), t.ravel()])
+        return np.concatenate([w.ravel(), p.ravel()])
 
     def _solved(self, v: np.ndarray) -> np.ndarray:
         return np.matmul(self.L, v.T[:, :, None])[:, :, 0].T

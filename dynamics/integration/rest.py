@@ -19,6 +19,9 @@ KRYLOV_BYTES = 256 * 2**20
 _DISTANCE_DIMENSION = 160
 _RESOLVENT_DIMENSION = 60
 _RESOLVENT_CHECK = 4
+_FAR_AWAY = 100.0
+"""Tolerances that a state is from rest, at least, when its way need not be known better."""
+
 
 
 class Flow:
@@ -142,7 +145,8 @@ def travel_by_resolvent(
     Returns
     -------
     array (n,)
-        Displacement; infinite when the Krylov space could not resolve it.
+        Displacement; infinite when the Krylov space could not resolve it, and inexact where it is a hundred times the
+        tolerance or more.
 
     Examples
     --------
@@ -171,8 +175,12 @@ def travel_by_resolvent(
             return np.full_like(velocity, np.inf)
         if krylov.exhausted:
             return way
-        if before is not None and np.sqrt(np.mean(((way - before) / tolerance) ** 2)) <= accepted:
-            return way
+        if before is not None:
+            changes = np.abs(way - before) / tolerance
+            if np.max(changes) <= 1 and np.sqrt(np.mean(changes**2)) <= accepted:
+                return way
+            if min(np.max(np.abs(before) / tolerance), np.max(np.abs(way) / tolerance)) > _FAR_AWAY:
+                return way  # too far to be at rest, however far it is
         before = way
     return np.full_like(velocity, np.inf)
 
