@@ -310,7 +310,13 @@ def test_steps_are_of_order_five_once_they_may_be() -> None:
     flow = MatrixFlow(system, full_field, 3)
     turned = flow.turned(start)
     solver = BackwardDifferences(
-        Flow(turned, flow.system, full_field), 0.0, pack(turned), 5.0, linearise=flow.at, rtol=1e-9, atol=1e-11
+        Flow(turned, flow.system, full_field),
+        0.0,
+        pack(turned),
+        5.0,
+        linearise=flow.at,
+        rtol=1e-9,
+        atol=1e-11,
     )
     while solver.status == "running":
         solver.step()

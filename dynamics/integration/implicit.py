@@ -173,7 +173,7 @@ class BackwardDifferences(OdeSolver):
         precondition, count = self._preconditioner, 0
         right = system.right(b)
         n, scale = right.size, scale[: right.size]
-        right /= scale
+        right = right / scale
 
         def product(z: np.ndarray) -> np.ndarray:
             nonlocal count
@@ -312,7 +312,9 @@ class BackwardDifferences(OdeSolver):
         factors = np.minimum(10.0, 0.9 * errors ** (-1 / np.arange(order, order + 3)))
         # where growth bounds the step, and not the error, the highest order follows it best
         orders = np.clip([order - 1, order, order + 1], 1, MAX_ORDER)
-        factors = np.minimum(factors, np.minimum(self.max_step, self._largest_c * _ALPHA[orders]) / self.h_abs)
+        factors = np.minimum(
+            factors, np.minimum(self.max_step, self._largest_c * _ALPHA[orders]) / self.h_abs
+        )
         best = 2 - int(np.argmax(factors[::-1]))
         factor = float(factors[best])
         if best == 1 and 0.95 < factor < 1.15:  # another step would cost a preconditioner

@@ -103,6 +103,7 @@ class Linearisation:
         """I − cJ with the target eliminated."""
         return Condensed(self, c)
 
+
 class Condensed:
     """(I − cJ) x = b without its target: t = t0 + θ w, where t0 comes from b.
 
@@ -181,7 +182,13 @@ class Preconditioner:
         at, flow = system.at, system.at.flow
         P, E = at.P, at.E
         n2 = len(P)
-        self.at, self.decay, self.theta, self.co, self.cp = at, system.decay, system.theta, system.co, system.cp
+        self.at, self.decay, self.theta, self.co, self.cp = (
+            at,
+            system.decay,
+            system.theta,
+            system.co,
+            system.cp,
+        )
         size = np.sum(P * P)
         kappa = np.sum((P.T @ P) ** 2) / size if size > 0 else 0.0
         self.weight = self.co * kappa / self.decay
@@ -232,7 +239,9 @@ class Preconditioner:
         back = self.theta * (first @ self.VD.T) - P @ (first @ self.VS.T) + self.EY @ first.T
         from scipy.linalg import lu_solve
 
-        p = lu_solve(self.predictor, b[n1 * n2 :] + self.cp * back.ravel(), check_finite=False).reshape(n2, n2)
+        p = lu_solve(self.predictor, b[n1 * n2 :] + self.cp * back.ravel(), check_finite=False).reshape(
+            n2, n2
+        )
         w = self._solved(v + self.co * (p.T @ self.EY - P.T @ p @ self.VS))
         if self.Y is not None:
             w = w @ self.Y.T

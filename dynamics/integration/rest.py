@@ -23,7 +23,6 @@ _FAR_AWAY = 100.0
 """Tolerances that a state is from rest, at least, when its way need not be known better."""
 
 
-
 class Flow:
     """The field as a function of packed vectors, counting its evaluations."""
 
