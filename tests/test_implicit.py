@@ -124,8 +124,8 @@ def test_where_the_moments_commute_the_preconditioner_is_exact(
 def test_the_basis_of_long_steps_is_exact_for_predictors_of_its_size(rung: int) -> None:
     # PᵀP = κ² I, and cκ²/τo on the ladder: then I + cκ²Σs and Σd are diagonal in it
     system, state = network(1, full_field)
-    O = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
-    state = state._replace(predictor=0.7 * O)
+    rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
+    state = state._replace(predictor=0.7 * rotation)
     flow = MatrixFlow(system, full_field, 3)
     y = pack(flow.turned(state))
     c = LADDER**rung * system.tau_online / 0.7**2
@@ -226,7 +226,7 @@ def test_a_mode_far_below_the_tolerance_grows_in_its_own_time(size: float) -> No
     t = np.log(1e-3 / size) / rate
     run = integrate(start, system, full_field, t, method="implicit")
     exact = integrate(start, system, full_field, t, rtol=1e-11, atol=1e-13, method="explicit")
-    # 1e-4 for each e-fold, as `_LARGEST_GROWTH` says, and (hs)³/6 of hs = 0.23 for each of few steps until the order is five
+    # 1e-4 for each e-fold, as `_LARGEST_GROWTH` says, and (hs)³/6 with hs = 0.23 for each of five steps of low order
     assert_allclose(run.final.online[1, 1], exact.final.online[1, 1], rtol=1e-4 * rate * t + 5 * 0.23**3 / 6)
     assert run.final.online[1, 1] > 3e-4
     rested = integrate(start, system, full_field, method="implicit")

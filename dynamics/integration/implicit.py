@@ -8,14 +8,14 @@ is looked for now and then by inverse iteration, and steps are kept short beside
 
 References
 ----------
-Shampine and Reichelt, "The MATLAB ODE suite", SIAM J. Sci. Comput. 18 (1997); Brown, Hindmarsh and Petzold, "Using Krylov
-methods in the solution of large-scale differential-algebraic systems", SIAM J. Sci. Comput. 15 (1994).
+Shampine and Reichelt, "The MATLAB ODE suite", SIAM J. Sci. Comput. 18 (1997); Brown, Hindmarsh and Petzold, "Using
+Krylov methods in the solution of large-scale differential-algebraic systems", SIAM J. Sci. Comput. 15 (1994).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.integrate import DenseOutput, OdeSolver
@@ -39,7 +39,7 @@ _SAME_STEP = 0.12
 _DEAR = 8
 """Products a solve from which the basis for long steps is tried."""
 _LARGEST_GROWTH = 0.1
-"""Of what grows, c times its rate s: order five then errs by (hs)⁶/6, h = 2.28 c, or 1e-4 each time that it grows e-fold."""
+"""Largest c·s for what grows at rate s: with h = 2.28 c, order five then errs by (hs)⁶/6 a step, 1e-4 per e-fold."""
 _WATCH = 40
 """Steps after which growth is looked for again, if the step did not double before."""
 _WATCH_DIMENSION = 6
@@ -54,11 +54,17 @@ class Condensed(Protocol):
     The first components of x are z.
     """
 
-    def right(self, b: np.ndarray) -> np.ndarray: ...
+    def right(self, b: np.ndarray) -> np.ndarray:
+        """What A z must be."""
+        ...
 
-    def product(self, z: np.ndarray) -> np.ndarray: ...
+    def product(self, z: np.ndarray) -> np.ndarray:
+        """A z."""
+        ...
 
-    def whole(self, z: np.ndarray, b: np.ndarray) -> np.ndarray: ...
+    def whole(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The solution x, from z."""
+        ...
 
     def preconditioner(self, *, long: bool) -> Operator:
         """What nearly solves A z = r; there are two, for short steps and for long ones."""
@@ -68,7 +74,9 @@ class Condensed(Protocol):
 class Linearised(Protocol):
     """The flow linearised at a state."""
 
-    def condensed(self, c: float) -> Condensed: ...
+    def condensed(self, c: float) -> Condensed:
+        """I − cJ."""
+        ...
 
 
 def _change_step(D: np.ndarray, order: int, factor: float) -> None:
@@ -155,7 +163,7 @@ class BackwardDifferences(OdeSolver):
         self._long_from = np.inf  # c from which the basis for long steps serves
         self._largest_c = np.inf
         self._watched_c, self._watched_ago = 0.0, 0
-        self._growing = np.random.default_rng(0).standard_normal(self.n)
+        self._growing: Any = np.random.default_rng(0).standard_normal(self.n)
         self._kept_order, self._kept_step = 1, self.h_abs
 
     # --- linear systems ----------------------------------------------------------------------------------------
@@ -221,9 +229,10 @@ class BackwardDifferences(OdeSolver):
         rates = np.where(np.abs(values) > 0.5, rates.real, -np.inf)
         k = int(np.argmax(np.abs(values)))
         # where it grew last is where to look next, besides everywhere
-        found = space.lift(vectors[:, k].real) / space.norm
+        found = space.lift(vectors[:, k].real)
         fresh = np.random.default_rng(1).standard_normal(self.n)
-        self._growing = found / max(np.linalg.norm(found), 1e-300) + 0.3 * fresh / np.linalg.norm(fresh)
+        size = float(np.linalg.norm(found))
+        self._growing = fresh if size == 0 else fresh + found * (3 * float(np.linalg.norm(fresh)) / size)
         self.growth = float(np.max(rates))
         self._largest_c = _LARGEST_GROWTH / self.growth if self.growth > 0 else np.inf
 

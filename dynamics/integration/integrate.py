@@ -1,8 +1,8 @@
 """Integration of one trajectory, from a start to rest or to a given time.
 
 `integrate` chooses between an explicit Runge–Kutta method of order 8 and an exponential Rosenbrock method
-(`dynamics.integration.exponential`), whichever advances further for its field evaluations, and decides when the run
-is over.
+(`dynamics.integration.exponential`), whichever advances further for its field evaluations, or takes implicit steps
+(`dynamics.integration.implicit`) where matrices are large, and decides when the run is over.
 """
 
 from __future__ import annotations
@@ -195,7 +195,8 @@ def integrate(
     max_steps
         Budget of accepted steps, >= 1.
     progress
-        Called as progress(t, end of run) now and then.
+        Called as progress(t, end of run) now and then; an open-ended run has its end where rest is expected
+        (`Rest.expected`), which changes, and is infinite where nothing slows down.
 
     Returns
     -------
@@ -226,11 +227,14 @@ def integrate(
     if method == "implicit" or (method == "auto" and implicit_pays(state, system, vector_field)):
         from threadpoolctl import threadpool_limits
 
-        flow = MatrixFlow(system, vector_field, len(state[0]))
-        start = flow.turned(vector_field.start(state, system))
-        end = None if end_point is None else flow.turned(end_point)
+        start: Any = vector_field.start(state, system)
+        end: Any = end_point
+        flow = MatrixFlow(system, vector_field, len(start[0]))
+        turned = flow.turned(start), flow.system, vector_field, None if end is None else flow.turned(end)
+        run: Any
         with threadpool_limits(1, "blas"):  # rows of features are few: threads wait for each other
-            return flow.as_given(_run(start, flow.system, vector_field, end, options, flow))
+            run = flow.as_given(_run(*turned, options, flow))
+        return run
     return _run(state, system, vector_field, end_point, options, None)
 
 
@@ -283,7 +287,7 @@ def _run(
     local_atol = np.maximum(_SAFETY * atols, np.finfo(float).smallest_subnormal)
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
-    n_steps = n_rejected = 0
+    n_steps = n_rejected = n_products = 0
     status = None
     t, y = t0, y0
     growth = vector_field.growth(system) if vector_field.growth is not None else 0.0
@@ -311,8 +315,10 @@ def _run(
             interpolants.append(solver.dense_output())
             knots.append(t)
         if progress is not None and n_steps % 20 == 0:
-            progress(t, t_bound)
-        resolvent = partial(solver.resolvent, _EXACT) if isinstance(solver, BackwardDifferences) else None
+            progress(t, rest.expected(t) if open_ended else t_bound)
+        resolvent = None
+        if isinstance(solver, BackwardDifferences):
+            resolvent, n_products = partial(solver.resolvent, _EXACT), solver.n_products
         if open_ended and (found := rest.reached(t, y, resolvent=resolvent)) is not None:
             status = found
         elif solver.status == "finished":
@@ -343,7 +349,7 @@ def _run(
         states=states(times, np.array(samples.vectors)),
         status=status,
         method="+".join(methods) or "none",
-        n_field_evaluations=fun.n_evaluations,
+        n_field_evaluations=fun.n_evaluations + n_products,
         n_steps=n_steps,
         n_rejected=n_rejected,
         distance=rest.distance,

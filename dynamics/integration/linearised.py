@@ -4,10 +4,11 @@ With increments (w, p, t) of (W, P, Θ) and e = t Σd − (P w + p W) Σs,
 
     J (w, p, t) = ((pᵀE + Pᵀe)/τo − η w,  (e Wᵀ + E wᵀ)/τp − η p,  (w − t)/τt).
 
-`Condensed` eliminates t from (I − cJ) x = b. `Preconditioner` nearly solves the rest in a basis Y of the inputs in which
-I, Σs and Σd are replaced by their diagonals, and is exact in all else: it eliminates w by one n2×n2 system per basis
-vector, then solves for p, n2² unknowns. Where Σs and Σd commute nothing is replaced. Else two bases serve: the eigenvectors of Σs for short steps, where I and Σs count, and
-those of the pencil (Σd, I/(cκ²) + Σs) for long ones, which are right for predictors of size κ.
+`Condensed` eliminates t from (I − cJ) x = b. `Preconditioner` nearly solves the rest in a basis Y of the inputs in
+which I, Σs and Σd are replaced by their diagonals, and is exact in all else: it eliminates w by one n2×n2 system per
+basis vector, then solves for p, n2² unknowns. Where Σs and Σd commute nothing is replaced. Else two bases serve: the
+eigenvectors of Σs for short steps, where I and Σs count, and those of the pencil (Σd, I/(cκ²) + Σs) for long ones,
+which are right for predictors of size κ.
 """
 
 from __future__ import annotations
@@ -190,9 +191,9 @@ class Preconditioner:
             system.cp,
         )
         size = np.sum(P * P)
-        kappa = np.sum((P.T @ P) ** 2) / size if size > 0 else 0.0
-        self.weight = self.co * kappa / self.decay
-        basis = flow.bases.long(self.weight) if long and self.weight > 0 else flow.bases.short
+        kappa = float(np.sum((P.T @ P) ** 2) / size) if size > 0 else 0.0
+        weight = float(self.co * kappa / self.decay)
+        basis = flow.bases.long(weight) if long and weight > 0 else flow.bases.short
         self.Y = basis.vectors
         self.VS, self.VD, self.EY = self._in(at.WS), self._in(times(at.W, flow.sigma_d)), self._in(E)
         eye = np.eye(n2)
@@ -272,8 +273,8 @@ class MatrixFlow:
             )
         if n2 > LARGEST_FEATURES:
             raise ValueError(
-                f"`method` must be auto, explicit or exponential for more than {LARGEST_FEATURES} features, got implicit"
-                f" for {n2}"
+                f"`method` must be auto, explicit or exponential for more than {LARGEST_FEATURES} features, got"
+                f" implicit for {n2}"
             )
         self.rule, self.n2, self.n1 = vector_field.target_rule, n2, system.n1
         if system.sigma_s.ndim == 1:

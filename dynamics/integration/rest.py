@@ -210,6 +210,8 @@ class Rest(Generic[State]):
         self.distance = np.nan
         self._slow: float | None = None
         self._look_again = np.inf
+        self._speed = np.inf
+        self._seen = (t0, np.inf)
 
     def reached(
         self,
@@ -236,6 +238,15 @@ class Rest(Generic[State]):
         self.distance = float(np.max(np.abs(way)))
         return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
 
+    def expected(self, t: float) -> float:
+        """Time at which the speed will be that of rest, if it goes on falling as since the last call; else infinite."""
+        speed = self._speed
+        (before, faster), self._seen = self._seen, (t, speed)
+        aim = self._look_again
+        if not 0 < speed < faster < np.inf or not 0 < aim < np.inf:
+            return np.inf
+        return t + max(0.0, float(np.log(speed / aim))) * (t - before) / float(np.log(faster / speed))
+
     def _still(
         self,
         fun: Callable[[float, np.ndarray], np.ndarray],
@@ -246,7 +257,7 @@ class Rest(Generic[State]):
         resolvent: Callable[[], Resolvent] | None = None,
     ) -> bool:
         """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
-        speed = float(np.max(np.abs(fun(t, y))))
+        speed = self._speed = float(np.max(np.abs(fun(t, y))))
         if self._slow is None:
             self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
         if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
