@@ -210,6 +210,28 @@ def test_a_run_ends_when_it_is_told_to(t_end: float) -> None:
     assert_allclose(pack(run.final), pack(end.final), rtol=0, atol=2 * 10 * 1e-8)
 
 
+@pytest.mark.parametrize("long", [False, True])
+def test_moments_that_do_not_commute_cost_few_products(long: bool) -> None:
+    """Both bases on spectra like those of images: 128 inputs, whose eigenvalues span three decades."""
+    rng = np.random.default_rng(0)
+    n1, n2 = 128, 4
+    falling = 200.0 / np.arange(1, n1 + 1) ** 1.5
+    A, B = rng.standard_normal((2, n1, n1)) / np.sqrt(n1)
+    D = (A * falling) @ A.T
+    S = D + 0.1 * (B * falling) @ B.T + 0.09 * np.eye(n1)
+    system = MatrixSystem((S + S.T) / 2, (D + D.T) / 2)
+    start = random_state(n1, n2, scale_online=0.3 / np.sqrt(n1), scale_predictor=0.3, seed=0)
+    t_end = 40.0 if long else 4.0
+    run = integrate(start, system, full_field, t_end, rtol=1e-6, atol=1e-8)
+    exact = integrate(start, system, full_field, t_end, rtol=1e-9, atol=1e-11, method="explicit")
+    assert run.method == "implicit"
+    for found, expected in zip(run.final, exact.final, strict=True):
+        assert_allclose(found, expected, rtol=0, atol=10 * 1e-6 * np.max(np.abs(expected)))
+    # two evaluations a step, a solve of some products, and six solves to look for growth now and then
+    assert run.n_field_evaluations < 15 * run.n_steps
+    assert run.n_steps < exact.n_steps / 2
+
+
 # --- what grows, and rest ---------------------------------------------------------------------------------------
 
 
@@ -272,6 +294,20 @@ def test_what_grows_goes_far_and_what_stands_still_goes_nowhere() -> None:
     way = travel_by_resolvent(f, (10.0, lambda x: x / (1 - 10 * rates)), 1e5, np.full(3, 1e-9))
     assert not np.max(np.abs(way)) < 1
     assert_array_equal(travel_by_resolvent(np.zeros(2), (1.0, lambda x: x), 1e5, np.ones(2)), [0, 0])
+
+
+def test_the_progress_knows_when_rest_is_expected() -> None:
+    # one mode near rest: its speed falls like e^(st), s of R5, until a run whose tolerance is that speed's is at rest
+    told: list[tuple[float, float]] = []
+    system, start = network(2, full_field)
+    run = integrate(
+        start, system, full_field, method="implicit", progress=lambda t, end: told.append((t, end))
+    )
+    assert run.status is Status.STEADY
+    later = [end for t, end in told if t > run.t / 4]
+    assert later
+    assert all(run.t / 4 < end < 4 * run.t for end in later)
+    assert all(end >= t for t, end in told)
 
 
 # --- when it is used ----------------------------------------------------------------------------------------------
