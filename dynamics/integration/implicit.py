@@ -164,7 +164,8 @@ class BackwardDifferences(OdeSolver):
         self._largest_c = np.inf
         self._watched_c, self._watched_ago = 0.0, 0
         self._growing: Any = np.random.default_rng(0).standard_normal(self.n)
-        self._kept_order, self._kept_step = 1, self.h_abs
+        # order, step and differences of the last step, for its interpolant
+        self._kept_order, self._kept_step, self._kept = 1, self.h_abs, self._D[:2]
 
     # --- linear systems ----------------------------------------------------------------------------------------
 
@@ -202,9 +203,7 @@ class BackwardDifferences(OdeSolver):
             self._long_from, self._stale = c, True
         return system.whole(precondition(scale * z), b)
 
-    def resolvent(
-        self, reduction: float, largest: float = np.inf
-    ) -> tuple[float, Callable[[np.ndarray], np.ndarray]]:
+    def resolvent(self, reduction: float) -> tuple[float, Operator]:
         """(c, x -> (I − cJ)⁻¹ x) at the current state, to a residual of `reduction`·‖x‖; c is of the last step."""
         at = self._linearise(self.y)
         c = self._c
@@ -233,8 +232,8 @@ class BackwardDifferences(OdeSolver):
         fresh = np.random.default_rng(1).standard_normal(self.n)
         size = float(np.linalg.norm(found))
         self._growing = fresh if size == 0 else fresh + found * (3 * float(np.linalg.norm(fresh)) / size)
-        self.growth = float(np.max(rates))
-        self._largest_c = _LARGEST_GROWTH / self.growth if self.growth > 0 else np.inf
+        growth = float(np.max(rates))
+        self._largest_c = _LARGEST_GROWTH / growth if growth > 0 else np.inf
 
     # --- steps -------------------------------------------------------------------------------------------------
 
@@ -304,7 +303,6 @@ class BackwardDifferences(OdeSolver):
         for i in reversed(range(order + 1)):
             D[i] += D[i + 1]
         self._kept_order, self._kept_step, self._kept = order, h, D[: order + 1]
-        self._output = None
         if self._n_equal > order:
             self._kept = self._kept.copy()
             self._choose(error, scale)

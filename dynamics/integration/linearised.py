@@ -318,7 +318,7 @@ def implicit_pays(state: Any, system: Any, vector_field: VectorField) -> bool:
     """
     if vector_field.target_rule is None or not isinstance(system, MatrixSystem):
         return False
-    if system.n1 < SMALLEST_INPUTS or len(state[0]) > LARGEST_FEATURES:
+    if system.n1 < SMALLEST_INPUTS or np.ndim(state[0]) != 2 or len(state[0]) > LARGEST_FEATURES:
         return False
     sigma_s = system.sigma_s if system.sigma_s.ndim == 1 else np.linalg.eigvalsh(system.sigma_s)
     return bool(np.min(sigma_s) >= -system.n1 * np.finfo(float).eps * np.max(np.abs(sigma_s)))

@@ -175,10 +175,12 @@ def travel_by_resolvent(
         if krylov.exhausted:
             return way
         if before is not None:
-            changes = np.abs(way - before) / tolerance
+            with np.errstate(over="ignore"):
+                changes = np.abs(way - before) / tolerance
+                nearest = min(np.max(np.abs(seen) / tolerance) for seen in (before, way))
             if np.max(changes) <= 1 and np.sqrt(np.mean(changes**2)) <= accepted:
                 return way
-            if min(np.max(np.abs(before) / tolerance), np.max(np.abs(way) / tolerance)) > _FAR_AWAY:
+            if nearest > _FAR_AWAY:
                 return way  # too far to be at rest, however far it is
         before = way
     return np.full_like(velocity, np.inf)
