@@ -273,9 +273,9 @@ class RunOptions:
     ] = None
     rtol: Annotated[float, numeric("--rtol", panel=RUN, help="Relative tolerance (1e-8).")] = 1e-8
     atol: Annotated[float, numeric("--atol", panel=RUN, help="Absolute tolerance (1e-10).")] = 1e-10
-    method: Annotated[str, option("--method", panel=RUN, help="auto, explicit or exponential (auto).")] = (
-        "auto"
-    )
+    method: Annotated[
+        str, option("--method", panel=RUN, help="auto, explicit, exponential or implicit (auto).")
+    ] = "auto"
     max_steps: Annotated[int, option("--max-steps", panel=RUN, help="Step budget (100000).", min=1)] = 100_000
 
 

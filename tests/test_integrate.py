@@ -438,7 +438,7 @@ def test_eigenvalues_of_the_encoder_never_fall_below_those_of_the_balance(
     [
         ({"rtol": 0.0}, "`rtol` must be > 0 and <= 0.01, got 0.0"),
         ({"atol": np.nan}, "`atol` must be > 0 and <= 0.01, got nan"),
-        ({"method": "euler"}, "`method` must be one of auto, explicit, exponential, got 'euler'"),
+        ({"method": "euler"}, "`method` must be one of auto, explicit, exponential, implicit, got 'euler'"),
         ({"max_steps": 0}, "`max_steps` must be >= 1, got 0"),
         ({"t_end": 0.0}, "`t_end` must be finite and > 0, got 0.0"),
         ({"t_end": np.inf}, "`t_end` must be finite and > 0, got inf"),

@@ -285,8 +285,9 @@ def matrix_simulation(
     steady = trajectory.status is Status.STEADY
     # of the encoder alone: neither a large target nor a large predictor makes small features collapsed ones
     size = float(np.max(np.abs(start.online))) or float(np.max(np.abs(start.target)))
-    # at a loose tolerance a run comes to rest farther from zero than that
-    scale = max(COLLAPSED * size, 2 * trajectory.distance) if steady else COLLAPSED * size
+    # at a loose tolerance a run comes to rest farther from zero than that; a row has n1 entries, each as far
+    left = 2 * np.sqrt(system.n1) * trajectory.distance
+    scale = max(COLLAPSED * size, left) if steady else COLLAPSED * size
     rows = eigenspace_fates(trajectory.final, system, tolerance=scale, at_rest=steady)
     if not steady:  # what is small may be on its way up
         fate = np.where(rows.fate == Fate.COLLAPSED, str(Fate.UNDECIDED), rows.fate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ def _clock(system: Any) -> tuple[float, float]:
     return natural_time(system, fastest=True), natural_time(system)
 
 
+class TargetRule(Enum):
+    """How the target moves in a flow dW/dt = PᵀE/τo − ηW, dP/dt = EWᵀ/τp − ηP of matrices."""
+
+    FOLLOWS = "dΘ/dt = (W − Θ)/τt"
+    FIXED = "dΘ/dt = 0"
+    ONLINE = "Θ = W"
+
+
 @dataclass(frozen=True)
 class VectorField:
     """A variant of the flow: a callable (t, state, system) -> d state/dt.
@@ -66,6 +75,9 @@ class VectorField:
         Of a field that is linear in the state, system -> the largest real part of its eigenvalues; None for all
         others. A trajectory of a linear flow may grow for ever, and is over when its direction is at rest. Steps are
         short beside 1/growth, so that what is far below the tolerance now, but grows, is followed.
+    target_rule
+        Of a flow of matrices whose W and P follow the gradient, how its target moves: implicit steps know the
+        linearisation of these (`dynamics.integration.linearised`). None for all others.
     """
 
     name: str
@@ -76,6 +88,7 @@ class VectorField:
     sizes: Callable[[Any], tuple[Any, ...]] = _encoder_sizes
     clock: Callable[[Any], tuple[float, float]] = _clock
     growth: Callable[[Any], float] | None = None
+    target_rule: TargetRule | None = None
 
     def __call__(self, t: Any, state: State, system: Any) -> State:
         """Evaluate d state/dt at time t."""

@@ -160,7 +160,7 @@ def directional_derivative(
     return product
 
 
-def _first_step(y: np.ndarray, f: np.ndarray, rtol: float, atol: float | np.ndarray) -> float:
+def first_step_for(y: np.ndarray, f: np.ndarray, rtol: float, atol: float | np.ndarray) -> float:
     """Time in which the state moves by a hundredth of itself (Hairer, Nørsett and Wanner, II.4, first guess)."""
     scale = atol + rtol * np.abs(y)
     size, speed = np.linalg.norm(y / scale), np.linalg.norm(f / scale)
@@ -238,7 +238,7 @@ class ExponentialRosenbrock(OdeSolver):
         self.rtol, self.atol = rtol, atol
         self.max_dimension, self.max_step = max_dimension, max_step
         self.f = self.fun(self.t, self.y)
-        self.h_abs = _first_step(self.y, self.f, rtol, atol) if first_step is None else first_step
+        self.h_abs = first_step_for(self.y, self.f, rtol, atol) if first_step is None else first_step
         self.n_rejected_last = 0
         self._terms: list[tuple[Krylov, int, float]] = []
         self._y_start = self.y

@@ -1,20 +1,23 @@
 """Integration of one trajectory, from a start to rest or to a given time.
 
 `integrate` chooses between an explicit Runge–Kutta method of order 8 and an exponential Rosenbrock method
-(`dynamics.integration.exponential`), whichever advances further for its field evaluations, and decides when the run
-is over.
+(`dynamics.integration.exponential`), whichever advances further for its field evaluations, or takes implicit steps
+(`dynamics.integration.implicit`) where matrices are large, and decides when the run is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import DOP853, OdeSolution, OdeSolver
 
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.exponential import ExponentialRosenbrock
+from dynamics.integration.implicit import BackwardDifferences
+from dynamics.integration.linearised import MatrixFlow, implicit_pays
 from dynamics.integration.rest import KRYLOV_BYTES, Flow, Rest, spectral_radius
 from dynamics.integration.trajectory import Status as Status
 from dynamics.integration.trajectory import Trajectory as Trajectory
@@ -22,6 +25,11 @@ from dynamics.integration.trajectory import check_tolerances, checked_times
 from dynamics.states import State, pack, unpack
 
 METHODS = ("auto", "explicit", "exponential")
+"""Methods for any flow."""
+
+MATRIX_METHODS = (*METHODS, "implicit")
+"""Methods for flows of matrices whose target has a rule."""
+
 HORIZON = 1e6
 """Open-ended runs end after this many natural time units of the fastest mode, and rest for as many of the slowest."""
 
@@ -36,6 +44,7 @@ _FAR = (
     1e140  # growth over the start of a linear flow, which is as exact far out as anywhere: squares are floats
 )
 _GROWTH = 0.25  # of what grows in a linear flow, a step, in units of e: DOP853 follows that to 1e-11
+_EXACT = 1e-8  # residual of inner solves when the way to rest is measured
 _MAX_SAMPLES = 1024
 _SAMPLE_BYTES = 256 * 2**20
 
@@ -110,10 +119,20 @@ def _steps(
     rtol: float,
     atol: np.ndarray,
     max_step: float,
+    flow: MatrixFlow | None,
 ) -> Generator[tuple[str, OdeSolver, int], None, None]:
     """Yield (method, solver, rejected tries) after every step, with the method that is cheaper at the time."""
     t, y, patience = t0, y0, 25
+    solver: Any
     first_step: float | None = None
+    if flow is not None:
+        solver = BackwardDifferences(
+            fun, t, y, t_bound, linearise=flow.at, max_step=max_step, rtol=rtol, atol=atol
+        )
+        while solver.status == "running":
+            solver.step()
+            yield "implicit", solver, solver.n_rejected_last
+        return
     while True:
         if method != "exponential":
             solver = DOP853(fun, t, y, t_bound, max_step, rtol=rtol, atol=atol, first_step=first_step)
@@ -166,7 +185,8 @@ def integrate(
         Relative and absolute tolerance, > 0. The global error at any time is meant to stay within 10 times
         rtol·|state| + atol as long as the trajectory itself does not amplify errors.
     method
-        "auto", "explicit" (DOP853) or "exponential" (exponential Rosenbrock–Krylov).
+        "auto", "explicit" (DOP853), "exponential" (exponential Rosenbrock–Krylov) or, for matrices that follow the
+        gradient with at most 32 features, "implicit" (backward differences).
     end_point
         Where theory says that this trajectory ends (R6); rest is then judged by the distance to it. Left out,
         or not finite, rest is judged by `travel`.
@@ -175,7 +195,8 @@ def integrate(
     max_steps
         Budget of accepted steps, >= 1.
     progress
-        Called as progress(t, end of run) now and then.
+        Called as progress(t, end of run) now and then; an open-ended run has its end where rest is expected
+        (`Rest.expected`), which changes, and is infinite where nothing slows down.
 
     Returns
     -------
@@ -200,9 +221,47 @@ def integrate(
     ('steady', 0.5)
     """
     check_tolerances(rtol, atol, max_steps)
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
-    t0, t_end, asked = checked_times(t_end, ts)
+    if method not in MATRIX_METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(MATRIX_METHODS)}, got {method!r}")
+    options = _Options(*checked_times(t_end, ts), rtol, atol, method, dense, max_steps, progress)
+    if method == "implicit" or (method == "auto" and implicit_pays(state, system, vector_field)):
+        from threadpoolctl import threadpool_limits
+
+        start: Any = vector_field.start(state, system)
+        end: Any = end_point
+        flow = MatrixFlow(system, vector_field, len(start[0]))
+        turned = flow.turned(start), flow.system, vector_field, None if end is None else flow.turned(end)
+        run: Any
+        with threadpool_limits(1, "blas"):  # rows of features are few: threads wait for each other
+            run = flow.as_given(_run(*turned, options, flow))
+        return run
+    return _run(state, system, vector_field, end_point, options, None)
+
+
+class _Options(NamedTuple):
+    """How a run is made; as the parameters of `integrate`."""
+
+    t0: float
+    t_end: float | None
+    asked: np.ndarray | None
+    rtol: float
+    atol: float
+    method: str
+    dense: bool
+    max_steps: int
+    progress: Callable[[float, float], None] | None
+
+
+def _run(
+    state: State,
+    system: Any,
+    vector_field: VectorField,
+    end_point: State | None,
+    options: _Options,
+    flow: MatrixFlow | None,
+) -> Trajectory[State]:
+    """Run as `integrate` says, by implicit steps where the flow has its linearisation."""
+    t0, t_end, asked, rtol, atol, method, dense, max_steps, progress = options
     start = vector_field.start(state, system)
     vector_field.require(start, system)
     start = vector_field.constrain(t0, start, system)
@@ -228,12 +287,12 @@ def integrate(
     local_atol = np.maximum(_SAFETY * atols, np.finfo(float).smallest_subnormal)
     samples, interpolants, knots = _Samples(y0, t0, asked), [], [t0]
     methods: list[str] = []
-    n_steps = n_rejected = 0
+    n_steps = n_rejected = n_products = 0
     status = None
     t, y = t0, y0
     growth = vector_field.growth(system) if vector_field.growth is not None else 0.0
     max_step = _GROWTH / growth if growth > 0 else np.inf
-    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol, max_step)
+    steps = _steps(fun, t0, y0, t_bound, method, local_rtol, local_atol, max_step, flow)
     while status is None:
         # overflow is no error here: a trajectory that runs away is told by its size and gets a status
         with np.errstate(over="ignore", invalid="ignore"):
@@ -256,11 +315,14 @@ def integrate(
             interpolants.append(solver.dense_output())
             knots.append(t)
         if progress is not None and n_steps % 20 == 0:
-            progress(t, t_bound)
-        if open_ended and (found := rest.reached(t, y)) is not None:
+            progress(t, rest.expected(t) if open_ended else t_bound)
+        resolvent = None
+        if isinstance(solver, BackwardDifferences):
+            resolvent, n_products = partial(solver.resolvent, _EXACT), solver.n_products
+        if open_ended and (found := rest.reached(t, y, resolvent=resolvent)) is not None:
             status = found
         elif solver.status == "finished":
-            found = rest.reached(t, y, last=True)
+            found = rest.reached(t, y, last=True, resolvent=resolvent)
             status = found or (Status.SLOW if open_ended else Status.END_TIME)
         elif n_steps >= max_steps:
             status = Status.MAX_STEPS
@@ -287,7 +349,7 @@ def integrate(
         states=states(times, np.array(samples.vectors)),
         status=status,
         method="+".join(methods) or "none",
-        n_field_evaluations=fun.n_evaluations,
+        n_field_evaluations=fun.n_evaluations + n_products,
         n_steps=n_steps,
         n_rejected=n_rejected,
         distance=rest.distance,

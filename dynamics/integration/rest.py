@@ -9,7 +9,7 @@ from typing import Any, Generic
 import numpy as np
 
 from dynamics.fields.vector_field import VectorField
-from dynamics.integration.exponential import Krylov, directional_derivative
+from dynamics.integration.exponential import Krylov, directional_derivative, phi_vectors
 from dynamics.integration.trajectory import Status
 from dynamics.states import State, pack
 
@@ -17,6 +17,10 @@ KRYLOV_BYTES = 256 * 2**20
 """Memory that a Krylov space may take."""
 
 _DISTANCE_DIMENSION = 160
+_RESOLVENT_DIMENSION = 60
+_RESOLVENT_CHECK = 4
+_FAR_AWAY = 100.0
+"""Tolerances that a state is from rest, at least, when its way need not be known better."""
 
 
 class Flow:
@@ -116,6 +120,72 @@ def travel(
     return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
 
 
+Resolvent = tuple[float, Callable[[np.ndarray], np.ndarray]]
+"""c > 0 and x -> (I − cJ)⁻¹ x."""
+
+
+def travel_by_resolvent(
+    velocity: np.ndarray, resolvent: Resolvent, time: float, tolerance: np.ndarray
+) -> np.ndarray:
+    """Way of `travel`, time·φ1(time·J) f, for stiff flows: by the Krylov space of (I − cJ)⁻¹.
+
+    There slow directions are prominent, which J itself buries under the fast ones. On the space J is
+    (I − H⁻¹)/c, where H is the projection of (I − cJ)⁻¹. The space is large enough when the way no longer changes.
+
+    Parameters
+    ----------
+    velocity
+        f, shape (n,).
+    resolvent
+        c and the inverse; 1/c should be of the size of the rates that are slowest.
+    time, tolerance
+        As for `travel`.
+
+    Returns
+    -------
+    array (n,)
+        Displacement; infinite when the Krylov space could not resolve it, and inexact where it is a hundred times the
+        tolerance or more.
+
+    Examples
+    --------
+    >>> rates = np.array([-1.0, -1000.0])
+    >>> travel_by_resolvent(np.ones(2), (1.0, lambda x: x / (1 - rates)), 1e6, np.full(2, 1e-9)).round(6)
+    array([1.   , 0.001])
+    """
+    c, inverse = resolvent
+    size = int(np.clip(KRYLOV_BYTES // velocity.nbytes, 8, _RESOLVENT_DIMENSION))
+    krylov = Krylov(inverse, velocity, size)
+    if krylov.norm == 0.0:
+        return np.zeros_like(velocity)
+    accepted = 0.1 / np.sqrt(velocity.size)
+    before = None
+    while krylov.grow():
+        m = krylov.dimension
+        if m % _RESOLVENT_CHECK and not krylov.exhausted:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                J = (np.eye(m) - np.linalg.inv(krylov.hessenberg)) / c
+                way = time * krylov.lift(phi_vectors(time * J, 1)[:, 0])
+            except (np.linalg.LinAlgError, ValueError):  # not finite: what grows has left the range of floats
+                return np.full_like(velocity, np.inf)
+        if not np.all(np.isfinite(way)):
+            return np.full_like(velocity, np.inf)
+        if krylov.exhausted:
+            return way
+        if before is not None:
+            with np.errstate(over="ignore"):
+                changes = np.abs(way - before) / tolerance
+                nearest = min(np.max(np.abs(seen) / tolerance) for seen in (before, way))
+            if np.max(changes) <= 1 and np.sqrt(np.mean(changes**2)) <= accepted:
+                return way
+            if nearest > _FAR_AWAY:
+                return way  # too far to be at rest, however far it is
+        before = way
+    return np.full_like(velocity, np.inf)
+
+
 class Rest(Generic[State]):
     """Whether a state is at rest: at the end point that theory gives, else with nothing left to travel.
 
@@ -142,9 +212,21 @@ class Rest(Generic[State]):
         self.distance = np.nan
         self._slow: float | None = None
         self._look_again = np.inf
+        self._speed = np.inf
+        self._seen = (t0, np.inf)
 
-    def reached(self, t: float, y: np.ndarray, *, last: bool = False) -> Status | None:
-        """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere."""
+    def reached(
+        self,
+        t: float,
+        y: np.ndarray,
+        *,
+        last: bool = False,
+        resolvent: Callable[[], Resolvent] | None = None,
+    ) -> Status | None:
+        """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere.
+
+        The way is found by the resolvent at y where there is one.
+        """
         norm = float(np.linalg.norm(y)) if self.linear else 0.0
         if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
             tolerance = np.full_like(y, 10 * self.rtol)
@@ -153,10 +235,19 @@ class Rest(Generic[State]):
         part = 10 * (self.atol + self.rtol * self.fun.sizes(y))
         tolerance = np.maximum(part, np.finfo(float).smallest_subnormal)
         if self.end is None:
-            return Status.STEADY if self._still(self.fun, t, y, tolerance, last) else None
+            return Status.STEADY if self._still(self.fun, t, y, tolerance, last, resolvent) else None
         way = self.end - y[self.moving]
         self.distance = float(np.max(np.abs(way)))
         return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
+
+    def expected(self, t: float) -> float:
+        """Time at which the speed will be that of rest, if it goes on falling as since the last call; else infinite."""
+        speed = self._speed
+        (before, faster), self._seen = self._seen, (t, speed)
+        aim = self._look_again
+        if not 0 < speed < faster < np.inf or not 0 < aim < np.inf:
+            return np.inf
+        return t + max(0.0, float(np.log(speed / aim))) * (t - before) / float(np.log(faster / speed))
 
     def _still(
         self,
@@ -165,16 +256,20 @@ class Rest(Generic[State]):
         y: np.ndarray,
         tolerance: np.ndarray,
         last: bool,
+        resolvent: Callable[[], Resolvent] | None = None,
     ) -> bool:
         """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
-        speed = float(np.max(np.abs(fun(t, y))))
+        speed = self._speed = float(np.max(np.abs(fun(t, y))))
         if self._slow is None:
             self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
         if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
             self._look_again = self._slow
         if speed > self._look_again and not last:
             return False
-        way = travel(fun, t, y, self.t_bound, tolerance)
+        if resolvent is None:
+            way = travel(fun, t, y, self.t_bound, tolerance)
+        else:
+            way = travel_by_resolvent(fun(t, y), resolvent(), self.t_bound, tolerance)
         excess = float(np.max(np.abs(way / np.max(tolerance))))
         self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
         self.distance = float(np.max(np.abs(way)))

@@ -60,9 +60,10 @@ class Trajectory(Generic[State]):
     status
         Why the run ended; anything but steady or end-time means that `final` is not a resting point.
     method
-        "explicit", "exponential", or both in the order of use.
+        "explicit", "exponential", or both in the order of use; or "implicit".
     n_field_evaluations, n_steps, n_rejected
-        Cost: evaluations of the vector field, accepted and rejected steps.
+        Cost: evaluations of the vector field, or of products with its Jacobian by implicit steps; accepted and rejected
+        steps.
     distance
         Distance still to be travelled at the end: to the given end point where one was given, else as the
         linearised flow predicts it; NaN where it was not needed.
