@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -294,6 +295,38 @@ def test_what_grows_goes_far_and_what_stands_still_goes_nowhere() -> None:
     way = travel_by_resolvent(f, (10.0, lambda x: x / (1 - 10 * rates)), 1e5, np.full(3, 1e-9))
     assert not np.max(np.abs(way)) < 1
     assert_array_equal(travel_by_resolvent(np.zeros(2), (1.0, lambda x: x), 1e5, np.ones(2)), [0, 0])
+
+
+class Growing:
+    """y′ = y, linearised: I − cJ = 1 − c."""
+
+    def __init__(self, c: float = 0.0) -> None:
+        self.c = c
+
+    def condensed(self, c: float) -> Growing:
+        return Growing(c)
+
+    def right(self, b: np.ndarray) -> np.ndarray:
+        return b.copy()
+
+    def product(self, z: np.ndarray) -> np.ndarray:
+        return (1 - self.c) * z
+
+    def whole(self, z: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return z
+
+    def preconditioner(self, *, long: bool) -> Callable[[np.ndarray], np.ndarray]:
+        inverse = np.linalg.inv([[1 - self.c]])
+        return lambda z: inverse @ z
+
+
+def test_a_step_whose_system_is_singular_knows_its_growth() -> None:
+    solver = BackwardDifferences(lambda t, y: y, 0.0, np.ones(1), 10.0, linearise=lambda y: Growing())
+    solver._c = 1.0  # times the rate of growth
+    solver._watch_growth()
+    assert (solver.growth, solver._largest_c) == (1.0, 0.2)
+    c, product = solver.resolvent(1e-3)
+    assert np.all(travel_by_resolvent(np.ones(1), (c, product), 1e3, np.ones(1)) == np.inf)
 
 
 def test_the_progress_knows_when_rest_is_expected() -> None:

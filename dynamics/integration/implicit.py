@@ -219,8 +219,12 @@ class BackwardDifferences(OdeSolver):
         self._watched_c, self._watched_ago = self._c, 0
         c, product = self.resolvent(1e-2)
         space = Krylov(product, self._growing, _WATCH_DIMENSION)
-        while space.grow():
-            pass
+        try:
+            while space.grow():
+                pass
+        except np.linalg.LinAlgError:  # I − cJ is singular: something grows at the rate 1/c
+            self.growth, self._largest_c = 1 / c, _LARGEST_GROWTH * c
+            return
         values, vectors = np.linalg.eig(space.hessenberg)
         with np.errstate(divide="ignore"):
             rates = (1 - 1 / values) / c

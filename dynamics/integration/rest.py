@@ -158,9 +158,16 @@ def travel_by_resolvent(
     krylov = Krylov(inverse, velocity, size)
     if krylov.norm == 0.0:
         return np.zeros_like(velocity)
+
+    def grown() -> bool:
+        try:
+            return krylov.grow()
+        except np.linalg.LinAlgError:  # I − cJ is singular: something grows at the rate 1/c
+            return False
+
     accepted = 0.1 / np.sqrt(velocity.size)
     before = None
-    while krylov.grow():
+    while grown():
         m = krylov.dimension
         if m % _RESOLVENT_CHECK and not krylov.exhausted:
             continue
