@@ -54,6 +54,8 @@ _TINY = 1e-290
 _ROUNDING = 2.0**-52
 _KEPT = 1e-2  # by how much of the squares of the weights, at the start and now, c may be off: the loosest tolerance
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
+_SHARE = 0.1  # of the tolerance, for the error of the linear flow about an end
+_EXPLICIT = 600.0  # time in units of the fastest rate that an explicit method takes in a few hundred steps
 _SAFETY = 0.9
 _LEAST, _MOST = 0.2, 6.0  # factors by which a step may change
 
@@ -961,21 +963,89 @@ def rest_rate(kind: Any, end: Any, p: Any) -> Any:
     return 2 * det / (trace + math.sqrt(max(trace * trace - 4 * det, 0.0))), trace
 
 
-def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> Any:
-    """Whether a trajectory that has `arrived` is within a hundredth of the tolerance of its end after the time `left`.
+def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
+    """The state a time after y by the linear flow about an end, and a bound on its error then and at all later times.
 
-    Within slow/(8 fast) of the weights' size from the end the Jacobian differs from that at the end by less than a half
-    of the slow rate, so the distance falls at half of that rate at least, in a norm that scaling distorts by up to 100.
+    In d = (σ, √(|A|/(|b| ζ)) (g − g*)) about the end (a, b, g*) the Jacobian is symmetric where A b > 0, and has the
+    symmetric part diag(−x, −ζ) elsewhere: |e^{Jt} d| <= e^{−rt} |d| with the slow rate r of `rest_rate`. The rest
+    of the flow is at most q |d|² as long as |σ| <= 1/10, so with κ = q |d0|/r < 1
+
+        |d(t)| <= |d0| e^{−rt}/(1 − κ),   |d(t) − e^{Jt} d0| <= ∫ e^{−r(t−s)} q |d(s)|² ds <= κ |d0| e^{−rt}/(1 − κ)².
+
+    The bound is infinite where no slow rate is known. No-predictor is linear, and its bound zero.
     """
-    if left == math.inf:
-        return True
-    slow, fast = rest_rate(kind, end, p)
-    encoder, predictor = distance(y, end)
-    way = max(encoder, predictor)
-    size = max(abs(end[0]), abs(end[1]))
-    if not 8 * fast * way <= slow * size:
-        return False
-    return way == 0 or math.exp(-min(slow * left / 2, 700.0)) * way * 1e4 <= tolerance
+    a, b, g = end
+    if kind == IDENTITY:
+        gain, zeta = p[5], p[2]
+        j11, j12, j21, j22 = -(gain + p[4] + p[3]), gain, zeta, -zeta
+        trace, det = j11 + j22, zeta * (p[4] + p[3])
+        root = math.sqrt(max((j11 - j22) * (j11 - j22) + 4 * j12 * j21, 0.0))
+        if trace >= 0 or det < 0 or gain < 0:
+            return y, math.inf
+        slow = 2 * det / (root - trace)
+        sigma, second = _exponential(j11, j12, j21, j22, slow, root, time, y[0] - a, y[2] - g)
+        return moved(kind, end, sigma, g + second, 0.0, p), 0.0
+    slow, _ = rest_rate(kind, end, p)
+    if slow == 0:
+        return y, math.inf
+    coupling, damping, zeta = p[0], p[1], p[2]
+    first, last = a + b, y[0] + y[1]
+    side = 1.0
+    if abs(first) < abs(a - b):
+        first, last, side = a - b, y[0] - y[1], -1.0
+    if not last * first > 0:
+        return y, math.inf
+    sigma, second, unit = side * math.log(last / first), 0.0, 0.0
+    planar = kind == FULL or kind == TIED
+    if planar:
+        if coupling * b == 0:
+            return y, math.inf
+        second, unit = y[2] - g, math.sqrt(abs(coupling / b) / zeta)
+    way = math.hypot(sigma, unit * second)
+    size, square = abs(a) + abs(b), a * a + b * b
+    # σ̇ leaves B (a² + b²) (sinh 2σ − 2σ)/2 + B a b (cosh 2σ − 1), ġ leaves ζ a (cosh σ − 1) + ζ b (sinh σ − σ)
+    encoder, predictor = 0.51 * abs(a) + 0.34 * way * abs(b), 2.02 * abs(a * b) + 1.36 * way * square
+    q = damping * predictor
+    if kind == NO_EMA:
+        q += abs(coupling) * encoder
+    elif planar:
+        q = math.hypot(q, unit * zeta * encoder)
+    kappa = q * way / slow
+    if not (kappa <= 0.5 and way <= 0.05):
+        return y, math.inf
+    remains = math.exp(-min(slow * time, 700.0))
+    bound = kappa / ((1 - kappa) * (1 - kappa)) * way * remains
+    if planar:
+        x = damping * square
+        square = (x - zeta) * (x - zeta) + 4 * coupling * zeta * b
+        root = math.copysign(math.sqrt(abs(square)), square)
+        if square < 0:
+            slow = (x + zeta) / 2
+        elif coupling * b < 0:
+            slow = 2 * zeta * (x - b * coupling) / (x + zeta + root)
+        sigma, second = _exponential(-x, coupling, zeta * b, -zeta, slow, root, time, sigma, second)
+        bound *= max(1.2 * size, 1 / unit)
+    else:
+        sigma *= remains
+        bound *= 1.2 * size
+    return moved(kind, end, sigma, g + second, 0.0, p), bound
+
+
+def _exponential(
+    j11: Any, j12: Any, j21: Any, j22: Any, slow: Any, root: Any, time: Any, x: Any, y: Any
+) -> Any:
+    """exp(J t) (x, y) of the eigenvalues −slow and trace + slow, `root` apart; negative: apart by i |root|."""
+    middle = (j11 + j22) / 2
+    mean = math.exp(-min(slow * time, 700.0))
+    if root < 0:
+        even, odd = mean * math.cos(root * time / 2), mean * math.sin(root * time / 2) / (root / 2)
+    elif root == 0:
+        even, odd = mean, mean * time
+    else:
+        lost = -mean * math.expm1(-min(root * time, 700.0))
+        even, odd = mean - lost / 2, lost / root
+    u, v = (j11 - middle) * x + j12 * y, j21 * x + (j22 - middle) * y
+    return even * x + odd * u, even * y + odd * v
 
 
 # --- a trajectory to its end --------------------------------------------------------------------------------
@@ -1007,12 +1077,20 @@ def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol
     fate = fate_of(outcome, end)
     if outcome == RUNNING:
         return NOT_YET, y, fate
-    if outcome == SLOW:
-        return SLOW if left == math.inf else STIFF, y, fate
+    if outcome == SLOW and left == math.inf:
+        return SLOW, y, fate
     size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-    if settles(kind, here, end, p, left / units[1], atol * units[3] / units[0] + rtol * size):
+    tolerance = atol * units[3] / units[0] + rtol * size
+    if left == math.inf:
         return STEADY, unscaled(kind, end, units), fate
-    return STIFF, y, fate
+    state, bound = followed(kind, here, end, p, left / units[1]) if outcome == STEADY else (y, math.inf)
+    if bound <= _SHARE * tolerance:
+        encoder, predictor = distance(state, end)
+        if max(encoder, predictor) + bound <= tolerance / 100:
+            return STEADY, unscaled(kind, end, units), fate
+        return STIFF, y, fate
+    fastest = p[2] + p[3] + p[1] * size * size + abs(p[0]) * size
+    return NOT_YET if left / units[1] * fastest <= _EXPLICIT else STIFF, y, fate
 
 
 def brought_to_its_end(
@@ -1046,6 +1124,26 @@ def brought_to_its_end(
             outcome, goal = arrived(kind, here, first, p)
             if outcome != RUNNING:
                 break
+        elif mode == kind and now < bound:
+            arrival, goal = arrived(kind, here, first, p)
+            upcoming = save_at[s] if s < save_at.size and save_at[s] < end else end
+            x, off = (
+                followed(kind, here, goal, p, upcoming / units[1] - now)
+                if arrival == STEADY
+                else (y, math.inf)
+            )
+            size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+            if off <= _SHARE * (own_atol + rtol * size):
+                while s < save_at.size and save_at[s] <= end:
+                    x, _ = followed(kind, here, goal, p, save_at[s] / units[1] - now)
+                    w1, w2, th = unscaled(kind, x, units)
+                    saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
+                    s += 1
+                if end == math.inf:
+                    outcome = STEADY
+                    break
+                y, _ = followed(kind, here, goal, p, bound - now)
+                now = bound
         if now >= bound:
             outcome = END_TIME
             break
