@@ -26,7 +26,7 @@ from numba import njit, prange
 from scipy.integrate import solve_ivp
 
 from dynamics.fields.modes import full_mode_field
-from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration import explicit_pair as kernels
 from dynamics.integration import mode_flow
 from dynamics.integration.ensemble import integrate_ensemble
 from dynamics.states import ModeState
@@ -190,7 +190,7 @@ def first_seconds(contender: Contender) -> float:
 def compile_seconds() -> float:
     """Seconds that the first use of dyn's kernel takes on a machine without its cache."""
     code = (
-        "import time; from dynamics.integration.ensemble_kernels import lane_kernel; t = time.perf_counter();"
+        "import time; from dynamics.integration.lane_kernels import lane_kernel; t = time.perf_counter();"
     )
     code += "lane_kernel(0, 'float64', False); print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as folder:

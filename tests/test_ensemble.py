@@ -22,9 +22,10 @@ from dynamics.fields.modes import (
     no_predictor_mode_field,
     proportional_ema_mode_field,
 )
-from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration import explicit_pair as kernels
 from dynamics.integration.ensemble import Ensemble, integrate_ensemble
 from dynamics.integration.integrate import Status, integrate
+from dynamics.integration.lane_kernels import lane_kernel
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import BALANCED_MODE_VARIANTS, MODE_FIELDS, VARIANTS
@@ -282,8 +283,8 @@ def test_progress_reaches_the_end() -> None:
 
 
 def test_compiled_code_is_loaded_from_disk() -> None:
-    kernels.lane_kernel(FORMS["full"], "float64", False)
-    again = kernels.lane_kernel.__wrapped__(FORMS["full"], "float64", False)
+    lane_kernel(FORMS["full"], "float64", False)
+    again = lane_kernel.__wrapped__(FORMS["full"], "float64", False)
     assert sum(again.stats.cache_hits.values()) == 1
 
 

@@ -391,7 +391,7 @@ def test_the_learned_trap_is_never_left() -> None:
 
 
 def end_on_leaf(name: str, c: float, level: float, p: Any) -> tuple[float, float, float]:
-    """The end (a, b, g) on the leaf a² − b² = c, where b* = level; θ of fixed-target is the one that it is the end of."""
+    """The end (a, b, g) on the leaf a² − b² = c, where b* = level; θ of fixed-target follows."""
     if name == "fixed-target":
         a, b = math.sqrt(max(c, 0.0)) + 0.3, math.sqrt(max(-c, 0.0)) + 0.3
         return a, -b, -a * b * p[1] / p[0]

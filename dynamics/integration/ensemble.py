@@ -234,7 +234,7 @@ def _run_on_cpu(
     progress: Callable[[int, int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    from dynamics.integration.ensemble_kernels import lane_kernel
+    from dynamics.integration.lane_kernels import lane_kernel
 
     with announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)

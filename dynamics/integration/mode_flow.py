@@ -27,6 +27,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 FULL, FIXED, TIED, IDENTITY, NO_EMA, NO_STOP, FAST, DIRECT = range(8)
 """Kinds of flow, to which `dynamics.variants` assigns every variant."""
 POLAR, LOG = 8, 9
@@ -51,6 +53,8 @@ _APART = (
     1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
 )
 _TINY = 1e-290
+_FEW = 500
+_POWERS = np.ldexp(1.0, np.arange(-_FEW, _FEW + 1))  # frexp and ldexp take longer than the rest of a look
 _ROUNDING = 2.0**-52
 _KEPT = 1e-2  # by how much of the squares of the weights, at the start and now, c may be off: the loosest tolerance
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
@@ -207,6 +211,8 @@ def _shifted(x: Any, power: Any) -> Any:
     """X 2^power, infinite where that is too large."""
     if x == 0:
         return 0.0
+    if abs(power) <= _FEW and 1e-150 < abs(x) < 1e150:
+        return x * float(_POWERS[power + _FEW])
     mantissa, exponent = math.frexp(x)
     exponent += power
     if exponent > 1024:
@@ -226,6 +232,8 @@ def unscaled(kind: Any, y: Any, units: Any) -> Any:
 
 def _over(number: Any, root: Any, weight: Any) -> Any:
     """Number weight/root, which leaves the range of floats only where the result does."""
+    if 1e-90 < abs(number) < 1e90 and 1e-90 < root < 1e90 and 1e-90 < weight < 1e90:
+        return number / root * weight
     top, n = math.frexp(number)
     below, k = math.frexp(root)
     unit, m = math.frexp(weight)
@@ -367,7 +375,7 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
         cos, sin = math.cos(sigma), math.sin(sigma)
         return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
     if abs(sigma) < 1:
-        cosh, sinh = math.cosh(sigma), math.sinh(sigma)
+        cosh, sinh = _hyperbolic(sigma)
         new_a, new_b = decay * (a * cosh + b * sinh), decay * (b * cosh + a * sinh)
     elif abs(sigma) < 300:  # by u and v, of which one vanishes for tied weights
         u, v = (a + b) * math.exp(sigma), (a - b) * math.exp(-sigma)
@@ -375,6 +383,15 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     else:
         new_a, new_b = math.inf, math.inf  # such a step is rejected
     return new_a, new_b, new_a if kind == NO_EMA else second
+
+
+def _hyperbolic(sigma: Any) -> Any:
+    """Cosh and sinh: for a small σ by the series, whose next term is rounding, in a third of the time."""
+    if abs(sigma) > 0.1:
+        return math.cosh(sigma), math.sinh(sigma)
+    square = sigma * sigma
+    sinh = sigma * (1 + square / 6 * (1 + square / 20 * (1 + square / 42 * (1 + square / 72))))
+    return math.sqrt(1 + sinh * sinh), sinh
 
 
 def _exp(x: Any) -> Any:
@@ -983,7 +1000,8 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
         if trace >= 0 or det < 0 or gain < 0:
             return y, math.inf
         slow = 2 * det / (root - trace)
-        sigma, second = _exponential(j11, j12, j21, j22, slow, root, time, y[0] - a, y[2] - g)
+        remains = math.exp(-min(slow * time, 700.0))
+        sigma, second = _exponential(j11, j12, j21, j22, remains, root, time, y[0] - a, y[2] - g)
         return moved(kind, end, sigma, g + second, 0.0, p), 0.0
     slow, _ = rest_rate(kind, end, p)
     if slow == 0:
@@ -996,12 +1014,12 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
     if not last * first > 0:
         return y, math.inf
     sigma, second, unit = side * math.log(last / first), 0.0, 0.0
-    planar = kind == FULL or kind == TIED
+    planar = kind in (FULL, TIED)
     if planar:
         if coupling * b == 0:
             return y, math.inf
         second, unit = y[2] - g, math.sqrt(abs(coupling / b) / zeta)
-    way = math.hypot(sigma, unit * second)
+    way = math.sqrt(sigma * sigma + unit * second * (unit * second))
     size, square = abs(a) + abs(b), a * a + b * b
     # σ̇ leaves B (a² + b²) (sinh 2σ − 2σ)/2 + B a b (cosh 2σ − 1), ġ leaves ζ a (cosh σ − 1) + ζ b (sinh σ − σ)
     encoder, predictor = 0.51 * abs(a) + 0.34 * way * abs(b), 2.02 * abs(a * b) + 1.36 * way * square
@@ -1009,7 +1027,7 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
     if kind == NO_EMA:
         q += abs(coupling) * encoder
     elif planar:
-        q = math.hypot(q, unit * zeta * encoder)
+        q = math.sqrt(q * q + unit * zeta * encoder * (unit * zeta * encoder))
     kappa = q * way / slow
     if not (kappa <= 0.5 and way <= 0.05):
         return y, math.inf
@@ -1019,11 +1037,10 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
         x = damping * square
         square = (x - zeta) * (x - zeta) + 4 * coupling * zeta * b
         root = math.copysign(math.sqrt(abs(square)), square)
-        if square < 0:
-            slow = (x + zeta) / 2
-        elif coupling * b < 0:
-            slow = 2 * zeta * (x - b * coupling) / (x + zeta + root)
-        sigma, second = _exponential(-x, coupling, zeta * b, -zeta, slow, root, time, sigma, second)
+        if coupling * b < 0:  # whose rate r is not an eigenvalue
+            slow = (x + zeta) / 2 if square < 0 else 2 * zeta * (x - b * coupling) / (x + zeta + root)
+            remains = math.exp(-min(slow * time, 700.0))
+        sigma, second = _exponential(-x, coupling, zeta * b, -zeta, remains, root, time, sigma, second)
         bound *= max(1.2 * size, 1 / unit)
     else:
         sigma *= remains
@@ -1032,17 +1049,16 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
 
 
 def _exponential(
-    j11: Any, j12: Any, j21: Any, j22: Any, slow: Any, root: Any, time: Any, x: Any, y: Any
+    j11: Any, j12: Any, j21: Any, j22: Any, mean: Any, root: Any, time: Any, x: Any, y: Any
 ) -> Any:
-    """exp(J t) (x, y) of the eigenvalues −slow and trace + slow, `root` apart; negative: apart by i |root|."""
+    """exp(J t) (x, y), where `mean` is |e^{μt}| of the slow eigenvalue μ and `root` the way to the other, × −i if < 0."""
     middle = (j11 + j22) / 2
-    mean = math.exp(-min(slow * time, 700.0))
     if root < 0:
         even, odd = mean * math.cos(root * time / 2), mean * math.sin(root * time / 2) / (root / 2)
     elif root == 0:
         even, odd = mean, mean * time
     else:
-        lost = -mean * math.expm1(-min(root * time, 700.0))
+        lost = mean if root * time > 40 else -mean * math.expm1(-root * time)
         even, odd = mean - lost / 2, lost / root
     u, v = (j11 - middle) * x + j12 * y, j21 * x + (j22 - middle) * y
     return even * x + odd * u, even * y + odd * v
@@ -1066,31 +1082,46 @@ def fate_of(outcome: Any, end: Any) -> Any:
 
 def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
     """Whether the trajectory at y is in its end after the time `left`, or how it goes on; the end; what it did."""
+    outcome, state, fate, passed = finished(form, start, y, rates, left, rtol, atol)
+    return (STIFF, y, fate) if passed > 0 else (outcome, state, fate)
+
+
+def finished(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
+    """The end of a trajectory from its state y, if the linear flow leads there.
+
+    Returns
+    -------
+    outcome, state, fate, passed
+        STEADY or SLOW: the state is the end, or, where `passed` is `left`, next to it after that time. END_TIME: the
+        state after the time `left`. NOT_YET: nothing is known. STIFF: `brought_to_its_end` is to go on.
+    """
     kind = form[0]
     first, p, _, units, proper = scaled(kind, start, rates, math.inf, (form[1], form[2]))
     if not proper:
-        return STIFF, y, UNDECIDED
+        return STIFF, y, UNDECIDED, 0.0
     here = constrained(kind, balanced(y, units), p)
     if failed(kind, kind, here, math.inf, first, p) != RUNNING:
-        return STIFF, y, UNDECIDED
+        return STIFF, y, UNDECIDED, 0.0
     outcome, end = arrived(kind, here, first, p)
     fate = fate_of(outcome, end)
     if outcome == RUNNING:
-        return NOT_YET, y, fate
-    if outcome == SLOW and left == math.inf:
-        return SLOW, y, fate
-    size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-    tolerance = atol * units[3] / units[0] + rtol * size
+        return NOT_YET, y, fate, 0.0
     if left == math.inf:
-        return STEADY, unscaled(kind, end, units), fate
-    state, bound = followed(kind, here, end, p, left / units[1]) if outcome == STEADY else (y, math.inf)
-    if bound <= _SHARE * tolerance:
-        encoder, predictor = distance(state, end)
-        if max(encoder, predictor) + bound <= tolerance / 100:
-            return STEADY, unscaled(kind, end, units), fate
-        return STIFF, y, fate
+        return outcome, y if outcome == SLOW else unscaled(kind, end, units), fate, 0.0
+    size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+    tolerance, time = atol * units[3] / units[0] + rtol * size, left / units[1]
+    if outcome == STEADY:
+        state, bound = followed(kind, here, end, p, time)
+        if bound <= _SHARE * tolerance:
+            encoder, predictor = distance(state, end)
+            way = max(encoder, predictor)
+            if way + bound <= tolerance / 100:
+                return STEADY, unscaled(kind, end, units), fate, 0.0
+            size = max(max(abs(state[0]), abs(state[1])), abs(state[2]))
+            close = way <= atol * units[3] / units[0] + rtol * size
+            return STEADY if close else END_TIME, unscaled(kind, state, units), fate, left
     fastest = p[2] + p[3] + p[1] * size * size + abs(p[0]) * size
-    return NOT_YET if left / units[1] * fastest <= _EXPLICIT else STIFF, y, fate
+    return NOT_YET if time * fastest <= _EXPLICIT else STIFF, y, fate, 0.0
 
 
 def brought_to_its_end(
@@ -1127,11 +1158,9 @@ def brought_to_its_end(
         elif mode == kind and now < bound:
             arrival, goal = arrived(kind, here, first, p)
             upcoming = save_at[s] if s < save_at.size and save_at[s] < end else end
-            x, off = (
-                followed(kind, here, goal, p, upcoming / units[1] - now)
-                if arrival == STEADY
-                else (y, math.inf)
-            )
+            off = math.inf
+            if arrival == STEADY:
+                _, off = followed(kind, here, goal, p, upcoming / units[1] - now)
             size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
             if off <= _SHARE * (own_atol + rtol * size):
                 while s < save_at.size and save_at[s] <= end:
