@@ -192,7 +192,7 @@ def compile_seconds() -> float:
     code = (
         "import time; from dynamics.integration.lane_kernels import lane_kernel; t = time.perf_counter();"
     )
-    code += "lane_kernel(0, 'float64', False); print(time.perf_counter() - t)"
+    code += "lane_kernel((0, 0.0, 0.0), 'float64', False); print(time.perf_counter() - t)"
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -180,7 +180,7 @@ def integrate_ensemble(
         for values in (system.lambda_s, system.lambda_d, *rates, *state, ends)
     )
     local = _SAFETY * rtol
-    control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, local**0.5))
+    control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, (local / 30) ** 0.5))
     found = tuple(np.empty(n, real) for _ in range(5))
     status, fate = np.empty(n, np.uint8), np.empty(n, np.uint8)
     counts = np.empty(n, np.uint32), np.empty(n, np.uint32)

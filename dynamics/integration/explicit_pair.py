@@ -40,12 +40,21 @@ FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 _device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
 
 
+_INLINED = frozenset(("scaled", "arrived", "followed", "_exponential", "moved", "unscaled", "_over", "_shifted"))
+"""Functions of `mode_flow` that a look consists of: calls of them take a sixth of its time."""
+
+
 def _compiled(module: ModuleType) -> dict[str, Any]:
     """Compile the functions of a module that runs without Numba too, each calling the others' compiled versions."""
     names: dict[str, Any] = dict(vars(module))
     functions = {name: item for name, item in names.items() if isinstance(item, FunctionType)}
     for name, function in functions.items():
-        names[name] = njit(FunctionType(function.__code__, names, name), error_model="numpy", cache=True)
+        names[name] = njit(
+            FunctionType(function.__code__, names, name),
+            error_model="numpy",
+            cache=True,
+            forceinline=name in _INLINED,
+        )
     return {name: names[name] for name in functions}
 
 

@@ -57,7 +57,7 @@ from dynamics.integration.mode_flow import (
     UNDECIDED,
 )
 
-LANES = 64
+LANES = 32
 """A multiple of what the widest vector registers hold, in float32 too; all fields fit the innermost cache."""
 TRIES = 4
 """Tries between two looks at the flags."""
