@@ -180,7 +180,9 @@ def integrate_ensemble(
         for values in (system.lambda_s, system.lambda_d, *rates, *state, ends)
     )
     local = _SAFETY * rtol
-    control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, (local / 30) ** 0.5))
+    control = tuple(
+        real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, (local / 30) ** 0.5)
+    )
     found = tuple(np.empty(n, real) for _ in range(5))
     status, fate = np.empty(n, np.uint8), np.empty(n, np.uint8)
     counts = np.empty(n, np.uint32), np.empty(n, np.uint32)
@@ -234,12 +236,12 @@ def _run_on_cpu(
     progress: Callable[[int, int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    from dynamics.integration.lane_kernels import lane_kernel
+    from dynamics.integration.lane_kernels import TRIES, lane_kernel
 
     with announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
     in_chunks(
-        lambda first, last: kernel(first, last, *arguments),
+        lambda first, last: kernel(first, last, TRIES, *arguments),
         n,
         largest=_CHUNK,
         threads=threads,

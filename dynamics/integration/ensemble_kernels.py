@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from dynamics.integration.explicit_pair import HANDOVER, attempt, constrained, departure, derivative
+from dynamics.integration.explicit_pair import (
+    HANDOVER,
+    attempt,
+    brought_to_its_end_on_cuda,
+    constrained,
+    departure,
+    derivative,
+    looked_on_cuda,
+    opening,
+    step,
+)
 from dynamics.integration.explicit_pair import NEVER as _NEVER
 from dynamics.integration.explicit_pair import PAUSE as _PAUSE
 from dynamics.integration.explicit_pair import VERSION as _VERSION
-from dynamics.integration.explicit_pair import brought_to_its_end_on_cuda, looked_on_cuda, opening, step
 from dynamics.integration.explicit_pair import chosen as _chosen
 from dynamics.integration.explicit_pair import numbers as _numbers
 from dynamics.integration.explicit_pair import size as _size

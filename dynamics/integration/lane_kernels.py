@@ -22,7 +22,6 @@ from numba import njit, types
 from dynamics.integration.explicit_pair import (
     FAST_MATH,
     HANDOVER,
-    NEVER,
     PAUSE,
     VERSION,
     brought_to_its_end,
@@ -33,7 +32,6 @@ from dynamics.integration.explicit_pair import (
     derivative,
     finished,
     last_stage,
-    looked,
     numbers,
     opening,
     size,
@@ -76,18 +74,19 @@ _FIELDS = 41
 def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Callable[..., None]:
     """Compile, or load from the cache on disk, the kernel of a variant for the CPU.
 
-    kernel(first, last, given, control, max_steps, found, status, fate, counts, save_at, saved): trajectories
-    first <= i < last of the arrays in `given`, (λs, λd, τo, τp, τt, η, w1, w2, θ, t_end); control = (rtol, atol,
-    first_way, look); found = (w1, w2, θ, t, drift); counts = (accepted, rejected); `save_at` (K,) and saved, three
-    arrays (K, N), are not touched unless `saving`.
+    kernel(first, last, tries, given, control, max_steps, found, status, fate, counts, save_at, saved): trajectories
+    first <= i < last of the arrays in `given`, (λs, λd, τo, τp, τt, η, w1, w2, θ, t_end), with `tries` >= 1 between
+    two looks; control = (rtol, atol, first_way, look); found = (w1, w2, θ, t, drift); counts = (accepted, rejected);
+    `save_at` (K,) and saved, three arrays (K, N), are not touched unless `saving`.
     """
     real, tableau, epsilon = numbers(dtype)
-    version, tries_between_looks = VERSION, TRIES
+    version = VERSION
     scalar = types.float64 if real is np.float64 else types.float32
     given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
     status, counts = types.Array(types.uint8, 1, "C"), types.Array(types.uint32, 1, "C")
     signature = types.void(
-        *(types.int64, types.int64, types.UniTuple(given, 10), types.UniTuple(scalar, 4), types.int64),
+        *(types.int64, types.int64, types.int64, types.UniTuple(given, 10), types.UniTuple(scalar, 4)),
+        types.int64,
         *(types.UniTuple(kept, 5), status, status, types.UniTuple(counts, 2)),
         *(given, types.UniTuple(types.Array(scalar, 2, "C"), 3)),
     )
@@ -96,6 +95,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
     def integrate_lanes(
         first: Any,
         last: Any,
+        tries: Any,
         given: Any,
         control: Any,
         max_steps: Any,
@@ -157,18 +157,15 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                     broken = (t < end and not h > epsilon * t) or not size(y) < np.inf
                     if broken:
                         outcome, fate = STIFF, UNDECIDED
-                    elif t >= end:
-                        _, _, fate = looked(
-                            *(form, begun, wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
-                        )
-                        outcome = END_TIME
-                    elif size(k) <= lane[LOOK + j] or size(k) == 0:
+                    elif t >= end or size(k) <= lane[LOOK + j] or size(k) == 0:
                         outcome, x, fate, passed = finished(
-                            *(form, begun, wide(y), rates, np.float64(until - t)),
+                            *(form, begun, wide(y), rates, np.float64(max(until - t, real(0)))),
                             *(np.float64(rtol), np.float64(atol)),
                         )
                         z = real(x[0]), real(x[1]), real(x[2])
-                        if passed > 0 and saving and lane[SAVE + j] <= end:
+                        if t >= end:
+                            outcome, z = END_TIME, y
+                        elif passed > 0 and saving and lane[SAVE + j] <= end:
                             outcome, z = STIFF, y  # which keeps states on its way
                         elif passed > 0:
                             t, y = end, z
@@ -232,7 +229,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                         lane[SAVE + j] = save_at[0]
             if n_busy == 0:
                 break
-            for _ in range(tries_between_looks):
+            for _ in range(tries):
                 for j in range(np.uint64(LANES)):
                     y = lane[W1 + j], lane[W2 + j], lane[TH + j]
                     p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]

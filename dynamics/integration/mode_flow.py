@@ -1051,7 +1051,11 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
 def _exponential(
     j11: Any, j12: Any, j21: Any, j22: Any, mean: Any, root: Any, time: Any, x: Any, y: Any
 ) -> Any:
-    """exp(J t) (x, y), where `mean` is |e^{μt}| of the slow eigenvalue μ and `root` the way to the other, × −i if < 0."""
+    """exp(J t) (x, y).
+
+    `mean` is |e^{μt}| of the slow eigenvalue μ, and `root` its distance from the other one: negative for a pair that
+    is complex.
+    """
     middle = (j11 + j22) / 2
     if root < 0:
         even, odd = mean * math.cos(root * time / 2), mean * math.sin(root * time / 2) / (root / 2)
@@ -1156,23 +1160,26 @@ def brought_to_its_end(
             if outcome != RUNNING:
                 break
         elif mode == kind and now < bound:
+            # the linear flow to every time that is asked for, if its error is small at the first of them
             arrival, goal = arrived(kind, here, first, p)
-            upcoming = save_at[s] if s < save_at.size and save_at[s] < end else end
-            off = math.inf
-            if arrival == STEADY:
-                _, off = followed(kind, here, goal, p, upcoming / units[1] - now)
             size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-            if off <= _SHARE * (own_atol + rtol * size):
-                while s < save_at.size and save_at[s] <= end:
-                    x, _ = followed(kind, here, goal, p, save_at[s] / units[1] - now)
-                    w1, w2, th = unscaled(kind, x, units)
-                    saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
-                    s += 1
-                if end == math.inf:
+            tolerance = _SHARE * (own_atol + rtol * size)
+            while arrival == STEADY:
+                last = s >= save_at.size or save_at[s] > end
+                if last and end == math.inf:
                     outcome = STEADY
                     break
-                y, _ = followed(kind, here, goal, p, bound - now)
-                now = bound
+                x, off = followed(kind, here, goal, p, (bound if last else save_at[s] / units[1]) - now)
+                if off > tolerance:
+                    break
+                if last:
+                    y, now = x, bound
+                    break
+                w1, w2, th = unscaled(kind, x, units)
+                saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
+                s += 1
+            if outcome == STEADY:
+                break
         if now >= bound:
             outcome = END_TIME
             break
