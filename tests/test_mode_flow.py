@@ -461,6 +461,13 @@ def test_without_a_predictor_the_flow_is_its_linear_flow() -> None:
             )
 
 
+def test_the_series_of_the_hyperbolic_functions_is_right_to_rounding() -> None:
+    for sigma in (0.0, 1e-300, 1e-9, 0.01, 0.0999, -0.1, 0.1001, -0.9):
+        exact = float(mpmath.cosh(sigma)), float(mpmath.sinh(sigma))
+        # a division, a product and a sum at each of four terms, the first of which alone is not small
+        assert_allclose(flow._hyperbolic(sigma), exact, rtol=4 * 2.0**-52, atol=0)
+
+
 # --- a mode that sinks and comes back -----------------------------------------------------------------------
 
 

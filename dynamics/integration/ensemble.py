@@ -90,8 +90,9 @@ def integrate_ensemble(
     """Integrate N independent one-mode trajectories, each with its own eigenvalues, rates, start and span.
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
-    end time or until it is certain to be at rest by then: it has come close to a point to which every trajectory from
-    there leads, for a reason given at `dynamics.integration.mode_flow.arrived`, fast enough for the time left. A
+    end time or until it has come close to a point to which every trajectory from there leads, for a reason given at
+    `dynamics.integration.mode_flow.arrived`. The rest of its way is the linear flow about that point, as soon as the
+    error of that is proved to be a tenth of the tolerance at most (`dynamics.integration.mode_flow.followed`). A
     trajectory for which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters

@@ -1,7 +1,7 @@
 """One mode's flow in two unknowns: the step of a stiff integrator, and the proof that a run has arrived.
 
 Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.integration.modes`), and
-compiled by Numba for millions (`dynamics.integration.ensemble_kernels`), so both do the same.
+compiled by Numba for millions (`dynamics.integration.lane_kernels`), so both do the same.
 
 In *balanced units* a = √τo w1, b = √τp w2, g = √τo θ, every variant with an invariant reads
 
@@ -20,6 +20,9 @@ sign of a, and no-predictor, which is linear, has a = a(t) + σ.
 The step is the Rosenbrock method RODAS of order 4(3), stiffly accurate, with dense output of order 3 (Hairer and
 Wanner, Solving Ordinary Differential Equations II, section IV.10). Its systems of two equations are solved by
 determinants written as sums without cancellation, so that a rate 1e25 times another does no harm.
+
+Near an end that is certain the flow is linear but for an error with a bound, so that the rest of the way to a finite
+time is one exponential of a 2 × 2 matrix, see `followed`.
 """
 
 from __future__ import annotations
