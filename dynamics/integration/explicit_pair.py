@@ -261,9 +261,8 @@ def _step_factor(typingctx: Any, error: Any, limit: Any, other: Any, bound: Any)
     """
     width, fraction = (64, 52) if error == types.float64 else (32, 23)
     one = (1023 if width == 64 else 127) << fraction
-    safe = one - round(
-        (0.1521 + 0.0430) * 2**fraction
-    )  # log2 of 0.9, and half of what the last bits are off by
+    # log2 of 0.9, and half of what the last bits are off by
+    safe = one - round((0.1521 + 0.0430) * 2**fraction)
 
     def built(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
         whole = ir.IntType(width)
