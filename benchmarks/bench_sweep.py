@@ -18,7 +18,7 @@ from analysis.sweeps import design, sweep
 from analysis.sweeps.design import Design
 from analysis.sweeps.registry import KINDS
 
-LIMIT = 1.5
+LIMIT = 1.3
 REPEATS = 7
 
 

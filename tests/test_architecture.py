@@ -39,7 +39,7 @@ SLOW_TO_IMPORT = ("bokeh", "jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE, LONGEST_TEST = 450, 700
 # Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
-ONE_PIECE = {"dynamics/integration/mode_flow.py", "dynamics/integration/ensemble_kernels.py"}
+ONE_PIECE = {"dynamics/integration/mode_flow.py"}
 
 # The house: a room is one concept of the field.
 ROOMS = {

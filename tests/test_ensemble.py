@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
@@ -22,9 +23,11 @@ from dynamics.fields.modes import (
     no_predictor_mode_field,
     proportional_ema_mode_field,
 )
-from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration import explicit_pair as kernels
+from dynamics.integration import lane_kernels
 from dynamics.integration.ensemble import Ensemble, integrate_ensemble
 from dynamics.integration.integrate import Status, integrate
+from dynamics.integration.lane_kernels import lane_kernel
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import BALANCED_MODE_VARIANTS, MODE_FIELDS, VARIANTS
@@ -273,6 +276,53 @@ def test_results_depend_neither_on_threads_nor_on_company() -> None:
         assert_array_equal(np.ravel(final), [part[k] for part in together.final])
 
 
+@pytest.mark.parametrize("tries", [1, 3, 16])
+def test_results_do_not_depend_on_how_often_lanes_are_looked_at(
+    tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = draw_system(150, 13, decay=False)
+    start, ends = draw_start(system, 14), np.geomspace(0.01, 300.0, 150)
+    options: list[dict[str, Any]] = [{}, {"save_at": [0.05, 1.0, 20.0]}, {"max_steps": 13}]
+    usual = [run(start, system, ends, **option) for option in options]
+    monkeypatch.setattr(lane_kernels, "TRIES", tries)
+    for before, option in zip(usual, options, strict=True):
+        now = run(start, system, ends, **option)
+        for name in ("t", "status", "fate", "n_accepted", "n_rejected", "drift"):
+            assert_array_equal(getattr(now, name), getattr(before, name))
+        assert_array_equal(np.array(now.final), np.array(before.final))
+        if before.saved is not None:
+            assert_array_equal(np.array(now.saved), np.array(before.saved))
+
+
+def test_a_later_end_takes_no_more_steps_once_the_end_is_certain() -> None:
+    """The rest of the way is the linear flow about the end, however long it is."""
+    system = ModeSystem(np.ones(4), np.full(4, 0.5), tau_target=[0.2, 1.0, 5.0, 1.0])
+    start = system.state([0.5, 0.7, 0.3, 0.2], [0.4, -0.3, 0.5, -0.9], [0.5, 0.7, 0.3, 0.2])
+    steps = [
+        int(np.max(found.n_accepted + found.n_rejected))
+        for found in (run(start, system, t_end) for t_end in (100.0, 200.0, 1e5))
+    ]
+    assert steps[1] <= steps[0] + 4
+    assert steps[2] <= steps[0] + 4
+    assert steps[0] < 200
+
+
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+def test_the_step_factor_is_the_power_of_the_larger_ratio(real: Any) -> None:
+    factor = njit(lambda a, b, c, d: kernels.step_factor(a, b, c, d))
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        error, limit, other, bound = (real(10 ** rng.uniform(-9, 3)) for _ in range(4))
+        found = float(factor(error, limit, other, bound))
+        expected = 0.9 * max(float(error) / float(limit), float(other) / float(bound)) ** (-3 / 16)
+        # the logarithms of the bits of three numbers are off by at most 0.0861; a unit of the last place of them
+        assert abs(np.log2(found / expected)) <= 0.0592 + 1e-5
+    one = real(1)
+    assert factor(real(np.nan), one, one, one) < 0.2
+    assert factor(real(np.inf), one, one, one) < 0.2
+    assert factor(real(0), one, real(0), one) > 8
+
+
 def test_progress_reaches_the_end() -> None:
     system = draw_system(1000, 15, decay=False)
     calls: list[tuple[int, int]] = []
@@ -282,8 +332,8 @@ def test_progress_reaches_the_end() -> None:
 
 
 def test_compiled_code_is_loaded_from_disk() -> None:
-    kernels.lane_kernel(FORMS["full"], "float64", False)
-    again = kernels.lane_kernel.__wrapped__(FORMS["full"], "float64", False)
+    lane_kernel(FORMS["full"], "float64", False)
+    again = lane_kernel.__wrapped__(FORMS["full"], "float64", False)
     assert sum(again.stats.cache_hits.values()) == 1
 
 

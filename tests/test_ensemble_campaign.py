@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dynamics.integration import ensemble_kernels as kernels
+from dynamics.integration import explicit_pair as kernels
 from dynamics.integration.ensemble import FATES, Ensemble, integrate_ensemble
 from dynamics.integration.integrate import Status
 from dynamics.states import ModeState

@@ -90,8 +90,9 @@ def integrate_ensemble(
     """Integrate N independent one-mode trajectories, each with its own eigenvalues, rates, start and span.
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
-    end time or until it is certain to be at rest by then: it has come close to a point to which every trajectory from
-    there leads, for a reason given at `dynamics.integration.mode_flow.arrived`, fast enough for the time left. A
+    end time or until it has come close to a point to which every trajectory from there leads, for a reason given at
+    `dynamics.integration.mode_flow.arrived`. The rest of its way is the linear flow about that point, as soon as the
+    error of that is proved to be a tenth of the tolerance at most (`dynamics.integration.mode_flow.followed`). A
     trajectory for which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters
@@ -180,7 +181,9 @@ def integrate_ensemble(
         for values in (system.lambda_s, system.lambda_d, *rates, *state, ends)
     )
     local = _SAFETY * rtol
-    control = tuple(real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, local**0.5))
+    control = tuple(
+        real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, (local / 30) ** 0.5)
+    )
     found = tuple(np.empty(n, real) for _ in range(5))
     status, fate = np.empty(n, np.uint8), np.empty(n, np.uint8)
     counts = np.empty(n, np.uint32), np.empty(n, np.uint32)
@@ -234,12 +237,12 @@ def _run_on_cpu(
     progress: Callable[[int, int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    from dynamics.integration.ensemble_kernels import lane_kernel
+    from dynamics.integration.lane_kernels import TRIES, lane_kernel
 
     with announced(notice):
         kernel = lane_kernel(form, dtype, arguments[-2].size > 0)
     in_chunks(
-        lambda first, last: kernel(first, last, *arguments),
+        lambda first, last: kernel(first, last, TRIES, *arguments),
         n,
         largest=_CHUNK,
         threads=threads,

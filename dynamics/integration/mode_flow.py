@@ -1,7 +1,7 @@
 """One mode's flow in two unknowns: the step of a stiff integrator, and the proof that a run has arrived.
 
 Scalar functions on plain numbers. They run as they stand for one trajectory (`dynamics.integration.modes`), and
-compiled by Numba for millions (`dynamics.integration.ensemble_kernels`), so both do the same.
+compiled by Numba for millions (`dynamics.integration.lane_kernels`), so both do the same.
 
 In *balanced units* a = √τo w1, b = √τp w2, g = √τo θ, every variant with an invariant reads
 
@@ -20,12 +20,17 @@ sign of a, and no-predictor, which is linear, has a = a(t) + σ.
 The step is the Rosenbrock method RODAS of order 4(3), stiffly accurate, with dense output of order 3 (Hairer and
 Wanner, Solving Ordinary Differential Equations II, section IV.10). Its systems of two equations are solved by
 determinants written as sums without cancellation, so that a rate 1e25 times another does no harm.
+
+Near an end that is certain the flow is linear but for an error with a bound, so that the rest of the way to a finite
+time is one exponential of a 2 × 2 matrix, see `followed`.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+import numpy as np
 
 FULL, FIXED, TIED, IDENTITY, NO_EMA, NO_STOP, FAST, DIRECT = range(8)
 """Kinds of flow, to which `dynamics.variants` assigns every variant."""
@@ -51,9 +56,13 @@ _APART = (
     1e7  # of the two rates of a vanished encoder: beyond it rounding of the fast one would drown the slow one
 )
 _TINY = 1e-290
+_FEW = 500
+_POWERS = np.ldexp(1.0, np.arange(-_FEW, _FEW + 1))  # frexp and ldexp take longer than the rest of a look
 _ROUNDING = 2.0**-52
 _KEPT = 1e-2  # by how much of the squares of the weights, at the start and now, c may be off: the loosest tolerance
 _SHORTEST = 1e-18  # step in units of the fastest rate at weights of size one
+_SHARE = 0.1  # of the tolerance, for the error of the linear flow about an end
+_EXPLICIT = 600.0  # time in units of the fastest rate that an explicit method takes in a few hundred steps
 _SAFETY = 0.9
 _LEAST, _MOST = 0.2, 6.0  # factors by which a step may change
 
@@ -205,6 +214,8 @@ def _shifted(x: Any, power: Any) -> Any:
     """X 2^power, infinite where that is too large."""
     if x == 0:
         return 0.0
+    if abs(power) <= _FEW and 1e-150 < abs(x) < 1e150:
+        return x * float(_POWERS[power + _FEW])
     mantissa, exponent = math.frexp(x)
     exponent += power
     if exponent > 1024:
@@ -224,6 +235,8 @@ def unscaled(kind: Any, y: Any, units: Any) -> Any:
 
 def _over(number: Any, root: Any, weight: Any) -> Any:
     """Number weight/root, which leaves the range of floats only where the result does."""
+    if 1e-90 < abs(number) < 1e90 and 1e-90 < root < 1e90 and 1e-90 < weight < 1e90:
+        return number / root * weight
     top, n = math.frexp(number)
     below, k = math.frexp(root)
     unit, m = math.frexp(weight)
@@ -365,7 +378,7 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
         cos, sin = math.cos(sigma), math.sin(sigma)
         return a * cos - y[2] * sin, decay * b, a * sin + y[2] * cos
     if abs(sigma) < 1:
-        cosh, sinh = math.cosh(sigma), math.sinh(sigma)
+        cosh, sinh = _hyperbolic(sigma)
         new_a, new_b = decay * (a * cosh + b * sinh), decay * (b * cosh + a * sinh)
     elif abs(sigma) < 300:  # by u and v, of which one vanishes for tied weights
         u, v = (a + b) * math.exp(sigma), (a - b) * math.exp(-sigma)
@@ -373,6 +386,15 @@ def moved(kind: Any, y: Any, sigma: Any, second: Any, time: Any, p: Any) -> Any:
     else:
         new_a, new_b = math.inf, math.inf  # such a step is rejected
     return new_a, new_b, new_a if kind == NO_EMA else second
+
+
+def _hyperbolic(sigma: Any) -> Any:
+    """Cosh and sinh: for a small σ by the series, whose next term is rounding, in a third of the time."""
+    if abs(sigma) > 0.1:
+        return math.cosh(sigma), math.sinh(sigma)
+    square = sigma * sigma
+    sinh = sigma * (1 + square / 6 * (1 + square / 20 * (1 + square / 42 * (1 + square / 72))))
+    return math.sqrt(1 + sinh * sinh), sinh
 
 
 def _exp(x: Any) -> Any:
@@ -970,21 +992,92 @@ def rest_rate(kind: Any, end: Any, p: Any) -> Any:
     return 2 * det / (trace + math.sqrt(max(trace * trace - 4 * det, 0.0))), trace
 
 
-def settles(kind: Any, y: Any, end: Any, p: Any, left: Any, tolerance: Any) -> Any:
-    """Whether a trajectory that has `arrived` is within a hundredth of the tolerance of its end after the time `left`.
+def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
+    """The state a time after y by the linear flow about an end, and a bound on its error then and at all later times.
 
-    Within slow/(8 fast) of the weights' size from the end the Jacobian differs from that at the end by less than a half
-    of the slow rate, so the distance falls at half of that rate at least, in a norm that scaling distorts by up to 100.
+    In d = (σ, √(|A|/(|b| ζ)) (g − g*)) about the end (a, b, g*) the Jacobian is symmetric where A b > 0, and has the
+    symmetric part diag(−x, −ζ) elsewhere: |e^{Jt} d| <= e^{−rt} |d| with the slow rate r of `rest_rate`. The rest
+    of the flow is at most q |d|² as long as |σ| <= 1/10, so with κ = q |d0|/r < 1
+
+        |d(t)| <= |d0| e^{−rt}/(1 − κ),   |d(t) − e^{Jt} d0| <= ∫ e^{−r(t−s)} q |d(s)|² ds <= κ |d0| e^{−rt}/(1 − κ)².
+
+    The bound is infinite where no slow rate is known. No-predictor is linear, and its bound zero.
     """
-    if left == math.inf:
-        return True
-    slow, fast = rest_rate(kind, end, p)
-    encoder, predictor = distance(y, end)
-    way = max(encoder, predictor)
-    size = max(abs(end[0]), abs(end[1]))
-    if not 8 * fast * way <= slow * size:
-        return False
-    return way == 0 or math.exp(-min(slow * left / 2, 700.0)) * way * 1e4 <= tolerance
+    a, b, g = end
+    if kind == IDENTITY:
+        gain, zeta = p[5], p[2]
+        j11, j12, j21, j22 = -(gain + p[4] + p[3]), gain, zeta, -zeta
+        trace, det = j11 + j22, zeta * (p[4] + p[3])
+        root = math.sqrt(max((j11 - j22) * (j11 - j22) + 4 * j12 * j21, 0.0))
+        if trace >= 0 or det < 0 or gain < 0:
+            return y, math.inf
+        slow = 2 * det / (root - trace)
+        remains = math.exp(-min(slow * time, 700.0))
+        sigma, second = _exponential(j11, j12, j21, j22, remains, root, time, y[0] - a, y[2] - g)
+        return moved(kind, end, sigma, g + second, 0.0, p), 0.0
+    slow, _ = rest_rate(kind, end, p)
+    if slow == 0:
+        return y, math.inf
+    coupling, damping, zeta = p[0], p[1], p[2]
+    first, last = a + b, y[0] + y[1]
+    side = 1.0
+    if abs(first) < abs(a - b):
+        first, last, side = a - b, y[0] - y[1], -1.0
+    if not last * first > 0:
+        return y, math.inf
+    sigma, second, unit = side * math.log(last / first), 0.0, 0.0
+    planar = kind in (FULL, TIED)
+    if planar:
+        if coupling * b == 0:
+            return y, math.inf
+        second, unit = y[2] - g, math.sqrt(abs(coupling / b) / zeta)
+    way = math.sqrt(sigma * sigma + unit * second * (unit * second))
+    size, square = abs(a) + abs(b), a * a + b * b
+    # σ̇ leaves B (a² + b²) (sinh 2σ − 2σ)/2 + B a b (cosh 2σ − 1), ġ leaves ζ a (cosh σ − 1) + ζ b (sinh σ − σ)
+    encoder, predictor = 0.51 * abs(a) + 0.34 * way * abs(b), 2.02 * abs(a * b) + 1.36 * way * square
+    q = damping * predictor
+    if kind == NO_EMA:
+        q += abs(coupling) * encoder
+    elif planar:
+        q = math.sqrt(q * q + unit * zeta * encoder * (unit * zeta * encoder))
+    kappa = q * way / slow
+    if not (kappa <= 0.5 and way <= 0.05):
+        return y, math.inf
+    remains = math.exp(-min(slow * time, 700.0))
+    bound = kappa / ((1 - kappa) * (1 - kappa)) * way * remains
+    if planar:
+        x = damping * square
+        square = (x - zeta) * (x - zeta) + 4 * coupling * zeta * b
+        root = math.copysign(math.sqrt(abs(square)), square)
+        if coupling * b < 0:  # whose rate r is not an eigenvalue
+            slow = (x + zeta) / 2 if square < 0 else 2 * zeta * (x - b * coupling) / (x + zeta + root)
+            remains = math.exp(-min(slow * time, 700.0))
+        sigma, second = _exponential(-x, coupling, zeta * b, -zeta, remains, root, time, sigma, second)
+        bound *= max(1.2 * size, 1 / unit)
+    else:
+        sigma *= remains
+        bound *= 1.2 * size
+    return moved(kind, end, sigma, g + second, 0.0, p), bound
+
+
+def _exponential(
+    j11: Any, j12: Any, j21: Any, j22: Any, mean: Any, root: Any, time: Any, x: Any, y: Any
+) -> Any:
+    """exp(J t) (x, y).
+
+    `mean` is |e^{μt}| of the slow eigenvalue μ, and `root` its distance from the other one: negative for a pair that
+    is complex.
+    """
+    middle = (j11 + j22) / 2
+    if root < 0:
+        even, odd = mean * math.cos(root * time / 2), mean * math.sin(root * time / 2) / (root / 2)
+    elif root == 0:
+        even, odd = mean, mean * time
+    else:
+        lost = mean if root * time > 40 else -mean * math.expm1(-root * time)
+        even, odd = mean - lost / 2, lost / root
+    u, v = (j11 - middle) * x + j12 * y, j21 * x + (j22 - middle) * y
+    return even * x + odd * u, even * y + odd * v
 
 
 # --- a trajectory to its end --------------------------------------------------------------------------------
@@ -1005,23 +1098,46 @@ def fate_of(outcome: Any, end: Any) -> Any:
 
 def looked(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
     """Whether the trajectory at y is in its end after the time `left`, or how it goes on; the end; what it did."""
+    outcome, state, fate, passed = finished(form, start, y, rates, left, rtol, atol)
+    return (STIFF, y, fate) if passed > 0 else (outcome, state, fate)
+
+
+def finished(form: Any, start: Any, y: Any, rates: Any, left: Any, rtol: Any, atol: Any) -> Any:
+    """The end of a trajectory from its state y, if the linear flow leads there.
+
+    Returns
+    -------
+    outcome, state, fate, passed
+        STEADY or SLOW: the state is the end, or, where `passed` is `left`, next to it after that time. END_TIME: the
+        state after the time `left`. NOT_YET: nothing is known. STIFF: `brought_to_its_end` is to go on.
+    """
     kind = form[0]
     first, p, _, units, proper = scaled(kind, start, rates, math.inf, (form[1], form[2]))
     if not proper:
-        return STIFF, y, UNDECIDED
+        return STIFF, y, UNDECIDED, 0.0
     here = constrained(kind, balanced(y, units), p)
     if failed(kind, kind, here, math.inf, first, p) != RUNNING:
-        return STIFF, y, UNDECIDED
+        return STIFF, y, UNDECIDED, 0.0
     outcome, end = arrived(kind, here, first, p)
     fate = fate_of(outcome, end)
     if outcome == RUNNING:
-        return NOT_YET, y, fate
-    if outcome == SLOW:
-        return SLOW if left == math.inf else STIFF, y, fate
+        return NOT_YET, y, fate, 0.0
+    if left == math.inf:
+        return outcome, y if outcome == SLOW else unscaled(kind, end, units), fate, 0.0
     size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
-    if settles(kind, here, end, p, left / units[1], atol * units[3] / units[0] + rtol * size):
-        return STEADY, unscaled(kind, end, units), fate
-    return STIFF, y, fate
+    tolerance, time = atol * units[3] / units[0] + rtol * size, left / units[1]
+    if outcome == STEADY:
+        state, bound = followed(kind, here, end, p, time)
+        if bound <= _SHARE * tolerance:
+            encoder, predictor = distance(state, end)
+            way = max(encoder, predictor)
+            if way + bound <= tolerance / 100:
+                return STEADY, unscaled(kind, end, units), fate, 0.0
+            size = max(max(abs(state[0]), abs(state[1])), abs(state[2]))
+            close = way <= atol * units[3] / units[0] + rtol * size
+            return STEADY if close else END_TIME, unscaled(kind, state, units), fate, left
+    fastest = p[2] + p[3] + p[1] * size * size + abs(p[0]) * size
+    return NOT_YET if time * fastest <= _EXPLICIT else STIFF, y, fate, 0.0
 
 
 def brought_to_its_end(
@@ -1054,6 +1170,27 @@ def brought_to_its_end(
         if end == math.inf and s >= save_at.size:
             outcome, goal = arrived(kind, here, first, p)
             if outcome != RUNNING:
+                break
+        elif mode == kind and now < bound:
+            # the linear flow to every time that is asked for, if its error is small at the first of them
+            arrival, goal = arrived(kind, here, first, p)
+            size = max(max(abs(here[0]), abs(here[1])), abs(here[2]))
+            tolerance = _SHARE * (own_atol + rtol * size)
+            while arrival == STEADY:
+                last = s >= save_at.size or save_at[s] > end
+                if last and end == math.inf:
+                    outcome = STEADY
+                    break
+                x, off = followed(kind, here, goal, p, (bound if last else save_at[s] / units[1]) - now)
+                if off > tolerance:
+                    break
+                if last:
+                    y, now = x, bound
+                    break
+                w1, w2, th = unscaled(kind, x, units)
+                saved[0][s, i], saved[1][s, i], saved[2][s, i] = w1, w2, th
+                s += 1
+            if outcome == STEADY:
                 break
         if now >= bound:
             outcome = END_TIME
