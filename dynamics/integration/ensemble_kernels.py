@@ -1,9 +1,9 @@
-"""The compiled part of `dynamics.integration.ensemble`: an explicit pair in lanes on the CPU and in threads on CUDA.
+"""The compiled part of `dynamics.integration.ensemble`: an explicit pair, and its lanes on the CPU.
 
 A trajectory is advanced by `attempt`, one try of the embedded Runge–Kutta pair of Tsitouras (2011) of order 5(4)
 with its step control. On the CPU `lane_kernel` keeps `LANES` trajectories in one array, field by field, so that the
-compiler turns the loop over lanes into vector instructions; a lane that has ended is refilled at once. On CUDA
-`cuda_kernel` gives each trajectory a thread.
+compiler turns the loop over lanes into vector instructions; a lane that has ended is refilled at once. The same pair
+runs on CUDA in `dynamics.integration.cuda_kernels`.
 
 A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER`
 tries, or that numbers at their own scale do not hold, is brought to its end by the stiff method of
@@ -25,7 +25,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-from numba import config, cuda, njit, types
+from numba import njit, types
 
 from dynamics.integration import mode_flow
 from dynamics.integration.mode_flow import (
@@ -63,11 +63,8 @@ def _compiled(module: ModuleType) -> dict[str, Any]:
     return {name: names[name] for name in functions}
 
 
-_flow = _compiled(mode_flow)
-looked, brought_to_its_end = _flow["looked"], _flow["brought_to_its_end"]
-# Numba's simulator of CUDA hands out arrays that only interpreted code can take
-_for_cuda = vars(mode_flow) if config.ENABLE_CUDASIM else _flow  # type: ignore[attr-defined]
-looked_on_cuda, brought_to_its_end_on_cuda = _for_cuda["looked"], _for_cuda["brought_to_its_end"]
+FLOW = _compiled(mode_flow)
+looked, brought_to_its_end = FLOW["looked"], FLOW["brought_to_its_end"]
 _VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes())  # a constant of every kernel, hence in its key
 
 TABLEAU = (
@@ -102,6 +99,9 @@ TABLEAU = (
 )
 """Tsitouras' pair: the stages, the step of order 5, whose slope opens the next step, and its error."""
 
+# Of the narrower type: beside a float64 they are one, while a Python number would turn a float32 into a float64.
+ZERO, ONE = np.float32(0), np.float32(1)
+
 
 @_device
 def _larger(a: Any, b: Any) -> Any:
@@ -126,13 +126,13 @@ def constrained(form: Any, y: Any, p: Any) -> Any:
     if kind == TIED:
         return w1, w1, th
     if kind == IDENTITY:
-        return w1, w2 * 0 + 1, th
+        return w1, w2 * ZERO + ONE, th
     if kind in (NO_EMA, NO_STOP):
         return w1, w2, w1
     if kind == FAST:
-        return w1, (th * p[1] / (w1 * p[0]) if w1 != 0 else w1), th
+        return w1, (th * p[1] / (w1 * p[0]) if w1 != ZERO else w1), th
     if kind == DIRECT:
-        s = _larger(p[0] * w1 * w1, p[0] * 0)
+        s = _larger(p[0] * w1 * w1, p[0] * ZERO)
         return w1, type(s)(form[1]) * math.sqrt(s) + type(s)(form[2]) * s, th
     return y
 
@@ -144,15 +144,15 @@ def derivative(form: Any, y: Any, p: Any) -> Any:
     kind = form[0]
     ls, ld, over_to, over_tp, over_tt, eta = p
     if kind == IDENTITY:
-        return (th * ld - w1 * ls) * over_to - eta * w1, w2 * 0, (w1 - th) * over_tt
+        return (th * ld - w1 * ls) * over_to - eta * w1, w2 * ZERO, (w1 - th) * over_tt
     e = th * ld - w2 * w1 * ls
     pull = w2 * e + (w2 * w1 * ld - w1 * ls) if kind == NO_STOP else w2 * e
     dw1 = pull * over_to - eta * w1
     dw2 = w1 * e * over_tp - eta * w2
     if kind in (FAST, DIRECT):
-        dw2 = w2 * 0
+        dw2 = w2 * ZERO
     if kind == FIXED:
-        return dw1, dw2, th * 0
+        return dw1, dw2, th * ZERO
     if kind in (NO_EMA, NO_STOP):
         return dw1, dw2, dw1
     return dw1, dw2, (w1 - th) * over_tt
@@ -244,8 +244,8 @@ def opening(form: Any, start: Any, p: Any, rtol: Any, first_way: Any, look: Any)
     y = constrained(form, start, p)
     k = derivative(form, y, p)
     size, speed = _size(y), _size(k)
-    h = first_way * size / speed if speed > 0 else 1 / p[4]
-    return y, k, h, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != 0 else size)
+    h = first_way * size / speed if speed > ZERO else ONE / p[4]
+    return y, k, h, look * p[4] * _larger(size, abs(p[1] / p[0]) if p[0] != ZERO else size)
 
 
 @_device
@@ -254,7 +254,7 @@ def departure(form: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
     a, b, _ = constrained(form, start, p)
     c0 = (a * a) / p[2] - (b * b) / p[3]
     a, b, _ = constrained(form, y, p)
-    return abs((a * a) / p[2] - (b * b) / p[3] - c0 * math.exp(-2 * p[5] * t))
+    return abs((a * a) / p[2] - (b * b) / p[3] - c0 * math.exp(-(p[5] + p[5]) * t))
 
 
 # --- drivers ------------------------------------------------------------------------------------------------
@@ -264,12 +264,13 @@ def departure(form: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
 (W1, W2, TH, K1, K2, K3, OLD_T, OLD_1, OLD_2, OLD_3) = (np.uint64(i * LANES) for i in range(7, 17))
 (LS, LD, TO, TP, TT, ETA) = (np.uint64(i * LANES) for i in range(17, 23))
 _FIELDS = 23
-_PAUSE = 16  # tries until a trajectory that was seen not to be at rest is looked at again
+PAUSE = 16
+"""Tries until a trajectory that was seen not to be at rest is looked at again."""
 _NEVER = 2**62
 TINY = np.float32(1e-30)
 
 
-def _numbers(dtype: str) -> tuple[Any, Any, Any]:
+def numbers(dtype: str) -> tuple[Any, Any, Any]:
     """Scalar type, tableau and machine epsilon."""
     real = np.dtype(dtype).type
     return real, tuple(tuple(real(a) for a in row) for row in TABLEAU), np.finfo(real).eps
@@ -284,7 +285,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
     first_way, look); found = (w1, w2, θ, t, drift); counts = (accepted, rejected); `save_at` (K,) and saved, three
     arrays (K, N), are not touched unless `saving`.
     """
-    real, tableau, epsilon = _numbers(dtype)
+    real, tableau, epsilon = numbers(dtype)
     version = _VERSION
     scalar = types.float64 if real is np.float64 else types.float32
     given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
@@ -372,7 +373,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                         z = real(x[0]), real(x[1]), real(x[2])
                         if outcome == NOT_YET:
                             lane[LOOK + j] = _size(k) / 10
-                            wake[j] = _smaller(now + _PAUSE, born[j] + patience)
+                            wake[j] = _smaller(now + PAUSE, born[j] + patience)
                     if outcome >= RUNNING and outcome != STIFF:
                         if now - born[j] < patience:
                             continue
@@ -465,120 +466,3 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
 @_device
 def _wide(y: Any) -> Any:
     return np.float64(y[0]), np.float64(y[1]), np.float64(y[2])
-
-
-@cache
-def cuda_kernel(form: tuple[int, float, float], dtype: str) -> Any:
-    """Compile, or load from the cache on disk, the kernel of a variant for CUDA: one thread per trajectory.
-
-    It takes the arguments of `lane_kernel` but for the range.
-    """
-    real, tableau, epsilon = _numbers(dtype)
-    version = _VERSION
-
-    @cuda.jit(cache=True, fastmath=False)
-    def integrate_thread(
-        given: Any,
-        control: Any,
-        max_steps: Any,
-        found: Any,
-        status: Any,
-        fates: Any,
-        counts: Any,
-        save_at: Any,
-        saved: Any,
-    ) -> None:
-        i = cuda.grid(1) + 0 * version  # type: ignore[attr-defined]
-        if i >= status.size:
-            return
-        lambda_s, lambda_d, tau_online, tau_predictor, tau_target, weight_decay = given[:6]
-        online, predictor, target, t_end = given[6:]
-        rtol, atol, first_way, look = control
-        online_end, predictor_end, target_end, t_last, drift = found
-        n_accepted, n_rejected = counts
-        online_saved, predictor_saved, target_saved = saved
-        start = online[i], predictor[i], target[i]
-        end = t_end[i]
-        p = (
-            lambda_s[i],
-            lambda_d[i],
-            1 / tau_online[i],
-            1 / tau_predictor[i],
-            1 / tau_target[i],
-            weight_decay[i],
-        )
-        wide = _wide(start)
-        rates = (
-            np.float64(lambda_s[i]),
-            np.float64(lambda_d[i]),
-            np.float64(tau_online[i]),
-            np.float64(tau_predictor[i]),
-            np.float64(tau_target[i]),
-            np.float64(weight_decay[i]),
-        )
-        y, k, h, usual_look = opening(form, start, p, rtol, first_way, look)
-        t, own_look, wake, s = real(0), usual_look, _NEVER, 0
-        tries, rejected, outcome, fate, z = 0, 0, RUNNING, UNDECIDED, y
-        broken = False
-        patience = min(max_steps, HANDOVER)
-        while outcome == RUNNING:
-            tries += 1
-            final = t + h >= end
-            h = end - t if final else h
-            old, old_t = y, t
-            new, slope, accepted, proposed = attempt(form, y, k, h, p, rtol, atol, tableau)
-            y, k = _chosen(accepted, new, y), _chosen(accepted, slope, k)
-            t = (end if final else t + h) if accepted else t
-            rejected += 0 if accepted else 1
-            h = proposed
-            if tries >= wake:
-                own_look, wake = usual_look, _NEVER
-            while s < save_at.size and t >= save_at[s]:
-                x, _, _ = step(form, old, save_at[s] - old_t, derivative(form, old, p), p, tableau)
-                x = constrained(form, x, p)
-                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = x
-                s += 1
-                own_look = usual_look
-            until = _smaller(save_at[s], end) if s < save_at.size else end
-            z = y
-            broken = not h > epsilon * t or not _size(y) < np.inf
-            if broken:
-                outcome = STIFF
-            elif t >= end:
-                _, _, fate = looked_on_cuda(
-                    *(form, wide, _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
-                )
-                outcome = END_TIME
-            elif _size(k) <= own_look or _size(k) == 0:
-                outcome, x64, fate = looked_on_cuda(
-                    *(form, wide, _wide(y), rates, np.float64(until - t)),
-                    *(np.float64(rtol), np.float64(atol)),
-                )
-                z = real(x64[0]), real(x64[1]), real(x64[2])
-                if outcome == NOT_YET:
-                    own_look, wake, outcome = _size(k) / 10, tries + _PAUSE, RUNNING
-            if outcome == RUNNING and tries >= patience:
-                outcome = STIFF if tries < max_steps else MAX_STEPS
-        accepted_tries = tries - rejected
-        if outcome == STIFF:
-            begin, began = _wide(y), np.float64(t)
-            if fate == UNDECIDED:
-                s, begin, began = 0, wide, np.float64(0)
-            x64, last_time, outcome, fate, more, failed = brought_to_its_end_on_cuda(
-                *(form, wide, begin, began, rates, np.float64(end)),
-                *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),
-            )
-            y, t = (real(x64[0]), real(x64[1]), real(x64[2])), real(last_time)
-            z = y
-            accepted_tries, rejected = accepted_tries + more - failed, rejected + failed
-        if outcome != STEADY:
-            z = constrained(form, z, p)
-        while outcome == STEADY and s < save_at.size and save_at[s] <= end:
-            if save_at[s] > t:
-                online_saved[s, i], predictor_saved[s, i], target_saved[s, i] = z
-            s += 1
-        online_end[i], predictor_end[i], target_end[i] = z
-        t_last[i], status[i], drift[i] = t, outcome, departure(form, start, y, p, t)
-        fates[i], n_accepted[i], n_rejected[i] = fate, accepted_tries, rejected
-
-    return integrate_thread

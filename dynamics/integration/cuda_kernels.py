@@ -1,0 +1,524 @@
+"""The explicit pair on CUDA: kernels that take a batch of trajectories from their starts to their ends.
+
+Threads that wait for others are what a GPU has least use for, so the work is cut by how long it takes:
+
+- `begin` writes for each trajectory a record of all that the pair needs.
+- `advance` tries steps, and holds nothing else: its threads live as long as there is work, and one whose trajectory
+  has to be looked at takes the next. For that the whole warp looks around once in some tries. In float32 it has not
+  one float64 instruction.
+- `see_to` looks at the trajectories that `advance` left: at their end time, at rest, or out of tries. It writes the
+  results of those that have ended. The others come back: in another round, or on the list of what is left.
+- `finish` brings to its end, one after another, what two rounds have left, with the stiff method of
+  `dynamics.integration.mode_flow` where the pair is not the right one.
+
+`advance` and `see_to` are launched ROUNDS times, each round for the trajectories that the one before left running;
+the host does not wait for any of them. Proofs of rest and the stiff method work in float64 for float32 ensembles too.
+
+This module imports Numba: only `dynamics.integration.cuda_ensemble` imports it, when it is called.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config, njit
+from numba import cuda as _cuda
+from numba.core.dispatcher import Dispatcher
+
+from dynamics.integration import ensemble_kernels as pair
+from dynamics.integration import mode_flow
+from dynamics.integration.ensemble_kernels import FLOW, ONE, PAUSE
+from dynamics.integration.mode_flow import (
+    END_TIME,
+    MAX_STEPS,
+    NOT_YET,
+    RUNNING,
+    STEADY,
+    STIFF,
+    TIED,
+    UNDECIDED,
+)
+
+cuda: Any = _cuda  # the simulator goes by this name
+SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
+ROUNDS = 2
+"""How often trajectories are advanced and seen to before what is left is finished one by one."""
+THREADS = 128
+"""Threads of a block."""
+TRIES = {"float64": 16, "float32": 8}
+"""Tries between two times at which the threads of a warp take new work."""
+REGISTERS = {"float64": 96, "float32": 64}
+"""Registers of a thread of `advance`: 5 and 8 blocks fit a multiprocessor of 65,536."""
+NEVER = 2**30  # tries
+
+# A record: state, slope, time, step to try, speed at which to look, end time, (λs, λd, 1/τo, 1/τp, 1/τt, η), and for
+# runs that keep states the speed to go back to after each of them. Sixteen float64 are one line of the GPU's cache.
+Y, K, T, H, LOOK, END, P, USUAL = 0, 3, 6, 7, 8, 9, 10, 16
+_TEN, _TWO = np.float32(10), np.float32(2)
+
+# What kernels tell each other: how many trajectories a round has, how many of them are taken; the same of what is left.
+IN_ROUND, TAKEN, LEFT, LEFT_TAKEN, TALLY = 0, ROUNDS, 2 * ROUNDS, 2 * ROUNDS + 1, 2 * ROUNDS + 2
+
+PARAMETERS = (
+    *("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay"),
+    *("online", "predictor", "target", "t_end"),
+)
+"""Names of the arrays in `given`, in order."""
+
+
+def _without_fast_math(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Functions of the module of the pair, compiled afresh, each calling the others' new versions.
+
+    Numba's CUDA knows fast mathematics as a whole or not at all, and as a whole it takes for granted that nothing is
+    NaN or infinite, by which a trajectory that runs away is told. Fused multiply-adds, it makes in any case.
+    """
+    names = dict(namespace)
+    functions = {
+        name: item.py_func
+        for name, item in names.items()
+        if isinstance(item, Dispatcher) and item.py_func.__module__ == namespace["__name__"]
+    }
+    for name, function in functions.items():
+        again = FunctionType(function.__code__, names, name, function.__defaults__, function.__closure__)
+        names[name] = njit(forceinline=True, error_model="numpy")(again)
+    return names
+
+
+# Numba's simulator of CUDA hands out arrays that only interpreted code can take
+_names = vars(pair) if SIMULATED else _without_fast_math(pair.attempt.py_func.__globals__)
+attempt, step, derivative, constrained = (
+    _names[name] for name in ("attempt", "step", "derivative", "constrained")
+)
+opening, departure, _size, _chosen, _smaller, _wide = (
+    _names[name] for name in ("opening", "departure", "_size", "_chosen", "_smaller", "_wide")
+)
+looked = FLOW["looked"]
+_stiff = vars(mode_flow) if SIMULATED else FLOW
+brought_to_its_end = _stiff["brought_to_its_end"]
+
+_SOURCES = sorted({code.py_func.__code__.co_filename for code in (pair.attempt, looked)})
+# a constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file
+_VERSION = zlib.crc32(b"".join(Path(source).read_bytes() for source in _SOURCES))
+
+
+def _device(function: Any) -> Any:
+    return function if SIMULATED else njit(forceinline=True, error_model="numpy")(function)
+
+
+@_device
+def _start(given: Any, stride: Any, i: Any) -> Any:
+    return given[6][i * stride[6]], given[7][i * stride[7]], given[8][i * stride[8]]
+
+
+@_device
+def _rates(given: Any, stride: Any, i: Any) -> Any:
+    return (
+        np.float64(given[0][i * stride[0]]),
+        np.float64(given[1][i * stride[1]]),
+        np.float64(given[2][i * stride[2]]),
+        np.float64(given[3][i * stride[3]]),
+        np.float64(given[4][i * stride[4]]),
+        np.float64(given[5][i * stride[5]]),
+    )
+
+
+@_device
+def _three(records: Any, j: Any, field: Any) -> Any:
+    return records[j, field], records[j, field + 1], records[j, field + 2]
+
+
+@_device
+def _parameters(records: Any, j: Any) -> Any:
+    return (
+        records[j, P],
+        records[j, P + 1],
+        records[j, P + 2],
+        records[j, P + 3],
+        records[j, P + 4],
+        records[j, P + 5],
+    )
+
+
+@_device
+def _kept(records: Any, j: Any, y: Any, k: Any, t: Any, h: Any, own_look: Any) -> None:
+    records[j, Y], records[j, Y + 1], records[j, Y + 2] = y
+    records[j, K], records[j, K + 1], records[j, K + 2] = k
+    records[j, T], records[j, H], records[j, LOOK] = t, h, own_look
+
+
+@_device
+def _next_save(save_at: Any, s: Any, end: Any) -> Any:
+    return _smaller(save_at[s], end) if s < save_at.size else end
+
+
+@_device
+def tried(
+    form: Any, y: Any, k: Any, t: Any, h: Any, end: Any, p: Any, rtol: Any, atol: Any, tableau: Any
+) -> Any:
+    """State, slope and time after a try, the next step to try, and whether the try was accepted."""
+    final = t + h >= end
+    h = end - t if final else h
+    new, slope, accepted, proposed = attempt(form, y, k, h, p, rtol, atol, tableau)
+    later = (end if final else t + h) if accepted else t
+    return _chosen(accepted, new, y), _chosen(accepted, slope, k), later, proposed, accepted
+
+
+@_device
+def kept_states(
+    form: Any, y: Any, t_old: Any, t: Any, p: Any, tableau: Any, save_at: Any, s: Any, i: Any, saved: Any
+) -> Any:
+    """Write the states at the times `save_at` that a step from y at `t_old` has passed, and count them."""
+    while s < save_at.size and t >= save_at[s]:
+        x, _, _ = step(form, y, save_at[s] - t_old, derivative(form, y, p), p, tableau)
+        x = constrained(form, x, p)
+        saved[0][s, i], saved[1][s, i], saved[2][s, i] = x
+        s += 1
+    return s
+
+
+@_device
+def judged(
+    form: Any,
+    start: Any,
+    rates: Any,
+    y: Any,
+    k: Any,
+    t: Any,
+    h: Any,
+    end: Any,
+    until: Any,
+    own_look: Any,
+    rtol: Any,
+    atol: Any,
+    epsilon: Any,
+) -> Any:
+    """How a trajectory goes on or ends; the state in which it ends; what it did."""
+    if not h > epsilon * t or not _size(y) < np.inf:
+        return STIFF, y, UNDECIDED
+    if t >= end:
+        _, _, fate = looked(form, _wide(start), _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
+        return END_TIME, y, fate
+    if not _size(k) <= own_look:
+        return RUNNING, y, UNDECIDED
+    outcome, x, fate = looked(
+        *(form, _wide(start), _wide(y), rates, np.float64(until - t)),
+        *(np.float64(rtol), np.float64(atol)),
+    )
+    return outcome, (type(t)(x[0]), type(t)(x[1]), type(t)(x[2])), fate
+
+
+@_device
+def concluded(
+    form: Any,
+    i: Any,
+    outcome: Any,
+    fate: Any,
+    z: Any,
+    y: Any,
+    t: Any,
+    start: Any,
+    p: Any,
+    end: Any,
+    tries: Any,
+    rejected: Any,
+    found: Any,
+    status: Any,
+    fates: Any,
+    counts: Any,
+    save_at: Any,
+    s: Any,
+    saved: Any,
+) -> None:
+    """Write the results of trajectory i, which ended in z; y is where it was at time t."""
+    if outcome != STEADY:  # an end is on the variant's states already
+        z = constrained(form, z, p)
+    while outcome == STEADY and s < save_at.size and save_at[s] <= end:
+        if save_at[s] > t:
+            saved[0][s, i], saved[1][s, i], saved[2][s, i] = z
+        s += 1
+    found[0][i], found[1][i], found[2][i] = z
+    found[3][i], found[4][i] = t, departure(form, start, y, p, t)
+    status[i], fates[i] = outcome, fate
+    counts[0][i], counts[1][i] = tries - rejected, rejected
+
+
+class Kernels(NamedTuple):
+    """Kernels of a variant, see the module."""
+
+    begin: Any
+    advance: Any
+    see_to: Any
+    finish: Any
+
+
+@cache
+def cuda_kernels(
+    form: tuple[int, float, float],
+    dtype: str,
+    saving: bool,
+    tries_a_turn: int | None = None,
+    registers: int | None = None,
+) -> Kernels:
+    """Kernels of a variant for CUDA, compiled when they are launched, or loaded from the cache on disk.
+
+    A batch holds the trajectories first <= i < first + n of the arrays in `given`, those of `PARAMETERS`, of which
+    number q is read at i·stride[q]: the stride of an array that holds one number for all is zero. `control`, `found`,
+    `status`, `fates`, `counts`, `save_at` and `saved` are those of `ensemble_kernels.lane_kernel`; while a trajectory
+    runs, `counts` holds its tries, and how many of them were rejected.
+
+    Between the kernels travel `records`, shape (n, 16), or (n, 17) where states are kept; `lists`, shape (2, n),
+    the trajectories of this round and the next; `left`, shape (n,), those that rounds have not ended; `n_saved`, how
+    many states are kept; and `tally`, shape (TALLY,). `wrong` counts values out of range, for each of `PARAMETERS` and,
+    last, starts that are not the variant's.
+    """
+    real, tableau, epsilon = pair.numbers(dtype)
+    version = _VERSION
+    turn = TRIES[dtype] if tries_a_turn is None else tries_a_turn
+    bound = REGISTERS[dtype] if registers is None else registers
+    # the simulator knows of no registers
+    bounded = {} if SIMULATED else {"max_registers": bound}
+
+    @cuda.jit(cache=True)
+    def begin(
+        n: Any,
+        first: Any,
+        given: Any,
+        stride: Any,
+        control: Any,
+        records: Any,
+        lists: Any,
+        tally: Any,
+        counts: Any,
+        save_at: Any,
+        n_saved: Any,
+        saved: Any,
+        wrong: Any,
+    ) -> None:
+        j = cuda.grid(1) + 0 * version
+        if j >= n:
+            return
+        if j == 0:
+            for field in range(TALLY):
+                tally[field] = 0
+            tally[IN_ROUND] = n
+        i = first + j
+        rtol, _, first_way, look = control
+        start = _start(given, stride, i)
+        to, tp, tt = given[2][i * stride[2]], given[3][i * stride[3]], given[4][i * stride[4]]
+        p = (
+            given[0][i * stride[0]],
+            given[1][i * stride[1]],
+            ONE / to,
+            ONE / tp,
+            ONE / tt,
+            given[5][i * stride[5]],
+        )
+        end = given[9][i * stride[9]]
+        for q in range(9):
+            x = given[q][i * stride[q]]
+            low = (q in (2, 3, 4) and not x > 0) or (q == 5 and not x >= 0)
+            if low or not abs(x) < np.inf:
+                cuda.atomic.add(wrong, q, 1)
+        if not end > 0:
+            cuda.atomic.add(wrong, 9, 1)
+        if form[0] == TIED and (start[0] != start[1] or to != tp):
+            cuda.atomic.add(wrong, 10, 1)
+        y, k, h, own_look = opening(form, start, p, rtol, first_way, look)
+        _kept(records, j, y, k, real(0), h, own_look)
+        records[j, END] = end
+        for q in range(6):
+            records[j, P + q] = p[q]
+        if saving:
+            records[j, USUAL], n_saved[j] = own_look, 0
+            for s in range(save_at.size):
+                saved[0][s, i], saved[1][s, i], saved[2][s, i] = real(np.nan), real(np.nan), real(np.nan)
+        lists[0, j], counts[0][i], counts[1][i] = j, 0, 0
+
+    @cuda.jit(cache=True, **bounded)
+    def advance(
+        turn_number: Any,
+        first: Any,
+        control: Any,
+        pause: Any,
+        patience: Any,
+        records: Any,
+        lists: Any,
+        tally: Any,
+        counts: Any,
+        save_at: Any,
+        n_saved: Any,
+        saved: Any,
+    ) -> None:
+        rtol, atol = control[0], control[1]
+        in_round, row = tally[IN_ROUND + turn_number], turn_number & 1
+        busy, j, i = False, lists[0, 0], first
+        # of their types; what a thread starts with is read below
+        y, k, p = _three(records, 0, Y), _three(records, 0, K), _parameters(records, 0)
+        t, h, end, own_look = records[0, T], records[0, H], records[0, END], records[0, LOOK]
+        tries, rejected, awake, s = np.int32(0), np.int32(0), np.int32(0), 0
+        while True:
+            if not busy:
+                taken = cuda.atomic.add(tally, TAKEN + turn_number, 1)
+                if taken >= in_round:
+                    break
+                j = lists[row, taken]
+                i, busy = first + j, True
+                y, k, p = _three(records, j, Y), _three(records, j, K), _parameters(records, j)
+                t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+                tries, rejected = np.int32(counts[0][i]), np.int32(counts[1][i])
+                awake = np.int32(min(tries + pause, patience))
+                if saving:
+                    s = n_saved[j]
+            for _ in range(turn):
+                old, t_old = y, t
+                y, k, t, h, accepted = tried(form, y, k, t, h, end, p, rtol, atol, tableau)
+                tries = np.int32(tries + 1)
+                rejected = np.int32(rejected + (0 if accepted else 1))
+                if saving and s < save_at.size and t >= save_at[s]:
+                    s = kept_states(form, old, t_old, t, p, tableau, save_at, s, i, saved)
+                    own_look = records[j, USUAL]
+                if (t >= end) | (_size(k) <= own_look) | (not h > epsilon * t) | (tries >= awake):
+                    busy = False
+                    break
+            if not busy:
+                _kept(records, j, y, k, t, h, own_look)
+                counts[0][i], counts[1][i] = tries, rejected
+                if saving:
+                    n_saved[j] = s
+
+    @cuda.jit(cache=True)
+    def see_to(
+        turn_number: Any,
+        first: Any,
+        given: Any,
+        stride: Any,
+        control: Any,
+        max_steps: Any,
+        patience: Any,
+        records: Any,
+        lists: Any,
+        left: Any,
+        tally: Any,
+        found: Any,
+        status: Any,
+        fates: Any,
+        counts: Any,
+        save_at: Any,
+        n_saved: Any,
+        saved: Any,
+    ) -> None:
+        place = cuda.grid(1) + 0 * version
+        if place >= tally[IN_ROUND + turn_number]:
+            return
+        rtol, atol, first_way, look = control
+        j = lists[turn_number & 1, place]
+        i = first + j
+        start, rates, p = _start(given, stride, i), _rates(given, stride, i), _parameters(records, j)
+        y, k = _three(records, j, Y), _three(records, j, K)
+        t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+        tries, rejected, s = np.int64(counts[0][i]), np.int64(counts[1][i]), 0
+        if not _size(k) <= own_look:  # its pause is over
+            _, _, _, own_look = opening(form, start, p, rtol, first_way, look)
+        until = end
+        if saving:
+            s = n_saved[j]
+            until = _next_save(save_at, s, end)
+        outcome, z, fate = judged(form, start, rates, y, k, t, h, end, until, own_look, rtol, atol, epsilon)
+        if outcome == NOT_YET:
+            own_look, outcome = _size(k) / _TEN, RUNNING
+        if outcome == RUNNING and tries >= patience:
+            outcome = STIFF if tries < max_steps else MAX_STEPS
+        if outcome in (RUNNING, STIFF):
+            records[j, LOOK], status[i], fates[i] = own_look, outcome, fate
+            if outcome == RUNNING and turn_number + 1 < ROUNDS:
+                lists[1 - (turn_number & 1), cuda.atomic.add(tally, IN_ROUND + turn_number + 1, 1)] = j
+            else:
+                left[cuda.atomic.add(tally, LEFT, 1)] = j
+        else:
+            concluded(
+                *(form, i, outcome, fate, z, y, t, start, p, end, tries, rejected),
+                *(found, status, fates, counts, save_at, s, saved),
+            )
+
+    @cuda.jit(cache=True)
+    def finish(
+        first: Any,
+        given: Any,
+        stride: Any,
+        control: Any,
+        max_steps: Any,
+        patience: Any,
+        records: Any,
+        left: Any,
+        tally: Any,
+        found: Any,
+        status: Any,
+        fates: Any,
+        counts: Any,
+        save_at: Any,
+        n_saved: Any,
+        saved: Any,
+    ) -> None:
+        rtol, atol, first_way, look = control
+        while True:
+            taken = cuda.atomic.add(tally, LEFT_TAKEN, 1) + 0 * version
+            if taken >= tally[LEFT]:
+                break
+            j = left[taken]
+            i = first + j
+            start, rates, p = _start(given, stride, i), _rates(given, stride, i), _parameters(records, j)
+            y, k = _three(records, j, Y), _three(records, j, K)
+            t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+            tries: Any = np.int64(counts[0][i])
+            rejected: Any = np.int64(counts[1][i])
+            outcome: Any = np.int64(status[i])
+            fate, z, s = np.int64(fates[i]), y, 0
+            wake = tries + PAUSE
+            if saving:
+                s = n_saved[j]
+            _, _, _, usual_look = opening(form, start, p, rtol, first_way, look)
+            while outcome == RUNNING:
+                old, t_old = y, t
+                y, k, t, h, accepted = tried(form, y, k, t, h, end, p, rtol, atol, tableau)
+                tries += 1
+                rejected += 0 if accepted else 1
+                if tries >= wake:
+                    own_look, wake = usual_look, NEVER
+                until = end
+                if saving:
+                    if s < save_at.size and t >= save_at[s]:
+                        s = kept_states(form, old, t_old, t, p, tableau, save_at, s, i, saved)
+                        own_look = usual_look
+                    until = _next_save(save_at, s, end)
+                outcome, z, fate = judged(
+                    form, start, rates, y, k, t, h, end, until, own_look, rtol, atol, epsilon
+                )
+                if outcome == NOT_YET:
+                    own_look, wake, outcome = _size(k) / _TEN, tries + PAUSE, RUNNING
+                if outcome == RUNNING and tries >= patience:
+                    outcome = STIFF if tries < max_steps else MAX_STEPS
+            if outcome == STIFF:
+                begins: Any = _wide(y)
+                began: Any = np.float64(t)
+                if fate == UNDECIDED:  # afresh: the signs and the leaf of the start hold to rounding then
+                    s, begins, began = 0, _wide(start), 0.0
+                if not saving:
+                    s = save_at.size
+                x, last_time, outcome, fate, more, failed = brought_to_its_end(
+                    *(form, _wide(start), begins, began, rates, np.float64(end)),
+                    *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),
+                )
+                y, t = (real(x[0]), real(x[1]), real(x[2])), real(last_time)
+                z = y
+                tries, rejected = tries + more, rejected + failed
+            concluded(
+                *(form, i, outcome, fate, z, y, t, start, p, end, tries, rejected),
+                *(found, status, fates, counts, save_at, s, saved),
+            )
+
+    return Kernels(begin, advance, see_to, finish)
