@@ -16,13 +16,12 @@ from dynamics.integration.cuda_kernels import (
     PARAMETERS,
     ROUNDS,
     SIMULATED,
-    TALLY,
     THREADS,
     Kernels,
     cuda_kernels,
 )
 from dynamics.integration.ensemble import Ensemble, announced, checked_times, compiled_variant, controlled
-from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE
+from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE, numbers
 from dynamics.states import ModeState
 
 CHUNK = 2**19
@@ -43,12 +42,14 @@ def _multiprocessors() -> int:
 class Batch:
     """What kernels tell each other about up to `size` trajectories, on the GPU."""
 
-    def __init__(self, size: int, dtype: Any, saving: bool) -> None:
+    def __init__(self, size: int, dtype: Any, saving: bool, rounds: int = ROUNDS) -> None:
+        self.rounds = rounds
+        _, self.tableau, _ = numbers(np.dtype(dtype).name)
         self.records = cuda.device_array((size, 17 if saving else 16), dtype)
         self.lists = cuda.device_array((2, size), np.uint32)
         self.left = cuda.device_array(size, np.uint32)
         self.n_saved = cuda.device_array(size if saving else 1, np.int32)
-        self.tally = cuda.device_array(TALLY, np.uint32)
+        self.tally = cuda.device_array(2 + 2 * rounds, np.uint32)
         self.wrong = cuda.to_device(np.zeros(len(PARAMETERS) + 1, np.int32))
 
     def run(
@@ -93,13 +94,13 @@ class Batch:
             *(n, first, given, stride, control, self.records, self.lists, self.tally, counts),
             *(*states, self.wrong),
         )
-        for turn in range(ROUNDS):
+        for number in range(self.rounds):
             kernels.advance[persistent, THREADS, stream](
-                *(turn, first, control, PAUSE if turn else NEVER, patience, self.records, self.lists),
-                *(self.tally, counts, *states),
+                *(number, first, self.tableau, control, PAUSE if number else NEVER, patience),
+                *(self.records, self.lists, self.tally, counts, *states),
             )
             kernels.see_to[each, THREADS, stream](
-                *(turn, first, given, stride, control, max_steps, patience, self.records, self.lists),
+                *(number, first, given, stride, control, max_steps, patience, self.records, self.lists),
                 *(self.left, self.tally, found, status, fates, counts, *states),
             )
         kernels.finish[persistent, THREADS, stream](

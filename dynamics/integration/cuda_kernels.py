@@ -46,7 +46,7 @@ from dynamics.integration.mode_flow import (
 
 cuda: Any = _cuda  # the simulator goes by this name
 SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
-ROUNDS = 2
+ROUNDS = 3
 """How often trajectories are advanced and seen to before what is left is finished one by one."""
 THREADS = 128
 """Threads of a block."""
@@ -61,8 +61,9 @@ NEVER = 2**30  # tries
 Y, K, T, H, LOOK, END, P, USUAL = 0, 3, 6, 7, 8, 9, 10, 16
 _TEN, _TWO = np.float32(10), np.float32(2)
 
-# What kernels tell each other: how many trajectories a round has, how many of them are taken; the same of what is left.
-IN_ROUND, TAKEN, LEFT, LEFT_TAKEN, TALLY = 0, ROUNDS, 2 * ROUNDS, 2 * ROUNDS + 1, 2 * ROUNDS + 2
+# What kernels tell each other: how many trajectories are left to finish, how many of them are taken; then the same for
+# every round.
+LEFT, LEFT_TAKEN, IN_ROUND, TAKEN = 0, 1, 2, 3
 
 PARAMETERS = (
     *("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay"),
@@ -273,11 +274,11 @@ def cuda_kernels(
 
     Between the kernels travel `records`, shape (n, 16), or (n, 17) where states are kept; `lists`, shape (2, n),
     the trajectories of this round and the next; `left`, shape (n,), those that rounds have not ended; `n_saved`, how
-    many states are kept; and `tally`, shape (TALLY,). `wrong` counts values out of range, for each of `PARAMETERS` and,
-    last, starts that are not the variant's.
+    many states are kept; and `tally`, two numbers for every round and two more. `wrong` counts values out of range, for
+    each of `PARAMETERS` and, last, starts that are not the variant's.
     """
     real, tableau, epsilon = pair.numbers(dtype)
-    version = _VERSION
+    coefficients, wide, version = tableau, real is np.float64, _VERSION
     turn = TRIES[dtype] if tries_a_turn is None else tries_a_turn
     bound = REGISTERS[dtype] if registers is None else registers
     # the simulator knows of no registers
@@ -303,7 +304,7 @@ def cuda_kernels(
         if j >= n:
             return
         if j == 0:
-            for field in range(TALLY):
+            for field in range(tally.size):
                 tally[field] = 0
             tally[IN_ROUND] = n
         i = first + j
@@ -341,8 +342,9 @@ def cuda_kernels(
 
     @cuda.jit(cache=True, **bounded)
     def advance(
-        turn_number: Any,
+        number: Any,
         first: Any,
+        tableau: Any,
         control: Any,
         pause: Any,
         patience: Any,
@@ -355,7 +357,9 @@ def cuda_kernels(
         saved: Any,
     ) -> None:
         rtol, atol = control[0], control[1]
-        in_round, row = tally[IN_ROUND + turn_number], turn_number & 1
+        # instructions have room for a constant of 32 bits; one of 64 is best read where arguments are
+        own = tableau if wide else coefficients
+        in_round, row = tally[IN_ROUND + 2 * number], number & 1
         busy, j, i = False, lists[0, 0], first
         # of their types; what a thread starts with is read below
         y, k, p = _three(records, 0, Y), _three(records, 0, K), _parameters(records, 0)
@@ -363,7 +367,7 @@ def cuda_kernels(
         tries, rejected, awake, s = np.int32(0), np.int32(0), np.int32(0), 0
         while True:
             if not busy:
-                taken = cuda.atomic.add(tally, TAKEN + turn_number, 1)
+                taken = cuda.atomic.add(tally, TAKEN + 2 * number, 1)
                 if taken >= in_round:
                     break
                 j = lists[row, taken]
@@ -376,11 +380,11 @@ def cuda_kernels(
                     s = n_saved[j]
             for _ in range(turn):
                 old, t_old = y, t
-                y, k, t, h, accepted = tried(form, y, k, t, h, end, p, rtol, atol, tableau)
+                y, k, t, h, accepted = tried(form, y, k, t, h, end, p, rtol, atol, own)
                 tries = np.int32(tries + 1)
                 rejected = np.int32(rejected + (0 if accepted else 1))
                 if saving and s < save_at.size and t >= save_at[s]:
-                    s = kept_states(form, old, t_old, t, p, tableau, save_at, s, i, saved)
+                    s = kept_states(form, old, t_old, t, p, own, save_at, s, i, saved)
                     own_look = records[j, USUAL]
                 if (t >= end) | (_size(k) <= own_look) | (not h > epsilon * t) | (tries >= awake):
                     busy = False
@@ -393,7 +397,7 @@ def cuda_kernels(
 
     @cuda.jit(cache=True)
     def see_to(
-        turn_number: Any,
+        number: Any,
         first: Any,
         given: Any,
         stride: Any,
@@ -413,10 +417,10 @@ def cuda_kernels(
         saved: Any,
     ) -> None:
         place = cuda.grid(1) + 0 * version
-        if place >= tally[IN_ROUND + turn_number]:
+        if place >= tally[IN_ROUND + 2 * number]:
             return
         rtol, atol, first_way, look = control
-        j = lists[turn_number & 1, place]
+        j = lists[number & 1, place]
         i = first + j
         start, rates, p = _start(given, stride, i), _rates(given, stride, i), _parameters(records, j)
         y, k = _three(records, j, Y), _three(records, j, K)
@@ -435,8 +439,8 @@ def cuda_kernels(
             outcome = STIFF if tries < max_steps else MAX_STEPS
         if outcome in (RUNNING, STIFF):
             records[j, LOOK], status[i], fates[i] = own_look, outcome, fate
-            if outcome == RUNNING and turn_number + 1 < ROUNDS:
-                lists[1 - (turn_number & 1), cuda.atomic.add(tally, IN_ROUND + turn_number + 1, 1)] = j
+            if outcome == RUNNING and 2 * number + 4 < tally.size:
+                lists[1 - (number & 1), cuda.atomic.add(tally, IN_ROUND + 2 * number + 2, 1)] = j
             else:
                 left[cuda.atomic.add(tally, LEFT, 1)] = j
         else:
