@@ -15,11 +15,11 @@ from dynamics.integration.cuda_kernels import (
     NEVER,
     PARAMETERS,
     ROUNDS,
-    SIMULATED,
     THREADS,
     Kernels,
     cuda_kernels,
 )
+from dynamics.integration.cuda_trajectory import SIMULATED
 from dynamics.integration.ensemble import Ensemble, announced, checked_times, compiled_variant, controlled
 from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE, numbers
 from dynamics.states import ModeState

@@ -22,30 +22,43 @@ from __future__ import annotations
 import zlib
 from functools import cache
 from pathlib import Path
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import config, njit
 from numba import cuda as _cuda
-from numba.core.dispatcher import Dispatcher
 
-from dynamics.integration import ensemble_kernels as pair
-from dynamics.integration import mode_flow
-from dynamics.integration.ensemble_kernels import FLOW, ONE, PAUSE
-from dynamics.integration.mode_flow import (
-    END_TIME,
-    MAX_STEPS,
-    NOT_YET,
-    RUNNING,
-    STEADY,
-    STIFF,
-    TIED,
-    UNDECIDED,
+from dynamics.integration import cuda_trajectory
+from dynamics.integration.cuda_trajectory import (
+    END,
+    LOOK,
+    SIMULATED,
+    USUAL,
+    H,
+    K,
+    P,
+    T,
+    Y,
+    attempt,
+    brought_to_its_end,
+    concluded,
+    judged,
+    keep,
+    kept_states,
+    looked,
+    next_save,
+    opening,
+    parameters_of,
+    rates_of,
+    size_of,
+    start_of,
+    three,
+    tried,
+    widened,
 )
+from dynamics.integration.ensemble_kernels import ONE, PAUSE, numbers
+from dynamics.integration.mode_flow import MAX_STEPS, NOT_YET, RUNNING, STIFF, TIED, UNDECIDED
 
 cuda: Any = _cuda  # the simulator goes by this name
-SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
 ROUNDS = 3
 """How often trajectories are advanced and seen to before what is left is finished one by one."""
 THREADS = 128
@@ -55,11 +68,6 @@ TRIES = {"float64": 16, "float32": 8}
 REGISTERS = {"float64": 96, "float32": 64}
 """Registers of a thread of `advance`: 5 and 8 blocks fit a multiprocessor of 65,536."""
 NEVER = 2**30  # tries
-
-# A record: state, slope, time, step to try, speed at which to look, end time, (λs, λd, 1/τo, 1/τp, 1/τt, η), and for
-# runs that keep states the speed to go back to after each of them. Sixteen float64 are one line of the GPU's cache.
-Y, K, T, H, LOOK, END, P, USUAL = 0, 3, 6, 7, 8, 9, 10, 16
-_TEN, _TWO = np.float32(10), np.float32(2)
 
 # What kernels tell each other: how many trajectories are left to finish, how many of them are taken; then the same for
 # every round.
@@ -72,180 +80,9 @@ PARAMETERS = (
 """Names of the arrays in `given`, in order."""
 
 
-def _without_fast_math(namespace: dict[str, Any]) -> dict[str, Any]:
-    """Functions of the module of the pair, compiled afresh, each calling the others' new versions.
-
-    Numba's CUDA knows fast mathematics as a whole or not at all, and as a whole it takes for granted that nothing is
-    NaN or infinite, by which a trajectory that runs away is told. Fused multiply-adds, it makes in any case.
-    """
-    names = dict(namespace)
-    functions = {
-        name: item.py_func
-        for name, item in names.items()
-        if isinstance(item, Dispatcher) and item.py_func.__module__ == namespace["__name__"]
-    }
-    for name, function in functions.items():
-        again = FunctionType(function.__code__, names, name, function.__defaults__, function.__closure__)
-        names[name] = njit(forceinline=True, error_model="numpy")(again)
-    return names
-
-
-# Numba's simulator of CUDA hands out arrays that only interpreted code can take
-_names = vars(pair) if SIMULATED else _without_fast_math(pair.attempt.py_func.__globals__)
-attempt, step, derivative, constrained = (
-    _names[name] for name in ("attempt", "step", "derivative", "constrained")
-)
-opening, departure, _size, _chosen, _smaller, _wide = (
-    _names[name] for name in ("opening", "departure", "_size", "_chosen", "_smaller", "_wide")
-)
-looked = FLOW["looked"]
-_stiff = vars(mode_flow) if SIMULATED else FLOW
-brought_to_its_end = _stiff["brought_to_its_end"]
-
-_SOURCES = sorted({code.py_func.__code__.co_filename for code in (pair.attempt, looked)})
-# a constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file
+# A constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file.
+_SOURCES = cuda_trajectory.__file__, *(code.py_func.__code__.co_filename for code in (attempt, looked))
 _VERSION = zlib.crc32(b"".join(Path(source).read_bytes() for source in _SOURCES))
-
-
-def _device(function: Any) -> Any:
-    return function if SIMULATED else njit(forceinline=True, error_model="numpy")(function)
-
-
-@_device
-def _start(given: Any, stride: Any, i: Any) -> Any:
-    return given[6][i * stride[6]], given[7][i * stride[7]], given[8][i * stride[8]]
-
-
-@_device
-def _rates(given: Any, stride: Any, i: Any) -> Any:
-    return (
-        np.float64(given[0][i * stride[0]]),
-        np.float64(given[1][i * stride[1]]),
-        np.float64(given[2][i * stride[2]]),
-        np.float64(given[3][i * stride[3]]),
-        np.float64(given[4][i * stride[4]]),
-        np.float64(given[5][i * stride[5]]),
-    )
-
-
-@_device
-def _three(records: Any, j: Any, field: Any) -> Any:
-    return records[j, field], records[j, field + 1], records[j, field + 2]
-
-
-@_device
-def _parameters(records: Any, j: Any) -> Any:
-    return (
-        records[j, P],
-        records[j, P + 1],
-        records[j, P + 2],
-        records[j, P + 3],
-        records[j, P + 4],
-        records[j, P + 5],
-    )
-
-
-@_device
-def _kept(records: Any, j: Any, y: Any, k: Any, t: Any, h: Any, own_look: Any) -> None:
-    records[j, Y], records[j, Y + 1], records[j, Y + 2] = y
-    records[j, K], records[j, K + 1], records[j, K + 2] = k
-    records[j, T], records[j, H], records[j, LOOK] = t, h, own_look
-
-
-@_device
-def _next_save(save_at: Any, s: Any, end: Any) -> Any:
-    return _smaller(save_at[s], end) if s < save_at.size else end
-
-
-@_device
-def tried(
-    form: Any, y: Any, k: Any, t: Any, h: Any, end: Any, p: Any, rtol: Any, atol: Any, tableau: Any
-) -> Any:
-    """State, slope and time after a try, the next step to try, and whether the try was accepted."""
-    final = t + h >= end
-    h = end - t if final else h
-    new, slope, accepted, proposed = attempt(form, y, k, h, p, rtol, atol, tableau)
-    later = (end if final else t + h) if accepted else t
-    return _chosen(accepted, new, y), _chosen(accepted, slope, k), later, proposed, accepted
-
-
-@_device
-def kept_states(
-    form: Any, y: Any, t_old: Any, t: Any, p: Any, tableau: Any, save_at: Any, s: Any, i: Any, saved: Any
-) -> Any:
-    """Write the states at the times `save_at` that a step from y at `t_old` has passed, and count them."""
-    while s < save_at.size and t >= save_at[s]:
-        x, _, _ = step(form, y, save_at[s] - t_old, derivative(form, y, p), p, tableau)
-        x = constrained(form, x, p)
-        saved[0][s, i], saved[1][s, i], saved[2][s, i] = x
-        s += 1
-    return s
-
-
-@_device
-def judged(
-    form: Any,
-    start: Any,
-    rates: Any,
-    y: Any,
-    k: Any,
-    t: Any,
-    h: Any,
-    end: Any,
-    until: Any,
-    own_look: Any,
-    rtol: Any,
-    atol: Any,
-    epsilon: Any,
-) -> Any:
-    """How a trajectory goes on or ends; the state in which it ends; what it did."""
-    if not h > epsilon * t or not _size(y) < np.inf:
-        return STIFF, y, UNDECIDED
-    if t >= end:
-        _, _, fate = looked(form, _wide(start), _wide(y), rates, 0.0, np.float64(rtol), np.float64(atol))
-        return END_TIME, y, fate
-    if not _size(k) <= own_look:
-        return RUNNING, y, UNDECIDED
-    outcome, x, fate = looked(
-        *(form, _wide(start), _wide(y), rates, np.float64(until - t)),
-        *(np.float64(rtol), np.float64(atol)),
-    )
-    return outcome, (type(t)(x[0]), type(t)(x[1]), type(t)(x[2])), fate
-
-
-@_device
-def concluded(
-    form: Any,
-    i: Any,
-    outcome: Any,
-    fate: Any,
-    z: Any,
-    y: Any,
-    t: Any,
-    start: Any,
-    p: Any,
-    end: Any,
-    tries: Any,
-    rejected: Any,
-    found: Any,
-    status: Any,
-    fates: Any,
-    counts: Any,
-    save_at: Any,
-    s: Any,
-    saved: Any,
-) -> None:
-    """Write the results of trajectory i, which ended in z; y is where it was at time t."""
-    if outcome != STEADY:  # an end is on the variant's states already
-        z = constrained(form, z, p)
-    while outcome == STEADY and s < save_at.size and save_at[s] <= end:
-        if save_at[s] > t:
-            saved[0][s, i], saved[1][s, i], saved[2][s, i] = z
-        s += 1
-    found[0][i], found[1][i], found[2][i] = z
-    found[3][i], found[4][i] = t, departure(form, start, y, p, t)
-    status[i], fates[i] = outcome, fate
-    counts[0][i], counts[1][i] = tries - rejected, rejected
 
 
 class Kernels(NamedTuple):
@@ -277,7 +114,7 @@ def cuda_kernels(
     many states are kept; and `tally`, two numbers for every round and two more. `wrong` counts values out of range, for
     each of `PARAMETERS` and, last, starts that are not the variant's.
     """
-    real, tableau, epsilon = pair.numbers(dtype)
+    real, tableau, epsilon = numbers(dtype)
     coefficients, wide, version = tableau, real is np.float64, _VERSION
     turn = TRIES[dtype] if tries_a_turn is None else tries_a_turn
     bound = REGISTERS[dtype] if registers is None else registers
@@ -309,7 +146,7 @@ def cuda_kernels(
             tally[IN_ROUND] = n
         i = first + j
         rtol, _, first_way, look = control
-        start = _start(given, stride, i)
+        start = start_of(given, stride, i)
         to, tp, tt = given[2][i * stride[2]], given[3][i * stride[3]], given[4][i * stride[4]]
         p = (
             given[0][i * stride[0]],
@@ -330,7 +167,7 @@ def cuda_kernels(
         if form[0] == TIED and (start[0] != start[1] or to != tp):
             cuda.atomic.add(wrong, 10, 1)
         y, k, h, own_look = opening(form, start, p, rtol, first_way, look)
-        _kept(records, j, y, k, real(0), h, own_look)
+        keep(records, j, y, k, real(0), h, own_look)
         records[j, END] = end
         for q in range(6):
             records[j, P + q] = p[q]
@@ -362,7 +199,7 @@ def cuda_kernels(
         in_round, row = tally[IN_ROUND + 2 * number], number & 1
         busy, j, i = False, lists[0, 0], first
         # of their types; what a thread starts with is read below
-        y, k, p = _three(records, 0, Y), _three(records, 0, K), _parameters(records, 0)
+        y, k, p = three(records, 0, Y), three(records, 0, K), parameters_of(records, 0)
         t, h, end, own_look = records[0, T], records[0, H], records[0, END], records[0, LOOK]
         tries, rejected, awake, s = np.int32(0), np.int32(0), np.int32(0), 0
         while True:
@@ -372,7 +209,7 @@ def cuda_kernels(
                     break
                 j = lists[row, taken]
                 i, busy = first + j, True
-                y, k, p = _three(records, j, Y), _three(records, j, K), _parameters(records, j)
+                y, k, p = three(records, j, Y), three(records, j, K), parameters_of(records, j)
                 t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
                 tries, rejected = np.int32(counts[0][i]), np.int32(counts[1][i])
                 awake = np.int32(min(tries + pause, patience))
@@ -386,11 +223,11 @@ def cuda_kernels(
                 if saving and s < save_at.size and t >= save_at[s]:
                     s = kept_states(form, old, t_old, t, p, own, save_at, s, i, saved)
                     own_look = records[j, USUAL]
-                if (t >= end) | (_size(k) <= own_look) | (not h > epsilon * t) | (tries >= awake):
+                if (t >= end) | (size_of(k) <= own_look) | (not h > epsilon * t) | (tries >= awake):
                     busy = False
                     break
             if not busy:
-                _kept(records, j, y, k, t, h, own_look)
+                keep(records, j, y, k, t, h, own_look)
                 counts[0][i], counts[1][i] = tries, rejected
                 if saving:
                     n_saved[j] = s
@@ -422,19 +259,19 @@ def cuda_kernels(
         rtol, atol, first_way, look = control
         j = lists[number & 1, place]
         i = first + j
-        start, rates, p = _start(given, stride, i), _rates(given, stride, i), _parameters(records, j)
-        y, k = _three(records, j, Y), _three(records, j, K)
+        start, rates, p = start_of(given, stride, i), rates_of(given, stride, i), parameters_of(records, j)
+        y, k = three(records, j, Y), three(records, j, K)
         t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
         tries, rejected, s = np.int64(counts[0][i]), np.int64(counts[1][i]), 0
-        if not _size(k) <= own_look:  # its pause is over
+        if not size_of(k) <= own_look:  # its pause is over
             _, _, _, own_look = opening(form, start, p, rtol, first_way, look)
         until = end
         if saving:
             s = n_saved[j]
-            until = _next_save(save_at, s, end)
+            until = next_save(save_at, s, end)
         outcome, z, fate = judged(form, start, rates, y, k, t, h, end, until, own_look, rtol, atol, epsilon)
         if outcome == NOT_YET:
-            own_look, outcome = _size(k) / _TEN, RUNNING
+            own_look, outcome = size_of(k) / np.float32(10), RUNNING
         if outcome == RUNNING and tries >= patience:
             outcome = STIFF if tries < max_steps else MAX_STEPS
         if outcome in (RUNNING, STIFF):
@@ -475,8 +312,12 @@ def cuda_kernels(
                 break
             j = left[taken]
             i = first + j
-            start, rates, p = _start(given, stride, i), _rates(given, stride, i), _parameters(records, j)
-            y, k = _three(records, j, Y), _three(records, j, K)
+            start, rates, p = (
+                start_of(given, stride, i),
+                rates_of(given, stride, i),
+                parameters_of(records, j),
+            )
+            y, k = three(records, j, Y), three(records, j, K)
             t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
             tries: Any = np.int64(counts[0][i])
             rejected: Any = np.int64(counts[1][i])
@@ -498,23 +339,23 @@ def cuda_kernels(
                     if s < save_at.size and t >= save_at[s]:
                         s = kept_states(form, old, t_old, t, p, tableau, save_at, s, i, saved)
                         own_look = usual_look
-                    until = _next_save(save_at, s, end)
+                    until = next_save(save_at, s, end)
                 outcome, z, fate = judged(
                     form, start, rates, y, k, t, h, end, until, own_look, rtol, atol, epsilon
                 )
                 if outcome == NOT_YET:
-                    own_look, wake, outcome = _size(k) / _TEN, tries + PAUSE, RUNNING
+                    own_look, wake, outcome = size_of(k) / np.float32(10), tries + PAUSE, RUNNING
                 if outcome == RUNNING and tries >= patience:
                     outcome = STIFF if tries < max_steps else MAX_STEPS
             if outcome == STIFF:
-                begins: Any = _wide(y)
+                begins: Any = widened(y)
                 began: Any = np.float64(t)
                 if fate == UNDECIDED:  # afresh: the signs and the leaf of the start hold to rounding then
-                    s, begins, began = 0, _wide(start), 0.0
+                    s, begins, began = 0, widened(start), 0.0
                 if not saving:
                     s = save_at.size
                 x, last_time, outcome, fate, more, failed = brought_to_its_end(
-                    *(form, _wide(start), begins, began, rates, np.float64(end)),
+                    *(form, widened(start), begins, began, rates, np.float64(end)),
                     *(np.float64(rtol), np.float64(atol), max_steps - tries, save_at, s, i, saved),
                 )
                 y, t = (real(x[0]), real(x[1]), real(x[2])), real(last_time)
