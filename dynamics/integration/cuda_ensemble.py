@@ -1,16 +1,16 @@
-"""Ensembles on a GPU: what travels there and back, and ensembles whose arrays are there already."""
+"""Ensembles on a GPU: how the kernels follow each other, and how arrays of the host travel there and back."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numba import cuda
 
-from dynamics.fields.vector_field import VectorField
 from dynamics.integration.cuda_kernels import (
     NEVER,
     PARAMETERS,
@@ -20,9 +20,7 @@ from dynamics.integration.cuda_kernels import (
     cuda_kernels,
 )
 from dynamics.integration.cuda_trajectory import SIMULATED
-from dynamics.integration.ensemble import Ensemble, announced, checked_times, compiled_variant, controlled
 from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE, numbers
-from dynamics.states import ModeState
 
 CHUNK = 2**19
 """Trajectories that are on their way, or on the GPU, at once; two such chunks take turns."""
@@ -33,6 +31,12 @@ _BLOCKS = 8  # of each multiprocessor, at most: what 64 registers a thread leave
 def available() -> bool:
     """Whether Numba finds a GPU that it can use."""
     return bool(cuda.is_available())
+
+
+def require_gpu() -> None:
+    """Raise ValueError where Numba finds no GPU."""
+    if not available():
+        raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
 
 
 def _multiprocessors() -> int:
@@ -85,6 +89,27 @@ class Batch:
         stream
             Queue of the GPU that does this.
         """
+        with warnings.catch_warnings():
+            # few trajectories do not fill a GPU, which is no news
+            warnings.filterwarnings("ignore", message=".*Grid size")
+            self._launch(
+                *(kernels, n, first, given, stride, control, max_steps, results, times, saved, stream)
+            )
+
+    def _launch(
+        self,
+        kernels: Kernels,
+        n: int,
+        first: int,
+        given: Any,
+        stride: Any,
+        control: Any,
+        max_steps: int,
+        results: Any,
+        times: Any,
+        saved: Any,
+        stream: Any,
+    ) -> None:
         found, status, fates, counts = results
         patience = min(max_steps, HANDOVER)
         each = -(-n // THREADS)
@@ -172,7 +197,7 @@ def through_the_gpu(
     form: tuple[int, float, float],
     arguments: tuple[Any, ...],
     progress: Callable[[int, int], None] | None,
-    notice: Callable[[str], None] | None,
+    compiling: AbstractContextManager[None],
     chunk: int = CHUNK,
 ) -> None:
     """Integrate an ensemble whose arrays are the host's, in chunks, two of which are under way at once.
@@ -183,8 +208,10 @@ def through_the_gpu(
         (kind, α½, α1), see `dynamics.variants`.
     arguments
         Those of `ensemble_kernels.lane_kernel` but for the range.
-    progress, notice
-        As for `dynamics.integration.ensemble.integrate_ensemble`.
+    progress
+        Called as progress(trajectories done, N) after every chunk.
+    compiling
+        Entered while kernels are compiled.
     chunk
         Most trajectories of a chunk, >= 1.
     """
@@ -214,186 +241,5 @@ def through_the_gpu(
             if back and progress is not None:
                 progress(done, n)
             if number < n_chunks:
-                with announced(notice if number == 0 else None):  # the first launch compiles
+                with compiling if number == 0 else nullcontext():  # the first launch compiles
                     way.send(number * size, min(n, (number + 1) * size), pool)
-
-
-# --- arrays that are on the GPU already -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceEnsemble:
-    """Ends of N trajectories on the GPU: what `dynamics.integration.ensemble.Ensemble` holds, in Numba's arrays there.
-
-    JAX, CuPy and PyTorch take them as they are, by `__cuda_array_interface__`.
-    """
-
-    final: ModeState
-    t: Any
-    status: Any
-    fate: Any
-    n_accepted: Any
-    n_rejected: Any
-    drift: Any
-    saved: ModeState | None
-
-    def on_host(self) -> Ensemble:
-        """Copy all of it to the host. What is wanted alone is copied by its own `copy_to_host()`."""
-        parts = {
-            item.name: getattr(self, item.name)
-            for item in fields(self)
-            if item.name not in ("final", "saved")
-        }
-        copied = {name: part.copy_to_host() for name, part in parts.items()}
-        final = ModeState(*(part.copy_to_host() for part in self.final))
-        saved = None if self.saved is None else ModeState(*(part.copy_to_host() for part in self.saved))
-        return Ensemble(final, saved=saved, **copied)
-
-
-def integrate_on_device(
-    start: ModeState,
-    lambda_s: Any,
-    lambda_d: Any,
-    vector_field: VectorField,
-    t_end: Any,
-    *,
-    tau_online: Any = 1.0,
-    tau_predictor: Any = 1.0,
-    tau_target: Any = 1.0,
-    weight_decay: Any = 0.0,
-    rtol: float = 1e-6,
-    atol: float = 1e-9,
-    save_at: Any = None,
-    max_steps: int = 100_000,
-    dtype: Any = np.float64,
-    batch: int = 4 * CHUNK,
-) -> DeviceEnsemble:
-    """Integrate N one-mode trajectories whose arrays are on the GPU, and leave their ends there.
-
-    It does what `dynamics.integration.ensemble.integrate_ensemble` does. Arrays that have `__cuda_array_interface__`,
-    as those of JAX, CuPy, PyTorch and Numba on a GPU, are read where they are. Others are copied there first; a number
-    stands for all trajectories.
-
-    Parameters
-    ----------
-    start
-        w1, w2 and θ, each of shape (N,) or one number.
-    lambda_s, lambda_d
-        λs and λd, of shape (N,) or one number, finite.
-    vector_field
-        The mode field of a variant of `dynamics.variants.VARIANTS`.
-    t_end
-        End time > 0, of shape (N,) or one number; infinite to run until rest.
-    tau_online, tau_predictor, tau_target
-        τo, τp, τt > 0, of shape (N,) or one number.
-    weight_decay
-        η >= 0, of shape (N,) or one number.
-    rtol, atol, save_at, max_steps
-        As for `integrate_ensemble`.
-    dtype
-        float64 or float32, of all arrays that are on the GPU.
-    batch
-        Most trajectories that are integrated at once, >= 1: beside arguments and results the GPU holds less than 200
-        bytes for each of them.
-
-    Returns
-    -------
-    DeviceEnsemble
-        Finished when it is returned. A trajectory that failed has a status that says so.
-
-    Raises
-    ------
-    ValueError
-        An argument is out of range or of another shape or dtype (the message names it), the start is not the
-        variant's, or no array says how many trajectories there are.
-    ValueError
-        Numba finds no GPU.
-
-    Examples
-    --------
-    >>> from dynamics.fields.modes import full_mode_field
-    >>> integrate_on_device(ModeState(0.1, 0.1, 0.1), 1.0, 0.5, full_mode_field, -1.0)
-    Traceback (most recent call last):
-        ...
-    ValueError: one argument at least must be an array, one number a trajectory, got numbers alone
-    """
-    real, control = controlled(dtype, rtol, atol, max_steps)
-    variant, form = compiled_variant(vector_field)
-    times = np.empty(0) if save_at is None else checked_times(save_at)
-    values = lambda_s, lambda_d, tau_online, tau_predictor, tau_target, weight_decay, *start, t_end
-    sizes = [size for size in map(_size_of, PARAMETERS, values) if size is not None]
-    if not sizes:
-        raise ValueError("one argument at least must be an array, one number a trajectory, got numbers alone")
-    if batch < 1:
-        raise ValueError(f"`batch` must be >= 1, got {batch}")
-    n = max(sizes)
-    require_gpu()
-    pairs = [_there(name, value, real, n) for name, value in zip(PARAMETERS, values, strict=True)]
-    given, stride = (tuple(part) for part in zip(*pairs, strict=True))
-    kernels = cuda_kernels(form, real.name, times.size > 0)
-    found = tuple(cuda.device_array(n, real) for _ in range(5))
-    status, fates = (cuda.device_array(n, np.uint8) for _ in range(2))
-    counts = tuple(cuda.device_array(n, np.uint32) for _ in range(2))
-    saved = tuple(cuda.device_array((times.size, n if times.size else 1), real) for _ in range(3))
-    on_device = cuda.to_device(times.astype(real))
-    work = Batch(min(batch, n), real, times.size > 0)
-    for first in range(0, n, batch):
-        work.run(
-            *(kernels, min(batch, n - first), first, given, stride, control, int(max_steps)),
-            *((found, status, fates, counts), on_device, saved),
-        )
-    _refuse(work.wrong.copy_to_host(), vector_field.name)
-    w1, w2, th, t, drift = found
-    if not variant.mode_balanced:
-        drift.copy_to_device(np.full(n, np.nan, real))
-    states = ModeState(*saved) if times.size else None
-    n_accepted, n_rejected = counts
-    return DeviceEnsemble(ModeState(w1, w2, th), t, status, fates, n_accepted, n_rejected, drift, states)
-
-
-def _is_there(value: Any) -> bool:
-    # the simulator's arrays have no interface
-    return hasattr(value, "__cuda_array_interface__") or getattr(value, "__cuda_ndarray__", False)
-
-
-def _size_of(name: str, value: Any) -> int | None:
-    """Number of trajectories that an argument has values for; None for one number."""
-    shape = tuple(value.shape) if _is_there(value) else np.shape(value)
-    if len(shape) > 1 or 0 in shape:
-        raise ValueError(f"`{name}` must be one number or of shape (N,), got shape {shape}")
-    return shape[0] if shape else None
-
-
-def _there(name: str, value: Any, real: np.dtype[Any], n: int) -> tuple[Any, int]:
-    """An argument as an array on the GPU, and the stride to read it with."""
-    size = _size_of(name, value)
-    if size not in (None, n):
-        raise ValueError(f"`{name}` must be one number or one for each of {n}, got shape ({size},)")
-    if not _is_there(value) or size is None:
-        host = value.copy_to_host() if _is_there(value) else value
-        return cuda.to_device(np.atleast_1d(np.asarray(host, dtype=real))), 0 if size is None else 1
-    array = value if getattr(value, "__cuda_ndarray__", False) else cuda.as_cuda_array(value)
-    if array.dtype != real:
-        raise ValueError(f"`{name}` must be of dtype {real} on the GPU, got {array.dtype}")
-    if not array.is_c_contiguous():
-        raise ValueError(f"`{name}` must be contiguous on the GPU, got strides {array.strides}")
-    return array, 1
-
-
-def _refuse(wrong: np.ndarray, variant: str) -> None:
-    """Raise what the kernels found out of range."""
-    bounds = ("finite", "finite", *3 * ("finite and > 0",), "finite and >= 0", *3 * ("finite",), "> 0")
-    for name, bound, count in zip(PARAMETERS, bounds, wrong[:-1], strict=True):
-        if count:
-            raise ValueError(f"`{name}` must be {bound}, got {count} values that are not")
-    if wrong[-1]:
-        raise ValueError(
-            f"the {variant} variant must start with `predictor` = `online` and have `tau_online` = `tau_predictor`,"
-            f" got {wrong[-1]} trajectories that do not"
-        )
-
-
-def require_gpu() -> None:
-    """Raise ValueError where Numba finds no GPU."""
-    if not available():
-        raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")

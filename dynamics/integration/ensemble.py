@@ -274,4 +274,4 @@ def _run_on_cuda(
     from dynamics.integration.cuda_ensemble import require_gpu, through_the_gpu
 
     require_gpu()
-    through_the_gpu(form, arguments, progress, notice)
+    through_the_gpu(form, arguments, progress, announced(notice))
