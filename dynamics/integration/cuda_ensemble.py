@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from numba import cuda
 
 from dynamics.integration.cuda_kernels import (
     NEVER,
-    PARAMETERS,
     ROUNDS,
     THREADS,
     Kernels,
@@ -29,32 +29,41 @@ _BLOCKS = 8  # of each multiprocessor, at most: what 64 registers a thread leave
 
 
 def available() -> bool:
-    """Whether Numba finds a GPU that it can use."""
-    return bool(cuda.is_available())
+    """Whether Numba finds a GPU, and NVIDIA's package to compile for it: the part that came with Numba cannot."""
+    return SIMULATED or (find_spec("numba_cuda") is not None and bool(cuda.is_available()))
 
 
 def require_gpu() -> None:
     """Raise ValueError where Numba finds no GPU."""
     if not available():
-        raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
+        raise ValueError(
+            "`device` must be cpu or auto where Numba finds no CUDA device, or numba-cuda is not installed, got cuda"
+        )
 
 
 def _multiprocessors() -> int:
     return 1 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Launch kernels for few trajectories, which do not fill a GPU, without being told so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Grid size")
+        yield
+
+
 class Batch:
     """What kernels tell each other about up to `size` trajectories, on the GPU."""
 
-    def __init__(self, size: int, dtype: Any, saving: bool, rounds: int = ROUNDS) -> None:
-        self.rounds = rounds
+    def __init__(self, size: int, dtype: Any, saving: bool, rounds: int | None = None) -> None:
+        self.rounds = rounds = ROUNDS if rounds is None else rounds
         _, self.tableau, _ = numbers(np.dtype(dtype).name)
         self.records = cuda.device_array((size, 17 if saving else 16), dtype)
         self.lists = cuda.device_array((2, size), np.uint32)
         self.left = cuda.device_array(size, np.uint32)
         self.n_saved = cuda.device_array(size if saving else 1, np.int32)
         self.tally = cuda.device_array(2 + 2 * rounds, np.uint32)
-        self.wrong = cuda.to_device(np.zeros(len(PARAMETERS) + 1, np.int32))
 
     def run(
         self,
@@ -79,7 +88,7 @@ class Batch:
         n, first
             Which trajectories, n >= 1.
         given, stride
-            Arrays on the GPU in the order of `PARAMETERS`, and for each 1, or 0 where it holds one number for all.
+            Arrays on the GPU, in the order of `cuda_kernels.PARAMETERS`, and for each 1, or 0 where it is one number.
         control, max_steps
             As for `ensemble_kernels.lane_kernel`.
         results
@@ -89,9 +98,7 @@ class Batch:
         stream
             Queue of the GPU that does this.
         """
-        with warnings.catch_warnings():
-            # few trajectories do not fill a GPU, which is no news
-            warnings.filterwarnings("ignore", message=".*Grid size")
+        with quietly():
             self._launch(
                 *(kernels, n, first, given, stride, control, max_steps, results, times, saved, stream)
             )
@@ -117,7 +124,7 @@ class Batch:
         states = times, self.n_saved, saved
         kernels.begin[each, THREADS, stream](
             *(n, first, given, stride, control, self.records, self.lists, self.tally, counts),
-            *(*states, self.wrong),
+            *states,
         )
         for number in range(self.rounds):
             kernels.advance[persistent, THREADS, stream](
@@ -198,7 +205,7 @@ def through_the_gpu(
     arguments: tuple[Any, ...],
     progress: Callable[[int, int], None] | None,
     compiling: AbstractContextManager[None],
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> None:
     """Integrate an ensemble whose arrays are the host's, in chunks, two of which are under way at once.
 
@@ -213,7 +220,7 @@ def through_the_gpu(
     compiling
         Entered while kernels are compiled.
     chunk
-        Most trajectories of a chunk, >= 1.
+        Most trajectories of a chunk, >= 1; `CHUNK` if left out.
     """
     given, control, max_steps, found, status, fates, counts, times, saved = arguments
     n, saving = status.size, times.size > 0
@@ -228,7 +235,7 @@ def through_the_gpu(
             *(tuple(outputs[9:]) if saving else unsaved, stream),
         )
 
-    n_chunks = -(-n // chunk)
+    n_chunks = -(-n // (CHUNK if chunk is None else chunk))
     size = -(-n // n_chunks)
     results = (*found, status, fates, *counts, *(saved if saving else ()))
     ways = [_Way(run, given, results, size, saving) for _ in range(min(2, n_chunks))]

@@ -2,6 +2,7 @@
 
 Threads that wait for others are what a GPU has least use for, so the work is cut by how long it takes:
 
+- `check` counts arguments that are out of range, where the host has not seen them.
 - `begin` writes for each trajectory a record of all that the pair needs.
 - `advance` tries steps, and holds nothing else: its threads live as long as there is work, and one whose trajectory
   has to be looked at takes the next. For that the whole warp looks around once in some tries. In float32 it has not
@@ -55,7 +56,7 @@ from dynamics.integration.cuda_trajectory import (
     tried,
     widened,
 )
-from dynamics.integration.ensemble_kernels import ONE, PAUSE, numbers
+from dynamics.integration.ensemble_kernels import ONE, PAUSE, ZERO, numbers
 from dynamics.integration.mode_flow import MAX_STEPS, NOT_YET, RUNNING, STIFF, TIED, UNDECIDED
 
 cuda: Any = _cuda  # the simulator goes by this name
@@ -88,6 +89,7 @@ _VERSION = zlib.crc32(b"".join(Path(source).read_bytes() for source in _SOURCES)
 class Kernels(NamedTuple):
     """Kernels of a variant, see the module."""
 
+    check: Any
     begin: Any
     advance: Any
     see_to: Any
@@ -109,10 +111,10 @@ def cuda_kernels(
     `status`, `fates`, `counts`, `save_at` and `saved` are those of `ensemble_kernels.lane_kernel`; while a trajectory
     runs, `counts` holds its tries, and how many of them were rejected.
 
-    Between the kernels travel `records`, shape (n, 16), or (n, 17) where states are kept; `lists`, shape (2, n),
+    `check` adds to `wrong` values out of range of each of `PARAMETERS` and, last, starts that are not the variant's.
+    Between the others travel `records`, shape (n, 16), or (n, 17) where states are kept; `lists`, shape (2, n),
     the trajectories of this round and the next; `left`, shape (n,), those that rounds have not ended; `n_saved`, how
-    many states are kept; and `tally`, two numbers for every round and two more. `wrong` counts values out of range, for
-    each of `PARAMETERS` and, last, starts that are not the variant's.
+    many states are kept; and `tally`, two numbers for every round and two more.
     """
     real, tableau, epsilon = numbers(dtype)
     coefficients, wide, version = tableau, real is np.float64, _VERSION
@@ -120,6 +122,22 @@ def cuda_kernels(
     bound = REGISTERS[dtype] if registers is None else registers
     # the simulator knows of no registers
     bounded = {} if SIMULATED else {"max_registers": bound}
+
+    @cuda.jit(cache=True)
+    def check(n: Any, given: Any, stride: Any, wrong: Any) -> None:
+        i = cuda.grid(1) + 0 * version
+        if i >= n:
+            return
+        for q in range(9):
+            x = given[q][i * stride[q]]
+            low = (q in (2, 3, 4) and not x > ZERO) or (q == 5 and not x >= ZERO)
+            if low or not abs(x) < np.inf:
+                cuda.atomic.add(wrong, q, 1)
+        if not given[9][i * stride[9]] > ZERO:
+            cuda.atomic.add(wrong, 9, 1)
+        start = start_of(given, stride, i)
+        if form[0] == TIED and (start[0] != start[1] or given[2][i * stride[2]] != given[3][i * stride[3]]):
+            cuda.atomic.add(wrong, 10, 1)
 
     @cuda.jit(cache=True)
     def begin(
@@ -135,7 +153,6 @@ def cuda_kernels(
         save_at: Any,
         n_saved: Any,
         saved: Any,
-        wrong: Any,
     ) -> None:
         j = cuda.grid(1) + 0 * version
         if j >= n:
@@ -157,15 +174,6 @@ def cuda_kernels(
             given[5][i * stride[5]],
         )
         end = given[9][i * stride[9]]
-        for q in range(9):
-            x = given[q][i * stride[q]]
-            low = (q in (2, 3, 4) and not x > 0) or (q == 5 and not x >= 0)
-            if low or not abs(x) < np.inf:
-                cuda.atomic.add(wrong, q, 1)
-        if not end > 0:
-            cuda.atomic.add(wrong, 9, 1)
-        if form[0] == TIED and (start[0] != start[1] or to != tp):
-            cuda.atomic.add(wrong, 10, 1)
         y, k, h, own_look = opening(form, start, p, rtol, first_way, look)
         keep(records, j, y, k, real(0), h, own_look)
         records[j, END] = end
@@ -366,4 +374,4 @@ def cuda_kernels(
                 *(found, status, fates, counts, save_at, s, saved),
             )
 
-    return Kernels(begin, advance, see_to, finish)
+    return Kernels(check, begin, advance, see_to, finish)

@@ -9,8 +9,8 @@ import numpy as np
 from numba import cuda
 
 from dynamics.fields.vector_field import VectorField
-from dynamics.integration.cuda_ensemble import CHUNK, Batch, require_gpu
-from dynamics.integration.cuda_kernels import PARAMETERS, cuda_kernels
+from dynamics.integration.cuda_ensemble import CHUNK, Batch, quietly, require_gpu
+from dynamics.integration.cuda_kernels import PARAMETERS, THREADS, cuda_kernels
 from dynamics.integration.ensemble import Ensemble, checked_times, compiled_variant, controlled
 from dynamics.states import ModeState
 
@@ -125,6 +125,10 @@ def integrate_on_device(
     pairs = [_there(name, value, real, n) for name, value in zip(PARAMETERS, values, strict=True)]
     given, stride = (tuple(part) for part in zip(*pairs, strict=True))
     kernels = cuda_kernels(form, real.name, times.size > 0)
+    wrong = cuda.to_device(np.zeros(len(PARAMETERS) + 1, np.int32))
+    with quietly():
+        kernels.check[-(-n // THREADS), THREADS](n, given, stride, wrong)
+    _refuse(wrong.copy_to_host(), vector_field.name)
     found = tuple(cuda.device_array(n, real) for _ in range(5))
     status, fates = (cuda.device_array(n, np.uint8) for _ in range(2))
     counts = tuple(cuda.device_array(n, np.uint32) for _ in range(2))
@@ -136,7 +140,6 @@ def integrate_on_device(
             *(kernels, min(batch, n - first), first, given, stride, control, int(max_steps)),
             *((found, status, fates, counts), on_device, saved),
         )
-    _refuse(work.wrong.copy_to_host(), vector_field.name)
     w1, w2, th, t, drift = found
     if not variant.mode_balanced:
         drift.copy_to_device(np.full(n, np.nan, real))

@@ -260,9 +260,9 @@ def _run_on_cpu(
 
 
 def _cuda_available() -> bool:
-    from numba import cuda
+    from dynamics.integration.cuda_ensemble import available
 
-    return bool(cuda.is_available())
+    return available()
 
 
 def _run_on_cuda(
