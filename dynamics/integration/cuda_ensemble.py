@@ -6,11 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from dynamics.integration.cuda_kernels import (
     NEVER,
@@ -19,8 +17,8 @@ from dynamics.integration.cuda_kernels import (
     Kernels,
     cuda_kernels,
 )
-from dynamics.integration.cuda_trajectory import SIMULATED
 from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE, numbers
+from dynamics.integration.numba_cuda import INSTALLED, SIMULATED, cuda
 
 CHUNK = 2**19
 """Trajectories that are on their way, or on the GPU, at once; two such chunks take turns."""
@@ -30,7 +28,7 @@ _BLOCKS = 8  # of each multiprocessor, at most: what 64 registers a thread leave
 
 def available() -> bool:
     """Whether Numba finds a GPU, and NVIDIA's package to compile for it: the part that came with Numba cannot."""
-    return SIMULATED or (find_spec("numba_cuda") is not None and bool(cuda.is_available()))
+    return INSTALLED and bool(cuda.is_available())
 
 
 def require_gpu() -> None:

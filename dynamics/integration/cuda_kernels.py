@@ -26,13 +26,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda as _cuda
 
 from dynamics.integration import cuda_trajectory
 from dynamics.integration.cuda_trajectory import (
     END,
     LOOK,
-    SIMULATED,
     USUAL,
     H,
     K,
@@ -58,8 +56,8 @@ from dynamics.integration.cuda_trajectory import (
 )
 from dynamics.integration.ensemble_kernels import ONE, PAUSE, ZERO, numbers
 from dynamics.integration.mode_flow import MAX_STEPS, NOT_YET, RUNNING, STIFF, TIED, UNDECIDED
+from dynamics.integration.numba_cuda import SIMULATED, cuda
 
-cuda: Any = _cuda  # the simulator goes by this name
 ROUNDS = 3
 """How often trajectories are advanced and seen to before what is left is finished one by one."""
 THREADS = 128

@@ -8,15 +8,14 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 from numba.core.dispatcher import Dispatcher
 
 from dynamics.integration import ensemble_kernels as pair
 from dynamics.integration import mode_flow
 from dynamics.integration.ensemble_kernels import FLOW
 from dynamics.integration.mode_flow import END_TIME, RUNNING, STEADY, STIFF, UNDECIDED
-
-SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
+from dynamics.integration.numba_cuda import SIMULATED
 
 # A record: state, slope, time, step to try, speed at which to look, end time, (λs, λd, 1/τo, 1/τp, 1/τt, η), and for
 # runs that keep states the speed to go back to after each of them. Sixteen float64 are one line of the GPU's cache.

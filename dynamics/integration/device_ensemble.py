@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.cuda_ensemble import CHUNK, Batch, quietly, require_gpu
 from dynamics.integration.cuda_kernels import PARAMETERS, THREADS, cuda_kernels
 from dynamics.integration.ensemble import Ensemble, checked_times, compiled_variant, controlled
+from dynamics.integration.numba_cuda import cuda
 from dynamics.states import ModeState
 
 
@@ -140,6 +140,7 @@ def integrate_on_device(
             *(kernels, min(batch, n - first), first, given, stride, control, int(max_steps)),
             *((found, status, fates, counts), on_device, saved),
         )
+    cuda.synchronize()
     w1, w2, th, t, drift = found
     if not variant.mode_balanced:
         drift.copy_to_device(np.full(n, np.nan, real))
