@@ -154,10 +154,11 @@ def main() -> None:
     )
     parser.add_argument("--cc", default="9.0", help="compute capability")
     parser.add_argument("--variant", default="full", choices=sorted(VARIANTS))
+    parser.add_argument("--kernel", choices=NAMES, nargs="+", default=NAMES)
     options = parser.parse_args()
     major, minor = (int(part) for part in options.cc.split("."))
     for dtype in ("float64", "float32"):
-        for name in NAMES:
+        for name in options.kernel:
             code = ptx(name, dtype, options.variant, cc=(major, minor))
             bound = REGISTERS[dtype] if name == "advance" else 255
             print(

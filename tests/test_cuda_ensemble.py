@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +223,9 @@ def test_arrays_on_the_gpu_are_integrated_there_bit_for_bit(simulated: dict[str,
 
 
 def compiled(name: str, dtype: str, variant: str, saving: bool = False) -> str:
-    if find_spec("numba_cuda") is None:
+    from dynamics.integration.numba_cuda import INSTALLED
+
+    if not INSTALLED:
         pytest.skip("numba-cuda is not installed: `pip install '.[cuda]'`")
     from cuda_code import ptx
     from numba.cuda.cudadrv.error import NvvmSupportError

@@ -12,7 +12,6 @@ import numpy as np
 
 from dynamics.integration.cuda_kernels import (
     NEVER,
-    ROUNDS,
     THREADS,
     Kernels,
     cuda_kernels,
@@ -20,6 +19,8 @@ from dynamics.integration.cuda_kernels import (
 from dynamics.integration.ensemble_kernels import HANDOVER, PAUSE, numbers
 from dynamics.integration.numba_cuda import INSTALLED, SIMULATED, cuda
 
+ROUNDS = 3
+"""How often trajectories are advanced and seen to before what is left is finished one by one."""
 CHUNK = 2**19
 """Trajectories that are on their way, or on the GPU, at once; two such chunks take turns."""
 _COPYING = 4  # threads that copy between arrays and page-locked memory: one does not fill the bus

@@ -9,10 +9,10 @@ Threads that wait for others are what a GPU has least use for, so the work is cu
   one float64 instruction.
 - `see_to` looks at the trajectories that `advance` left: at their end time, at rest, or out of tries. It writes the
   results of those that have ended. The others come back: in another round, or on the list of what is left.
-- `finish` brings to its end, one after another, what two rounds have left, with the stiff method of
+- `finish` brings to its end, one after another, what some rounds have left, with the stiff method of
   `dynamics.integration.mode_flow` where the pair is not the right one.
 
-`advance` and `see_to` are launched ROUNDS times, each round for the trajectories that the one before left running;
+`advance` and `see_to` are launched a few times, each round for the trajectories that the one before left running;
 the host does not wait for any of them. Proofs of rest and the stiff method work in float64 for float32 ensembles too.
 
 This module imports Numba: only `dynamics.integration.cuda_ensemble` imports it, when it is called.
@@ -58,8 +58,6 @@ from dynamics.integration.ensemble_kernels import ONE, PAUSE, ZERO, numbers
 from dynamics.integration.mode_flow import MAX_STEPS, NOT_YET, RUNNING, STIFF, TIED, UNDECIDED
 from dynamics.integration.numba_cuda import SIMULATED, cuda
 
-ROUNDS = 3
-"""How often trajectories are advanced and seen to before what is left is finished one by one."""
 THREADS = 128
 """Threads of a block."""
 TRIES = {"float64": 16, "float32": 8}
@@ -79,7 +77,7 @@ PARAMETERS = (
 """Names of the arrays in `given`, in order."""
 
 
-# A constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file.
+# A constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file, nor of options.
 _SOURCES = cuda_trajectory.__file__, *(code.py_func.__code__.co_filename for code in (attempt, looked))
 _VERSION = zlib.crc32(b"".join(Path(source).read_bytes() for source in _SOURCES))
 
@@ -202,7 +200,7 @@ def cuda_kernels(
         rtol, atol = control[0], control[1]
         # instructions have room for a constant of 32 bits; one of 64 is best read where arguments are
         own = tableau if wide else coefficients
-        in_round, row = tally[IN_ROUND + 2 * number], number & 1
+        in_round, row = tally[IN_ROUND + 2 * number] + 0 * (version + bound), number & 1
         busy, j, i = False, lists[0, 0], first
         # of their types; what a thread starts with is read below
         y, k, p = three(records, 0, Y), three(records, 0, K), parameters_of(records, 0)

@@ -7,7 +7,7 @@ NVIDIA's numba-cuda, which compiles for GPUs, is kept as it is and does not foll
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,15 @@ from numba import config
 
 SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
 """Whether kernels run as Python threads, for want of a GPU: NUMBA_ENABLE_CUDASIM=1."""
-INSTALLED = SIMULATED or find_spec("numba_cuda") is not None
+_DROPPED = "row_stack"
+
+cuda: Any = import_module("numba.cuda")
+INSTALLED = SIMULATED or "numba_cuda" in Path(cuda.__file__).parts
 """Whether kernels can be compiled or simulated. The CUDA that comes with Numba itself cannot compile them."""
 
-
-def _imported() -> Any:
-    if not INSTALLED or SIMULATED or hasattr(np, _DROPPED):
-        return import_module("numba.cuda")
+if INSTALLED and not SIMULATED and not hasattr(np, _DROPPED):
     vars(np)[_DROPPED] = np.vstack
     try:
-        import_module("numba.cuda.np.arrayobj")  # which would be imported by the first kernel
-        return import_module("numba.cuda")
+        import_module("numba.cuda.np.arrayobj")  # which the first kernel would import
     finally:
         del vars(np)[_DROPPED]
-
-
-_DROPPED = "row_stack"
-cuda: Any = _imported()
