@@ -30,7 +30,7 @@ run() {
         return 0
     fi
     say "$name, at most $limit s"
-    timeout "$limit" "$@" <&0 &
+    timeout "$limit" "$@" &
     work=$!
     (while sleep 8; do say "$name goes on"; done) &
     sign=$!
@@ -94,7 +94,7 @@ for name, row in VARIANTS.items():
     for dtype in ('float64', 'float32') if row.kind is not None else ():
         print(name, dtype)
 " > "$raw/kernels.txt"
-run "compiling" 150 xargs -P "$(nproc)" -n 2 "$python" benchmarks/bench_ensemble_gpu.py --compile < "$raw/kernels.txt"
+run "compiling" 150 xargs -a "$raw/kernels.txt" -P "$(nproc)" -n 2 "$python" benchmarks/bench_ensemble_gpu.py --compile
 rm -f "$raw/kernels.txt"
 run "ensembles" 220 "$python" benchmarks/bench_ensemble_gpu.py --json "$raw/ensemble.json" || failed=1
 run "training" 120 "$python" benchmarks/bench_training.py --device gpu || failed=1
