@@ -142,17 +142,18 @@ def parts(ensemble: Ensemble) -> dict[str, np.ndarray]:
     return found if ensemble.saved is None else found | {"saved": np.array(ensemble.saved)}
 
 
-def in_the_simulator(path: Path, dtype: str) -> dict[str, np.ndarray]:
+def in_the_simulator(file: Path, dtype: str) -> dict[str, np.ndarray]:
+    path = [str(ROOT), str(ROOT / "tests"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     done = subprocess.run(
-        [sys.executable, "-c", SIMULATED, str(path), dtype],
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        [sys.executable, "-c", SIMULATED, str(file), dtype],
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": os.pathsep.join(path)},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    with np.load(path) as found:
+    with np.load(file) as found:
         return dict(found)
 
 
