@@ -170,6 +170,8 @@ def _there(name: str, value: Any, real: np.dtype[Any], n: int) -> tuple[Any, int
     if not _is_there(value) or size is None:
         host = value.copy_to_host() if _is_there(value) else value
         return cuda.to_device(np.atleast_1d(np.asarray(host, dtype=real))), 0 if size is None else 1
+    if hasattr(value, "block_until_ready"):  # JAX hands out arrays that it still computes
+        value.block_until_ready()
     array = value if getattr(value, "__cuda_ndarray__", False) else cuda.as_cuda_array(value)
     if array.dtype != real:
         raise ValueError(f"`{name}` must be of dtype {real} on the GPU, got {array.dtype}")
