@@ -20,7 +20,7 @@ from dynamics.variants import VARIANTS
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED = [name for name, row in VARIANTS.items() if row.kind is not None and name != "symmetric-predictor"]
 RTOL = {"float64": 1e-6, "float32": 1e-5}
-SAVE_AT = [0.5, 3.0]
+SAVE_AT = [0.5, *np.linspace(2.0, 18.0, 9), 60.0]  # on the way, before and after looks, and at rest
 # variant, dtype, and whether states are kept; lanes of the others are compiled by no other test
 CASES = [
     *((variant, "float64", False) for variant in COMPILED),
@@ -52,9 +52,11 @@ if sys.argv[2] == "float32":
     np.savez(sys.argv[1], **found)
     sys.exit()
 
-cuda_ensemble.CHUNK, calls = 12, []
+cuda_ensemble.CHUNK, calls = 13, []
 keep("in chunks", run("full", "float64", True, "cuda", lambda done, total: calls.append((done, total))))
-assert calls == [(10, 50), (20, 50), (30, 50), (40, 50), (50, 50)], calls
+assert calls == [(13, 50), (26, 50), (39, 50), (50, 50)], calls
+one_for_all = cuda_ensemble._Travelling(np.broadcast_to(np.float64(1.5), N), 13)
+assert one_for_all.stride == 0 and one_for_all.device.shape == (1,)
 for rounds in (1, 2, 5):
     cuda_ensemble.ROUNDS = rounds
     keep(f"{rounds} rounds", run("full", "float64", True, "cuda"))
