@@ -20,7 +20,7 @@ from dynamics.variants import VARIANTS
 ROOT = Path(__file__).resolve().parent.parent
 COMPILED = [name for name, row in VARIANTS.items() if row.kind is not None and name != "symmetric-predictor"]
 RTOL = {"float64": 1e-6, "float32": 1e-5}
-SAVE_AT = [0.5, *np.linspace(2.0, 18.0, 9), 60.0]  # on the way, before and after looks, and at rest
+SAVE_AT = [0.5, *np.linspace(2.0, 18.0, 9), 600.0]  # on the way, before and after looks, and at rest
 # variant, dtype, and whether states are kept; lanes of the others are compiled by no other test
 CASES = [
     *((variant, "float64", False) for variant in COMPILED),
