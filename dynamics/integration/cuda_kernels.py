@@ -1,15 +1,15 @@
 """The explicit pair on CUDA: kernels that take a batch of trajectories from their starts to their ends.
 
-Threads that wait for others are what a GPU has least use for, so the work is cut by how long it takes:
+A GPU loses most where the threads of a warp wait for each other, so each kind of work has a kernel of its own:
 
 - `check` counts arguments that are out of range, where the host has not seen them.
 - `begin` writes for each trajectory a record of all that the pair needs.
-- `advance` tries steps, and holds nothing else: its threads live as long as there is work, and one whose trajectory
-  has to be looked at takes the next. For that the whole warp looks around once in some tries. In float32 it has not
-  one float64 instruction.
+- `advance` tries steps, and does nothing else. Its threads live as long as there is work: one whose trajectory has to
+  be looked at takes the next, and the threads of a warp do so together, once in some tries. In float32 it has no
+  float64 instruction.
 - `see_to` looks at the trajectories that `advance` left: at their end time, at rest, or out of tries. It writes the
   results of those that have ended. The others come back: in another round, or on the list of what is left.
-- `finish` brings to its end, one after another, what some rounds have left, with the stiff method of
+- `finish` brings what the last round has left to its end, each trajectory in one go, with the stiff method of
   `dynamics.integration.mode_flow` where the pair is not the right one.
 
 `advance` and `see_to` are launched a few times, each round for the trajectories that the one before left running;
@@ -75,7 +75,6 @@ PARAMETERS = (
     *("online", "predictor", "target", "t_end"),
 )
 """Names of the arrays in `given`, in order."""
-
 
 # A constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file, nor of options.
 _SOURCES = cuda_trajectory.__file__, *(code.py_func.__code__.co_filename for code in (attempt, looked))
