@@ -326,7 +326,7 @@ def cuda_kernels(
             rejected: Any = np.int64(counts[1][i])
             outcome: Any = np.int64(status[i])
             fate, z, s = np.int64(fates[i]), y, 0
-            wake = tries + PAUSE
+            wake = min(tries + PAUSE, patience)
             if saving:
                 s = n_saved[j]
             _, _, _, usual_look = opening(form, start, p, rtol, first_way, look)
@@ -336,7 +336,7 @@ def cuda_kernels(
                 tries += 1
                 rejected += 0 if accepted else 1
                 if tries >= wake:
-                    own_look, wake = usual_look, NEVER
+                    own_look, wake = usual_look, patience
                 until = end
                 if saving:
                     if s < save_at.size and t >= save_at[s]:
@@ -347,7 +347,8 @@ def cuda_kernels(
                     form, start, rates, y, k, t, h, end, until, own_look, rtol, atol, epsilon
                 )
                 if outcome == NOT_YET:
-                    own_look, wake, outcome = size_of(k) / np.float32(10), tries + PAUSE, RUNNING
+                    own_look, outcome = size_of(k) / np.float32(10), RUNNING
+                    wake = min(tries + PAUSE, patience)
                 if outcome == RUNNING and tries >= patience:
                     outcome = STIFF if tries < max_steps else MAX_STEPS
             if outcome == STIFF:
