@@ -42,7 +42,8 @@ def _take_gpu(design: Design) -> None:
     if design.settings.get("device") != "cuda":
         return
     from distributed import get_worker
-    from numba import cuda
+
+    from dynamics.integration.numba_cuda import cuda
 
     if isinstance(get_worker().name, int) and len(cuda.gpus) > 0:
         cuda.select_device(get_worker().name % len(cuda.gpus))

@@ -15,7 +15,7 @@ from dynamics.integration.chunks import in_chunks
 from dynamics.integration.trajectory import LOOSEST, Status
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
-from dynamics.variants import VARIANTS, mode_variant
+from dynamics.variants import VARIANTS, Variant, mode_variant
 
 STATUSES = (Status.STEADY, Status.END_TIME, Status.DIVERGED, Status.MAX_STEPS, Status.SLOW)
 """What the numbers in `Ensemble.status` stand for, by index."""
@@ -27,7 +27,6 @@ _SAFETY = 0.5  # local over asked tolerance: the global error stays near what wa
 _CHUNK = (
     8192  # trajectories that a thread takes at once: milliseconds of work, lost lanes at its end negligible
 )
-_THREADS_A_BLOCK = 128
 _SILENCE = 1.0  # seconds: code from the cache on disk is loaded in less, compiling takes more
 
 
@@ -150,39 +149,23 @@ def integrate_ensemble(
     >>> ensemble.final.predictor.round(6)
     array([0.5     , 0.591608])
     """
-    real = np.dtype(dtype)
-    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"`dtype` must be float32 or float64, got {real}")
     if device not in DEVICES:
         raise ValueError(f"`device` must be one of {', '.join(DEVICES)}, got {device!r}")
-    finest = 50 * float(np.finfo(real).eps)
-    if not finest <= rtol <= LOOSEST:
-        raise ValueError(f"`rtol` must be >= {finest:.2g} in {real} and <= {LOOSEST}, got {rtol}")
-    if not 0 < atol <= LOOSEST:
-        raise ValueError(f"`atol` must be > 0 and <= {LOOSEST}, got {atol}")
-    for name, value in (("max_steps", max_steps), ("threads", 1 if threads is None else threads)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be >= 1, got {value}")
-    variant = mode_variant(vector_field)
-    if variant.kind is None:
-        compiled = ", ".join(row.name for row in VARIANTS.values() if row.kind is not None)
-        raise ValueError(f"`vector_field` must be compiled ({compiled}), got {variant.name}")
-    form = (variant.kind, *variant.direct)
+    if threads is not None and threads < 1:
+        raise ValueError(f"`threads` must be >= 1, got {threads}")
+    real, control = controlled(dtype, rtol, atol, max_steps)
+    variant, form = compiled_variant(vector_field)
     n = system.n_modes
     ends = np.asarray(t_end, dtype=np.float64)
     if ends.shape not in ((), (n,)) or not np.all(ends > 0):
         raise ValueError(f"`t_end` must be > 0, one number or one for each of {n}, got {t_end}")
-    times = None if save_at is None else _checked_times(save_at)
+    times = None if save_at is None else checked_times(save_at)
     state = system.state(*start)
     vector_field.require(state, system)
     rates = (system.tau_online, system.tau_predictor, system.tau_target, system.weight_decay)
     given = tuple(
         np.broadcast_to(np.asarray(values, dtype=real), (n,))
         for values in (system.lambda_s, system.lambda_d, *rates, *state, ends)
-    )
-    local = _SAFETY * rtol
-    control = tuple(
-        real.type(value) for value in (local, _SAFETY * atol, 2 * local**0.2, (local / 30) ** 0.5)
     )
     found = tuple(np.empty(n, real) for _ in range(5))
     status, fate = np.empty(n, np.uint8), np.empty(n, np.uint8)
@@ -192,9 +175,7 @@ def integrate_ensemble(
     kept_times = np.empty(0, real) if times is None else times.astype(real)
     arguments = (given, control, int(max_steps), found, status, fate, counts, kept_times, saved)
     if device == "cuda" or (device == "auto" and _cuda_available()):
-        _run_on_cuda(form, real.name, arguments, notice)
-        if progress is not None:
-            progress(n, n)
+        _run_on_cuda(form, arguments, progress, notice)
     else:
         _run_on_cpu(form, real.name, arguments, n, threads, progress, notice)
     w1, w2, th, t, drift = found
@@ -204,7 +185,36 @@ def integrate_ensemble(
     return Ensemble(ModeState(w1, w2, th), t, status, fate, *counts, drift, states)
 
 
-def _checked_times(save_at: Any) -> np.ndarray:
+def controlled(
+    dtype: Any, rtol: float, atol: float, max_steps: int
+) -> tuple[np.dtype[Any], tuple[Any, Any, Any, Any]]:
+    """Check dtype, tolerances and budget: the dtype, and the (rtol, atol, first_way, look) of a kernel."""
+    real = np.dtype(dtype)
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"`dtype` must be float32 or float64, got {real}")
+    finest = 50 * float(np.finfo(real).eps)
+    if not finest <= rtol <= LOOSEST:
+        raise ValueError(f"`rtol` must be >= {finest:.2g} in {real} and <= {LOOSEST}, got {rtol}")
+    if not 0 < atol <= LOOSEST:
+        raise ValueError(f"`atol` must be > 0 and <= {LOOSEST}, got {atol}")
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be >= 1, got {max_steps}")
+    local = _SAFETY * rtol
+    first_way, look = 2 * local**0.2, (local / 30) ** 0.5
+    return real, (real.type(local), real.type(_SAFETY * atol), real.type(first_way), real.type(look))
+
+
+def compiled_variant(vector_field: VectorField) -> tuple[Variant, tuple[int, float, float]]:
+    """Row of a field whose flow is compiled, and the form that kernels know it by; ValueError for any other."""
+    variant = mode_variant(vector_field)
+    if variant.kind is None:
+        compiled = ", ".join(row.name for row in VARIANTS.values() if row.kind is not None)
+        raise ValueError(f"`vector_field` must be compiled ({compiled}), got {variant.name}")
+    return variant, (variant.kind, *variant.direct)
+
+
+def checked_times(save_at: Any) -> np.ndarray:
+    """Check the times at which states are kept."""
     times = np.asarray(save_at, dtype=np.float64)
     proper = times.ndim == 1 and times.size > 0 and np.all(np.isfinite(times)) and np.all(times >= 0)
     if not proper or np.any(np.diff(times) <= 0):
@@ -251,36 +261,18 @@ def _run_on_cpu(
 
 
 def _cuda_available() -> bool:
-    from numba import cuda
+    from dynamics.integration.cuda_ensemble import available
 
-    return bool(cuda.is_available())
+    return available()
 
 
 def _run_on_cuda(
     form: tuple[int, float, float],
-    dtype: str,
     arguments: tuple[Any, ...],
+    progress: Callable[[int, int], None] | None,
     notice: Callable[[str], None] | None,
 ) -> None:
-    from numba import cuda
+    from dynamics.integration.cuda_ensemble import require_gpu, through_the_gpu
 
-    from dynamics.integration.ensemble_kernels import cuda_kernel
-
-    if not _cuda_available():
-        raise ValueError("`device` must be cpu or auto where Numba finds no CUDA device, got cuda")
-    given, control, max_steps, found, status, fate, counts, times, saved = arguments
-    inputs = tuple(cuda.to_device(np.ascontiguousarray(values)) for values in given)
-    outputs = [
-        tuple(cuda.to_device(part) for part in parts) for parts in (found, (status, fate), counts, saved)
-    ]
-    device_found, device_codes, device_counts, device_saved = outputs
-    blocks = -(-status.size // _THREADS_A_BLOCK)
-    with announced(notice):
-        cuda_kernel(form, dtype)[blocks, _THREADS_A_BLOCK](
-            *(inputs, control, max_steps, device_found, *device_codes, device_counts),
-            *(cuda.to_device(times), device_saved),
-        )
-        cuda.synchronize()
-    for host, device in zip((found, (status, fate), counts, saved), outputs, strict=True):
-        for array, on_device in zip(host, device, strict=True):
-            on_device.copy_to_host(array)
+    require_gpu()
+    through_the_gpu(form, arguments, progress, announced(notice))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import config, njit, types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from dynamics.integration import mode_flow
@@ -58,12 +58,9 @@ def _compiled(module: ModuleType) -> dict[str, Any]:
     return {name: names[name] for name in functions}
 
 
-_flow = _compiled(mode_flow)
-looked, finished = _flow["looked"], _flow["finished"]
-brought_to_its_end = _flow["brought_to_its_end"]
-# Numba's simulator of CUDA hands out arrays that only interpreted code can take
-_for_cuda = vars(mode_flow) if config.ENABLE_CUDASIM else _flow  # type: ignore[attr-defined]
-looked_on_cuda, brought_to_its_end_on_cuda = _for_cuda["looked"], _for_cuda["brought_to_its_end"]
+FLOW = _compiled(mode_flow)
+looked, finished = FLOW["looked"], FLOW["finished"]
+brought_to_its_end = FLOW["brought_to_its_end"]
 VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes() + Path(__file__).read_bytes())
 """A constant of every kernel, hence in its key."""
 
@@ -99,6 +96,9 @@ TABLEAU = (
 )
 """Tsitouras' pair: the stages, the step of order 5, whose slope opens the next step, and its error."""
 
+# Of the narrower type: beside a float64 they are one, while a Python number would turn a float32 into a float64.
+ZERO, ONE = np.float32(0), np.float32(1)
+
 
 @_device
 def _larger(a: Any, b: Any) -> Any:
@@ -124,13 +124,13 @@ def constrained(form: Any, y: Any, p: Any) -> Any:
     if kind == TIED:
         return w1, w1, th
     if kind == IDENTITY:
-        return w1, w2 * 0 + 1, th
+        return w1, w2 * ZERO + ONE, th
     if kind in (NO_EMA, NO_STOP):
         return w1, w2, w1
     if kind == FAST:
-        return w1, (th * p[1] / (w1 * p[0]) if w1 != 0 else w1), th
+        return w1, (th * p[1] / (w1 * p[0]) if w1 != ZERO else w1), th
     if kind == DIRECT:
-        s = _larger(p[0] * w1 * w1, p[0] * 0)
+        s = _larger(p[0] * w1 * w1, p[0] * ZERO)
         return w1, type(s)(form[1]) * math.sqrt(s) + type(s)(form[2]) * s, th
     return y
 
@@ -142,15 +142,15 @@ def derivative(form: Any, y: Any, p: Any) -> Any:
     kind = form[0]
     ls, ld, over_to, over_tp, over_tt, eta = p
     if kind == IDENTITY:
-        return (th * ld - w1 * ls) * over_to - eta * w1, w2 * 0, (w1 - th) * over_tt
+        return (th * ld - w1 * ls) * over_to - eta * w1, w2 * ZERO, (w1 - th) * over_tt
     e = th * ld - w2 * w1 * ls
     pull = w2 * e + (w2 * w1 * ld - w1 * ls) if kind == NO_STOP else w2 * e
     dw1 = pull * over_to - eta * w1
     dw2 = w1 * e * over_tp - eta * w2
     if kind in (FAST, DIRECT):
-        dw2 = w2 * 0
+        dw2 = w2 * ZERO
     if kind == FIXED:
-        return dw1, dw2, th * 0
+        return dw1, dw2, th * ZERO
     if kind in (NO_EMA, NO_STOP):
         return dw1, dw2, dw1
     return dw1, dw2, (w1 - th) * over_tt
@@ -261,8 +261,9 @@ def _step_factor(typingctx: Any, error: Any, limit: Any, other: Any, bound: Any)
     """
     width, fraction = (64, 52) if error == types.float64 else (32, 23)
     one = (1023 if width == 64 else 127) << fraction
-    # log2 of 0.9, and half of what the last bits are off by
-    safe = one - round((0.1521 + 0.0430) * 2**fraction)
+    safe = one - round(
+        (0.1521 + 0.0430) * 2**fraction
+    )  # log2 of 0.9, and half of what the last bits are off by
 
     def built(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
         whole = ir.IntType(width)
@@ -319,8 +320,8 @@ def opening(form: Any, start: Any, p: Any, rtol: Any, first_way: Any, look: Any)
     y = constrained(form, start, p)
     k = derivative(form, y, p)
     way, speed = size(y), size(k)
-    h = first_way * way / speed if speed > 0 else 1 / p[4]
-    return y, k, h, look * p[4] * _larger(way, abs(p[1] / p[0]) if p[0] != 0 else way)
+    h = first_way * way / speed if speed > ZERO else ONE / p[4]
+    return y, k, h, look * p[4] * _larger(way, abs(p[1] / p[0]) if p[0] != ZERO else way)
 
 
 @_device
@@ -329,7 +330,7 @@ def departure(form: Any, start: Any, y: Any, p: Any, t: Any) -> Any:
     a, b, _ = constrained(form, start, p)
     c0 = (a * a) / p[2] - (b * b) / p[3]
     a, b, _ = constrained(form, y, p)
-    return abs((a * a) / p[2] - (b * b) / p[3] - c0 * math.exp(-2 * p[5] * t))
+    return abs((a * a) / p[2] - (b * b) / p[3] - c0 * math.exp(-(p[5] + p[5]) * t))
 
 
 PAUSE = 16  # tries until a trajectory that was seen not to be at rest is looked at again

@@ -22,8 +22,6 @@ TARGETS = ("ema", "none", "fixed")
 SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = ("sgd", "momentum", "adam", "lars")
 DTYPES = ("float32", "float64")
-GENERATORS = ("triple32", "threefry")
-MATMULS = ("float32", "tf32")
 
 
 SMALLEST, LARGEST = 1e-30, 1e30

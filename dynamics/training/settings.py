@@ -13,8 +13,6 @@ from typing import Any
 from dynamics.training.normalisers import NormalisationSettings
 from dynamics.training.parts import (
     DTYPES,
-    GENERATORS,
-    MATMULS,
     DataSettings,
     EncoderSettings,
     ObjectiveSettings,
@@ -25,6 +23,9 @@ from dynamics.training.parts import (
     check_choice,
     check_whole,
 )
+
+GENERATORS = ("triple32", "threefry")
+MATMULS = ("float32", "tf32")
 
 SWEPT: dict[str, tuple[str, ...]] = {
     "encoder": ("scale",),
