@@ -9,7 +9,17 @@ import numpy as np
 from analysis.fixed_points.diagrams import Bifurcation
 from analysis.phase_planes.portraits import Portrait
 from analysis.phase_planes.separatrices import Separatrix
-from figures.explorer.marks import SYMBOLS, arrows_of, axis_text, dress, fit, hex_of, picture_of, polylines
+from figures.explorer.marks import (
+    SYMBOLS,
+    arrows_of,
+    axis_text,
+    dress,
+    fit,
+    hex_of,
+    joined,
+    picture_of,
+    polylines,
+)
 from figures.explorer.runs import drift_told, told
 from figures.explorer.scene import Frame, Lattice, notes_of, parameter_value, plane_of, shares
 from figures.explorer.state import View
@@ -131,7 +141,7 @@ class Canvas:
             "flow": {"line_color": colours.muted, "line_width": 1},
         }
         for name, look_of in lines.items():
-            plot.multi_line("xs", "ys", source=self._source(name, xs=0, ys=0), **look_of)
+            plot.line("x", "y", source=self._source(name, x=0, y=0), **look_of)
         plot.multi_line(
             "xs",
             "ys",
@@ -139,9 +149,9 @@ class Canvas:
             line_width=2,
             source=self._source("nullclines", xs=0, ys=0, colour=0),
         )
-        plot.multi_line(
-            *("xs", "ys"), line_color=colours.ink, line_width=1, line_dash="dashed",
-            source=self._source("unstable manifold", xs=0, ys=0),
+        plot.line(
+            *("x", "y"), line_color=colours.ink, line_width=1, line_dash="dashed",
+            source=self._source("unstable manifold", x=0, y=0),
         )  # fmt: skip
         plot.multi_line(
             *("xs", "ys"),
@@ -249,7 +259,7 @@ class Canvas:
         self.plane.title.text = portrait.name
         self._draw_portrait(portrait)
         for name, curves in frame.curves.items():
-            self._put(name, **polylines(curves))
+            self._put(name, **joined(curves))
         plane = plane_of(view)
         path, past = run.on(plane)
         self._put("path", x=path[:, 0], y=path[:, 1])
@@ -274,7 +284,7 @@ class Canvas:
     def _draw_portrait(self, portrait: Portrait) -> None:
         colours = self.theme
         length = _ARROW * (portrait.u_range[1] - portrait.u_range[0]) / portrait.u.shape[0]
-        self._put("flow", **polylines(arrows_of(portrait, length)))
+        self._put("flow", **joined(arrows_of(portrait, length)))
         branches = [(branch, one.of) for one in portrait.nullclines for branch in one.branches]
         self._put(
             "nullclines",
@@ -325,8 +335,8 @@ class Canvas:
 
     def draw_separatrices(self, found: tuple[Separatrix, ...]) -> None:
         """Stable and unstable manifolds."""
-        self._put("stable manifold", **polylines([branch for one in found for branch in one.stable]))
-        self._put("unstable manifold", **polylines([branch for one in found for branch in one.unstable]))
+        self._put("stable manifold", **joined([branch for one in found for branch in one.stable]))
+        self._put("unstable manifold", **joined([branch for one in found for branch in one.unstable]))
 
     def draw_diagram(self, found: Bifurcation | str, view: View) -> None:
         """Branches of w1 and their special points, or the sentence that says why there are none."""

@@ -52,8 +52,21 @@ def axis_text(name: str) -> str:
     return f"{name} {'weight ' if name == 'online' else ''}{SYMBOLS[name]}"
 
 
+def joined(curves: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Curves of shape (k, 2) as one line with gaps: two columns, however many curves there are.
+
+    Each array of a source is a message of its own to the browser, and hundreds of them a frame take most of its time.
+
+    >>> joined([np.zeros((2, 2)), np.ones((1, 2))])["x"].tolist()
+    [0.0, 0.0, nan, 1.0, nan]
+    """
+    gap = np.full((1, 2), np.nan)
+    points = np.concatenate([part for curve in curves for part in (curve, gap)] or [gap])
+    return {"x": points[:, 0].copy(), "y": points[:, 1].copy()}
+
+
 def polylines(curves: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """Curves of shape (k, 2) as columns of a source of lines."""
+    """Curves of shape (k, 2) as columns of a source of lines, for those that differ in colour."""
     return {"xs": [curve[:, 0] for curve in curves], "ys": [curve[:, 1] for curve in curves]}
 
 

@@ -53,7 +53,7 @@ _NAMES = {
     "beta": "β of the objective",
 }
 _COLUMN = 270
-_CALM_MS = 150  # without another view, after which one is made finer
+_CALM_MS = 250  # without another view, after which one is made finer
 _PLANE_NAMES = {"weights": "(w1, w2)", "leaf": "leaf of c"}
 
 
