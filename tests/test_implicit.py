@@ -362,7 +362,11 @@ def test_large_runs_take_implicit_steps_and_others_do_not() -> None:
 @pytest.mark.parametrize(
     ("field", "n2", "message"),
     [
-        (no_predictor_field, 3, "`method` must be auto, explicit or exponential but for .* no-predictor"),
+        (
+            no_predictor_field,
+            3,
+            "`method` must be auto, explicit or exponential for .*no-predictor.*, got implicit, which is for",
+        ),
         (full_field, 33, "`method` must be auto, .* for more than 32 features, got implicit for 33"),
     ],
 )

@@ -268,8 +268,8 @@ class MatrixFlow:
     def __init__(self, system: MatrixSystem, vector_field: VectorField, n2: int):
         if vector_field.target_rule is None or not isinstance(system, MatrixSystem):
             raise ValueError(
-                "`method` must be auto, explicit or exponential but for matrices that follow the gradient (full,"
-                f" fixed-target, no-ema), got implicit for {vector_field.name}"
+                f"`method` must be auto, explicit or exponential for {vector_field.name}, got implicit, which is for"
+                " the matrices of full, fixed-target and no-ema"
             )
         if n2 > LARGEST_FEATURES:
             raise ValueError(
