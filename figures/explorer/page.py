@@ -435,6 +435,7 @@ def _css(theme: str) -> str:
         " select.bk-input { background-image: none !important; appearance: auto !important; }"
         f" .bk-btn {{ {box} padding: 4px 8px; }}"
         f" .bk-btn.bk-active {{ background-color: {colours.faint}; }}"
+        f" .bk-btn.bk-btn-default[disabled] {{ {box} opacity: 0.6; }}"
         f" .noUi-target {{ background: {colours.faint}; border-color: {colours.muted}; }}"
     )
 
