@@ -26,7 +26,7 @@ import numpy as np
 from diagnose_torch import draw_view, images_of
 
 GUIDE = Path(__file__).parents[1] / "docs" / "diagnose.md"
-STEPS, BATCH, WIDTH, OUTPUTS = 600, 128, 64, 16
+STEPS, BATCH, WIDTH, OUTPUTS = 1200, 128, 64, 16
 BROKEN = ("healthy", "no predictor and no stop-gradient", "weight decay")
 
 

@@ -406,3 +406,18 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path):
     ):
         with pytest.raises(ValueError, match=message):
             read_dump(tmp_path / name, names)
+
+
+@pytest.mark.parametrize(
+    ("spread", "verdict"),
+    [(0.028, "collapsed"), (0.032, "cannot-tell"), (0.095, "cannot-tell"), (0.105, "healthy")],
+)
+def test_features_that_nearly_point_the_same_way_are_not_called_healthy(spread: float, verdict: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 4))
+    mean = np.zeros(4)
+    mean[0] = np.sqrt(3) / spread  # three of four axes turn features of unit length
+    length = rng.uniform(0.5, 2, (4000, 1))  # so that they are far from one point
+    noise = 0.3 * rng.normal(size=x.shape)
+    found = diagnose(Dump(length * (x + mean), length * (x + noise + mean)))
+    assert found.verdict == verdict

@@ -28,6 +28,8 @@ VERDICTS = (HEALTHY, PARTLY, COLLAPSED, COLLAPSING, CANNOT_TELL)
 
 POINT = 0.03
 """Features that deviate from their mean by less than this share of their length are one point."""
+NEARLY_POINT = 0.1
+"""Below this share they may be collapsing, or have a large mean: a dump without weights does not tell."""
 MOST_PAIRED = 4096
 """Samples whose pairs the uniformity is taken over."""
 
@@ -236,6 +238,11 @@ def _verdict(
     if turned < POINT and dump.online is None and d > 1:
         return COLLAPSED, (
             f"the features of all samples point the same way, to {turned:.2g} of their length, and vary in length alone"
+        )
+    if turned < NEARLY_POINT and dump.online is None and d > 1:
+        return CANNOT_TELL, (
+            f"the features of all samples point the same way to {turned:.2g} of their length: they are close to"
+            " collapse, or their mean is large beside what varies; the last layer's weights would tell"
         )
     learned = found.fate == Fate.LEARNED
     held, undecided = int(learned.sum()), int(np.sum(found.fate == Fate.UNDECIDED))
