@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import llvmlite.binding  # type: ignore[import-untyped]
+import llvmlite.binding
 import numpy as np
 from _harness import Timing, measure, write_table
 from numba import njit, prange
@@ -230,7 +230,8 @@ def environment(isa: str, caches: str) -> dict[str, str]:
 
 def instructions() -> str:
     """What the lanes were compiled to, by the registers in their assembly; their code must not come from a cache."""
-    text = "".join(lane_kernel(FORM, "float64", False).inspect_asm().values())  # type: ignore[attr-defined]
+    kernel: Any = lane_kernel(FORM, "float64", False)
+    text = "".join(kernel.inspect_asm().values())
     return "AVX-512" if "%zmm" in text else "AVX2" if "%ymm" in text else "SSE"
 
 

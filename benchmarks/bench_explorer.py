@@ -10,6 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from typing import Any
 
 from _harness import write_table
 
@@ -57,8 +58,8 @@ def main() -> None:
     write_table("explorer", rows)
 
 
-def _row(browser: object, address: str, name: str, slider: str, view: View) -> dict[str, str]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800})  # type: ignore[attr-defined]
+def _row(browser: Any, address: str, name: str, slider: str, view: View) -> dict[str, str]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(120_000)
     page.goto(f"{address}?{view.query()}")
     page.wait_for_function(

@@ -12,9 +12,11 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -313,3 +315,20 @@ def test_constraints_are_names_and_versions_and_cover_the_dependencies() -> None
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     names = {re.split(r"[><=\[]", requirement)[0] for requirement in wanted}
     assert names - {match[1] for _, match in matches if match} == set()
+
+
+def test_what_is_pinned_for_every_python_takes_the_oldest_one() -> None:
+    """A release may ask for a later 3.11 than the first, and whoever has that one could not install."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line and ";" not in line)
+    refusing, seen = [], 0
+    for found in distributions():
+        name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
+        if pins.get(name) != found.version:
+            continue
+        seen += 1
+        asked = found.metadata.get("Requires-Python")
+        if asked and not SpecifierSet(asked).contains("3.11.0"):
+            refusing.append(f"{name} {found.version}: {asked}")
+    assert refusing == []
+    assert seen > 50

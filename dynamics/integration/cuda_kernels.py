@@ -32,11 +32,7 @@ from dynamics.integration.cuda_trajectory import (
     END,
     LOOK,
     USUAL,
-    H,
-    K,
     P,
-    T,
-    Y,
     attempt,
     brought_to_its_end,
     concluded,
@@ -48,9 +44,9 @@ from dynamics.integration.cuda_trajectory import (
     opening,
     parameters_of,
     rates_of,
+    resumed,
     size_of,
     start_of,
-    three,
     tried,
     widened,
 )
@@ -202,8 +198,8 @@ def cuda_kernels(
         in_round, row = tally[IN_ROUND + 2 * number] + 0 * (version + bound), number & 1
         busy, j, i = False, lists[0, 0], first
         # of their types; what a thread starts with is read below
-        y, k, p = three(records, 0, Y), three(records, 0, K), parameters_of(records, 0)
-        t, h, end, own_look = records[0, T], records[0, H], records[0, END], records[0, LOOK]
+        p = parameters_of(records, 0)
+        y, k, t, h, end, own_look = resumed(records, 0)
         tries, rejected, awake, s = np.int32(0), np.int32(0), np.int32(0), 0
         while True:
             if not busy:
@@ -212,8 +208,8 @@ def cuda_kernels(
                     break
                 j = lists[row, taken]
                 i, busy = first + j, True
-                y, k, p = three(records, j, Y), three(records, j, K), parameters_of(records, j)
-                t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+                p = parameters_of(records, j)
+                y, k, t, h, end, own_look = resumed(records, j)
                 tries, rejected = np.int32(counts[0][i]), np.int32(counts[1][i])
                 awake = np.int32(min(tries + pause, patience))
                 if saving:
@@ -263,8 +259,7 @@ def cuda_kernels(
         j = lists[number & 1, place]
         i = first + j
         start, rates, p = start_of(given, stride, i), rates_of(given, stride, i), parameters_of(records, j)
-        y, k = three(records, j, Y), three(records, j, K)
-        t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+        y, k, t, h, end, own_look = resumed(records, j)
         tries, rejected, s = np.int64(counts[0][i]), np.int64(counts[1][i]), 0
         if not size_of(k) <= own_look:  # its pause is over
             _, _, _, own_look = opening(form, start, p, rtol, first_way, look)
@@ -323,8 +318,7 @@ def cuda_kernels(
                 rates_of(given, stride, i),
                 parameters_of(records, j),
             )
-            y, k = three(records, j, Y), three(records, j, K)
-            t, h, end, own_look = records[j, T], records[j, H], records[j, END], records[j, LOOK]
+            y, k, t, h, end, own_look = resumed(records, j)
             tries: Any = np.int64(counts[0][i])
             rejected: Any = np.int64(counts[1][i])
             outcome: Any = np.int64(status[i])

@@ -101,6 +101,13 @@ def parameters_of(records: Any, j: Any) -> Any:
 
 
 @_device
+def resumed(records: Any, j: Any) -> Any:
+    """State, slope, time, step to try, end time and speed at which to look of a record."""
+    y, k = three(records, j, Y), three(records, j, K)
+    return y, k, records[j, T], records[j, H], records[j, END], records[j, LOOK]
+
+
+@_device
 def keep(records: Any, j: Any, y: Any, k: Any, t: Any, h: Any, own_look: Any) -> None:
     """Write what moves to a record."""
     records[j, Y], records[j, Y + 1], records[j, Y + 2] = y

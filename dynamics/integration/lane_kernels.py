@@ -70,6 +70,21 @@ TRIES = 4
 _FIELDS = 41
 
 
+_inlined = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
+
+
+@_inlined
+def _three(lane: Any, at: Any) -> Any:
+    """A state or slope of a lane, whose first field is at `at`."""
+    return lane[at], lane[at + np.uint64(LANES)], lane[at + np.uint64(2 * LANES)]
+
+
+@_inlined
+def _rates(lane: Any, j: Any) -> Any:
+    """(λs, λd, 1/τo, 1/τp, 1/τt, η) of lane j."""
+    return lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
+
+
 @cache
 def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Callable[..., None]:
     """Compile, or load from the cache on disk, the kernel of a variant for the CPU.
@@ -124,9 +139,9 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                 i = who[j]
                 if i >= 0:
                     start = online[i], predictor[i], target[i]
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    k = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
+                    y = _three(lane, W1 + j)
+                    k = _three(lane, A1 + j)
+                    p = _rates(lane, j)
                     t, h, end, until = lane[T + j], lane[H + j], lane[END + j], lane[END + j]
                     tried = np.int64(lane[TRIED + j])
                     begun = wide(start)
@@ -140,7 +155,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                     )
                     looks_again = tried >= lane[WAKE + j]
                     if saving:
-                        old = lane[OLD_1 + j], lane[OLD_2 + j], lane[OLD_3 + j]
+                        old = _three(lane, OLD_1 + j)
                         looks_again |= t >= lane[SAVE + j]
                         while t >= lane[SAVE + j]:
                             s, part = n_saved[j], lane[SAVE + j] - lane[OLD_T + j]
@@ -231,56 +246,56 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                 break
             for _ in range(tries):
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
                     t, h, end = lane[T + j], lane[H + j], lane[END + j]
                     h = end - t if t + h >= end else h
                     lane[STEP + j] = h
                     lane[B1 + j], lane[B2 + j], lane[B3 + j] = stage(form, y, h, slope_2(tableau[0], a), p)
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    b = lane[B1 + j], lane[B2 + j], lane[B3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
+                    b = _three(lane, B1 + j)
                     k = stage(form, y, lane[STEP + j], slope_3(tableau[1], a, b), p)
                     lane[C1 + j], lane[C2 + j], lane[C3 + j] = k
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    b = lane[B1 + j], lane[B2 + j], lane[B3 + j]
-                    c = lane[C1 + j], lane[C2 + j], lane[C3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
+                    b = _three(lane, B1 + j)
+                    c = _three(lane, C1 + j)
                     k = stage(form, y, lane[STEP + j], slope_4(tableau[2], a, b, c), p)
                     lane[D1 + j], lane[D2 + j], lane[D3 + j] = k
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    b = lane[B1 + j], lane[B2 + j], lane[B3 + j]
-                    c = lane[C1 + j], lane[C2 + j], lane[C3 + j]
-                    d = lane[D1 + j], lane[D2 + j], lane[D3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
+                    b = _three(lane, B1 + j)
+                    c = _three(lane, C1 + j)
+                    d = _three(lane, D1 + j)
                     k = stage(form, y, lane[STEP + j], slope_5(tableau[3], a, b, c, d), p)
                     lane[E1 + j], lane[E2 + j], lane[E3 + j] = k
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    b = lane[B1 + j], lane[B2 + j], lane[B3 + j]
-                    c = lane[C1 + j], lane[C2 + j], lane[C3 + j]
-                    d = lane[D1 + j], lane[D2 + j], lane[D3 + j]
-                    e = lane[E1 + j], lane[E2 + j], lane[E3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
+                    b = _three(lane, B1 + j)
+                    c = _three(lane, C1 + j)
+                    d = _three(lane, D1 + j)
+                    e = _three(lane, E1 + j)
                     k = stage(form, y, lane[STEP + j], slope_6(tableau[4], a, b, c, d, e), p)
                     lane[F1 + j], lane[F2 + j], lane[F3 + j] = k
                 for j in range(np.uint64(LANES)):
-                    y = lane[W1 + j], lane[W2 + j], lane[TH + j]
-                    p = lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j]
-                    a = lane[A1 + j], lane[A2 + j], lane[A3 + j]
-                    b = lane[B1 + j], lane[B2 + j], lane[B3 + j]
-                    c = lane[C1 + j], lane[C2 + j], lane[C3 + j]
-                    d = lane[D1 + j], lane[D2 + j], lane[D3 + j]
-                    e = lane[E1 + j], lane[E2 + j], lane[E3 + j]
-                    f = lane[F1 + j], lane[F2 + j], lane[F3 + j]
+                    y = _three(lane, W1 + j)
+                    p = _rates(lane, j)
+                    a = _three(lane, A1 + j)
+                    b = _three(lane, B1 + j)
+                    c = _three(lane, C1 + j)
+                    d = _three(lane, D1 + j)
+                    e = _three(lane, E1 + j)
+                    f = _three(lane, F1 + j)
                     h, t, end = lane[STEP + j], lane[T + j], lane[END + j]
                     z, slope, error = last_stage(form, y, h, a, b, c, d, e, f, p, tableau)
                     accepted, proposed = controlled(form, y, z, error, h, rtol, atol)
