@@ -503,10 +503,14 @@ def test_what_is_done_for_a_visitor_who_has_gone_is_dropped() -> None:
 
 
 def test_a_page_shows_the_run_of_its_view_and_ends_with_the_finest_cells() -> None:
-    page, _ = a_page(View(weight_decay=0.04))
+    page, _ = a_page(View(weight_decay=0.04, predictor=0.4))
     canvas = page.canvas
     run = run_of(page.view)
-    np.testing.assert_array_equal(canvas.column("path", "x"), run.path[:, 0])
+    for axis, weights in zip("xy", run.path.T, strict=False):  # (w1, w2), which differ
+        np.testing.assert_array_equal(canvas.column("path", axis), weights)
+    past = run.on(plane_of(page.view))[1]
+    for axis, weights in zip("xy", past.T, strict=True):
+        np.testing.assert_array_equal(canvas.column("past", axis), weights)
     assert canvas.fate.text == told(run)
     (image,) = canvas.column("basins", "image")
     assert image.shape == (CELLS[-1], CELLS[-1])

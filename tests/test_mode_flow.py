@@ -390,31 +390,39 @@ def test_the_learned_trap_is_never_left() -> None:
     assert checked == 25
 
 
-def end_on_leaf(name: str, c: float, level: float, p: Any) -> tuple[float, float, float]:
-    """The end (a, b, g) on the leaf a² − b² = c, where b* = level; θ of fixed-target follows."""
+def end_on_leaf(name: str, c: float, below: bool, level: float, p: Any) -> tuple[float, float, float]:
+    """The end (a, b, g) on the leaf a² − b² = c, where b* = level, or that with b < 0; θ of fixed-target follows."""
     if name == "fixed-target":
         a, b = math.sqrt(max(c, 0.0)) + 0.3, math.sqrt(max(-c, 0.0)) + 0.3
         return a, -b, -a * b * p[1] / p[0]
-    if c + level**2 <= 0:
+    if c + level**2 <= 0 or below:
         return 0.0, -math.sqrt(-c), 0.0
     a = math.sqrt(c + level**2)
     return a, level, a
 
 
-@pytest.mark.parametrize("c", [0.4, 0.0, -0.01, -0.9])
+# below: with a negative predictor, which for a small |c| is weak beside the coupling
+@pytest.mark.parametrize(
+    ("c", "below"), [(0.4, False), (0.0, False), (-0.01, False), (-0.9, False), (-1e-5, True), (-0.1, True)]
+)
 @pytest.mark.parametrize("name", ["full", "tied", "fixed-target", "no-ema"])
-def test_the_linear_flow_about_an_end_is_within_its_bound_of_the_flow(name: str, c: float) -> None:
+def test_the_linear_flow_about_an_end_is_within_its_bound_of_the_flow(
+    name: str, c: float, below: bool
+) -> None:
     rng = np.random.default_rng(3)
     row, closest, checked = VARIANTS[name], 0.0, 0
     assert row.kind is not None
     for _ in range(40):
         rates = rates_for(row, (1.0, 0.5, *np.exp(rng.normal(size=3)), 0.0))
         _, p, _, units, _ = opened(row, (1.0, 1.0, 1.0), rates)
-        end = end_on_leaf(name, 0.0 if name == "tied" else c, p[0] / p[1], p)
-        sigma, lag = 10 ** rng.uniform(-4, -1.5, 2) * rng.choice([-1, 1], 2)
+        on_leaf = (0.0, False) if name == "tied" else (c, below)
+        end = end_on_leaf(name, *on_leaf, p[0] / p[1], p)
+        sigma, lag = 10 ** rng.uniform(-4, -1.3 if below else -1.5, 2) * rng.choice([-1, 1], 2)
         lag *= 0 if name in ("no-ema", "fixed-target") else abs(end[0]) + abs(end[1])
         y = flow.moved(row.kind, end, sigma, end[2] + lag, 0.0, p)
         time = 10 ** rng.uniform(-1.5, 1)
+        if below:  # in units of the rate, which is small
+            time /= 10 * flow.rest_rate(row.kind, end, p)[0]
         found, bound = flow.followed(row.kind, y, end, p, time)
         if bound == math.inf:
             continue
@@ -426,7 +434,8 @@ def test_the_linear_flow_about_an_end_is_within_its_bound_of_the_flow(name: str,
         assert error <= bound + 1e-10  # what LSODA leaves at 1e-11
         closest = max(closest, error / (bound + 1e-10))
     assert checked > 15
-    assert closest > 0.02  # the bound says something
+    if name == "no-ema" or not below:
+        assert closest > 0.02  # the bound says something
 
 
 def test_the_linear_flow_about_an_end_is_not_used_where_nothing_is_known_of_it() -> None:
