@@ -518,6 +518,36 @@ def test_a_page_shows_the_run_of_its_view_and_ends_with_the_finest_cells() -> No
     assert "saddle-node at 0.0625" in canvas.about.text
 
 
+@pytest.mark.parametrize("theme", THEMES)
+def test_nullclines_have_the_colour_of_the_weight_that_stands_still_on_them(theme: str) -> None:
+    page, _ = a_page(View(weight_decay=0.04, predictor=0.4, theme=theme))
+    plane, canvas = plane_of(page.view), page.canvas
+    seen = set()
+    for x, y, colour in zip(
+        *(canvas.column("nullclines", name) for name in ("xs", "ys", "colour")), strict=True
+    ):
+        for axis, rate in zip(plane.axes, plane(x, y), strict=True):
+            if colour == THEMES[theme].weights[axis]:
+                np.testing.assert_allclose(rate, 0, atol=1e-9)
+                seen.add(axis)
+    assert seen == set(plane.axes)
+
+
+def test_arrows_point_along_the_flow() -> None:
+    page, _ = a_page(View(weight_decay=0.04, predictor=0.4))
+    plane, canvas = plane_of(page.view), page.canvas
+    points = np.column_stack([canvas.column("flow", name) for name in "xy"]).reshape(-1, 6, 2)
+    assert np.all(np.isnan(points[:, 5]))  # the gaps between arrows
+    tail, tip = points[:, 0], points[:, 1]
+    along, flow = tip - tail, np.column_stack(plane(*((tail + tip) / 2).T))
+    cosine = np.sum(along * flow, axis=1) / np.linalg.norm(along, axis=1) / np.linalg.norm(flow, axis=1)
+    assert len(cosine) > 100
+    np.testing.assert_allclose(cosine, 1, atol=1e-9)
+    (drawn,) = (one for one in canvas.plane.renderers if one.data_source is canvas._sources["flow"])
+    assert drawn.visible
+    assert drawn.glyph.line_color == THEMES["light"].muted
+
+
 @pytest.mark.parametrize("name", SLIDERS)
 def test_every_slider_moves_its_number(name: str) -> None:
     view = View(objective="byol-prime", plane="leaf")
