@@ -6,7 +6,9 @@ import inspect
 import re
 import shlex
 import sys
+from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -74,3 +76,12 @@ def test_a_counterexample_shows_it(name: str, seen: str, dyn) -> None:
 
 def test_every_counterexample_is_tried() -> None:
     assert [name for name, result in RESULTS.items() if result.counterexample] == ["R6", "R7"]
+
+
+def test_a_trial_that_is_refused_names_its_result() -> None:
+    def refusing(*given: Any, **more: Any) -> Any:
+        raise ValueError("`state` must be another")
+
+    result = replace(RESULTS["R2"], trial=refusing)
+    with pytest.raises(ValueError, match="trial 0 of R2 was refused: `state` must be another"):
+        check(result)

@@ -145,7 +145,7 @@ def check(
     Raises
     ------
     ValueError
-        `n_trials` < 1.
+        `n_trials` < 1, or a subject refused a trial: the message names the result.
     """
     if n_trials < 1:
         raise ValueError(f"`n_trials` must be an integer >= 1, got {n_trials}")
@@ -154,7 +154,10 @@ def check(
     holds = True
     for k in range(n_trials):
         rng = np.random.default_rng([seed, int(result.id[1:]), k])
-        measured = result.trial(rng, **subjects)
+        try:
+            measured = result.trial(rng, **subjects)
+        except ValueError as error:  # a subject that refuses what the statement says it takes
+            raise ValueError(f"trial {k} of {result.id} was refused: {error}") from error
         within = measured.residual <= measured.tolerance  # False for NaN
         if (holds and not within) or (holds == within and _excess(measured) >= _excess(worst)):
             worst = measured
