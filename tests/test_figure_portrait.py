@@ -101,6 +101,7 @@ def test_no_start_at_all_is_a_portrait() -> None:
     figure = figure_own_portrait(found)
     assert figure.get_suptitle() == "Leaf $c$ = −0.1, $w_2$ > 0"
     assert "Starts" not in page("portrait").caption(found)
+    assert "Orbits" not in page("portrait").caption(found)
 
 
 def test_the_flow_of_an_objective_is_that_of_its_moments() -> None:

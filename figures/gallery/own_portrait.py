@@ -165,14 +165,14 @@ def caption_own_portrait(result: OwnPortrait) -> str:
         + (f" ({one.reason})" if one.reason else "")
         for one in result.orbits
     ]
-    starts = f" Starts: {'; '.join(told)}." if told else ""
+    orbits = " Orbits have the colour of what the run did, dotted before the start."
+    starts = f"{orbits} Starts: {'; '.join(told)}." if told else ""
     given = {name: value for name, value in result.parameters.items() if name != "start"}
     return (
         f"Phase portrait of one mode, {result.portrait.name}, in the plane of"
         f" {' and '.join(result.portrait.axes)}; {described(given)}. Fixed points shown:"
         f" {places(result.portrait)}. Arrows have one length and show the direction of the flow alone; the grey band is"
-        f" the stable manifold of a saddle or half-stable point. Orbits have the colour of what the run did, dotted"
-        f" before the start.{starts}"
+        f" the stable manifold of a saddle or half-stable point.{starts}"
     )
 
 
