@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from dynamics.integration import glances
 from dynamics.integration.explicit_pair import (
     FAST_MATH,
     HANDOVER,
@@ -45,6 +46,18 @@ from dynamics.integration.explicit_pair import (
     step,
     wide,
 )
+from dynamics.integration.glances import (
+    AT_ONCE,
+    CLOSE,
+    GLANCE,
+    GLANCED,
+    GOING,
+    NOT_NEAR,
+    UNSAID,
+    glanced_at,
+    glances_at,
+    put,
+)
 from dynamics.integration.mode_flow import (
     END_TIME,
     MAX_STEPS,
@@ -67,7 +80,8 @@ TRIES = 4
 (LS, LD, TO, TP, TT, ETA, STEP) = (np.uint64(i * LANES) for i in range(19, 26))
 (B1, B2, B3, C1, C2, C3, D1, D2, D3) = (np.uint64(i * LANES) for i in range(26, 35))
 (E1, E2, E3, F1, F2, F3) = (np.uint64(i * LANES) for i in range(35, 41))  # slopes A to F of the six stages
-_FIELDS = 41
+(S1, S2, S3) = (np.uint64(i * LANES) for i in range(41, 44))  # start
+_FIELDS = 44
 
 
 _inlined = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
@@ -95,7 +109,8 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
     `save_at` (K,) and saved, three arrays (K, N), are not touched unless `saving`.
     """
     real, tableau, epsilon = numbers(dtype)
-    version = VERSION
+    glanced = form[0] in GLANCED
+    version = VERSION + glances.VERSION
     scalar = types.float64 if real is np.float64 else types.float32
     given, kept = types.Array(scalar, 1, "A", readonly=True), types.Array(scalar, 1, "C")
     status, counts = types.Array(types.uint8, 1, "C"), types.Array(types.uint32, 1, "C")
@@ -130,12 +145,31 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
         lane = np.zeros(_FIELDS * LANES + 0 * version, real)
         who, n_saved = np.full(LANES, -1), np.zeros(LANES, np.int64)
         patience = min(max_steps, HANDOVER)
+        seen, near = np.zeros(LANES, np.int64), np.zeros(GLANCE)
         lane[FLAG : FLAG + LANES] = 1
         upcoming, n_busy = first, 0
         while True:
-            for j in range(np.uint64(LANES)):
-                if lane[FLAG + j] == 0:
-                    continue
+            n_seen = 0
+            for j in range(LANES):
+                if lane[FLAG + np.uint64(j)] != 0:
+                    seen[n_seen] = j
+                    n_seen += 1
+            for n in range(n_seen):
+                g = np.uint64(n % AT_ONCE)
+                if glanced and g == 0:
+                    for s in range(np.uint64(min(AT_ONCE, n_seen - n))):
+                        j = np.uint64(seen[np.uint64(n) + s])
+                        until = smaller(lane[SAVE + j], lane[END + j]) if saving else lane[END + j]
+                        put(
+                            near,
+                            s,
+                            _three(lane, S1 + j),
+                            _three(lane, W1 + j),
+                            _rates(lane, j),
+                            until - lane[T + j],
+                        )
+                    glances_at(form[0], near, np.float64(rtol), np.float64(atol))
+                j = np.uint64(seen[n])
                 i = who[j]
                 if i >= 0:
                     start = online[i], predictor[i], target[i]
@@ -173,11 +207,23 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                     if broken:
                         outcome, fate = STIFF, UNDECIDED
                     elif t >= end or size(k) <= lane[LOOK + j] or size(k) == 0:
-                        outcome, x, fate, passed = finished(
-                            *(form, begun, wide(y), rates, np.float64(max(until - t, real(0)))),
-                            *(np.float64(rtol), np.float64(atol)),
-                        )
-                        z = real(x[0]), real(x[1]), real(x[2])
+                        said, told, x = glanced_at(near, g)
+                        if not glanced or said == UNSAID:
+                            outcome, x, fate, passed = finished(
+                                *(form, begun, wide(y), rates, np.float64(max(until - t, real(0)))),
+                                *(np.float64(rtol), np.float64(atol)),
+                            )
+                            z = real(x[0]), real(x[1]), real(x[2])
+                        else:
+                            fate, passed, outcome = told, 0.0, STEADY
+                            if said == NOT_NEAR:
+                                outcome = NOT_YET
+                            else:
+                                z = real(x[0]), real(x[1]), real(x[2])
+                            if said in (CLOSE, GOING):
+                                passed = np.float64(until - t)
+                            if said == GOING:
+                                outcome = END_TIME
                         if t >= end:
                             outcome, z = END_TIME, y
                         elif passed > 0 and saving and lane[SAVE + j] <= end:
@@ -236,6 +282,7 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
                         *(form, (online[i], predictor[i], target[i]), p, rtol, first_way, look)
                     )
                     lane[W1 + j], lane[W2 + j], lane[TH + j] = y
+                    lane[S1 + j], lane[S2 + j], lane[S3 + j] = y
                     lane[A1 + j], lane[A2 + j], lane[A3 + j] = k
                     lane[LS + j], lane[LD + j], lane[TO + j], lane[TP + j], lane[TT + j], lane[ETA + j] = p
                     lane[T + j], lane[H + j], lane[END + j], lane[LOOK + j] = 0, h, t_end[i], own_look
