@@ -45,15 +45,8 @@ from dynamics.integration.explicit_pair import (
     step,
     wide,
 )
-from dynamics.integration.mode_flow import (
-    END_TIME,
-    MAX_STEPS,
-    NOT_YET,
-    RUNNING,
-    STEADY,
-    STIFF,
-    UNDECIDED,
-)
+from dynamics.integration.mode_course import NOT_YET, STIFF
+from dynamics.integration.mode_ends import END_TIME, MAX_STEPS, RUNNING, STEADY, UNDECIDED
 
 LANES = 32
 """A multiple of what the widest vector registers hold, in float32 too; all fields fit the innermost cache."""
