@@ -88,6 +88,7 @@ def test_a_trajectory_is_the_same_in_plain_python_and_compiled(row: Variant) -> 
             times.flags.writeable = False
             result = run(form, start, start, 0.0, rates, end, 1e-7, 1e-9, 10_000, times, 0, 0, saved)
             found.append((*result[0], *result[1:], *(part.item() for part in saved)))
-        # the same operations, but for elementary functions of different libraries, at a dozen or so of steps
+        # outcome, fate and tries; then the same operations, but for the elementary functions of two libraries: a few
+        # roundings in each of at most 150 steps
         assert found[0][4:8] == found[1][4:8]
-        assert all(math.isclose(x, y, rel_tol=1e-12, abs_tol=1e-14) for x, y in zip(*found, strict=True))
+        assert all(math.isclose(x, y, rel_tol=150 * 4 * 2.0**-52) for x, y in zip(*found, strict=True))
