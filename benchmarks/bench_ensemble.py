@@ -33,9 +33,9 @@ from scipy.integrate import solve_ivp
 
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration import explicit_pair as kernels
-from dynamics.integration import mode_flow
 from dynamics.integration.ensemble import integrate_ensemble
 from dynamics.integration.lane_kernels import lane_kernel
+from dynamics.integration.mode_ends import STEADY
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
 from dynamics.variants import VARIANTS
@@ -104,7 +104,7 @@ def plain_loop(
                 if stops and max(abs(k[0]), abs(k[1]), abs(k[2])) <= look:
                     rates = (lambda_s[i], lambda_d[i], 1.0, 1.0, 1.0, 0.0)
                     outcome, end, _ = kernels.looked(FORM, begin, y, rates, span - t, rtol, atol)
-                    if outcome == mode_flow.STEADY:
+                    if outcome == STEADY:
                         y = end
                         break
                     look = max(abs(k[0]), abs(k[1]), abs(k[2])) / 10

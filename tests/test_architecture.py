@@ -40,8 +40,6 @@ MAY_IMPORT_JAX: frozenset[str] = frozenset(
 SLOW_TO_IMPORT = ("bokeh", "jax", "matplotlib.pyplot", "sklearn", "xarray")
 
 LONGEST_FILE, LONGEST_TEST = 450, 700
-# Compiled together: Numba's cache on disk notices changes of the file that a function is in, of no other.
-ONE_PIECE = {"dynamics/integration/mode_flow.py"}
 
 # The house: a room is one concept of the field.
 ROOMS = {
@@ -260,7 +258,7 @@ def test_everything_public_has_a_docstring(path: Path) -> None:
 def test_no_file_is_too_long_to_read(path: Path) -> None:
     length = len(path.read_text(encoding="utf-8").splitlines())
     longest = LONGEST_TEST if path.parent.name == "tests" else LONGEST_FILE
-    assert length <= longest or name_of(path) in ONE_PIECE
+    assert length <= longest
 
 
 @pytest.mark.parametrize("layer", ROOMS)

@@ -276,6 +276,19 @@ def test_results_depend_neither_on_threads_nor_on_company() -> None:
         assert_array_equal(np.ravel(final), [part[k] for part in together.final])
 
 
+@pytest.mark.parametrize("variant", ["full", "tied", "no-ema"])
+def test_ends_do_not_depend_on_the_states_that_are_kept(variant: str) -> None:
+    """Also where a lane is near its end at the step that passes a time at which its state is kept."""
+    rng = np.random.default_rng(0)
+    lambda_s = rng.uniform(0.5, 2, 2_000)
+    system = ModeSystem(lambda_s, lambda_s * rng.uniform(0.2, 1, 2_000))
+    start = draw_start(system, 1, tied=variant == "tied")
+    plain = run(start, system, 50.0, variant, rtol=1e-6)
+    kept = run(start, system, 50.0, variant, rtol=1e-6, save_at=np.linspace(0, 25, 40))
+    assert_array_equal(kept.fate, plain.fate)
+    assert_allclose(np.array(kept.final), np.array(plain.final), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("tries", [1, 3, 16])
 def test_results_do_not_depend_on_how_often_lanes_are_looked_at(
     tries: int, monkeypatch: pytest.MonkeyPatch

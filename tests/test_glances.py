@@ -21,17 +21,9 @@ from dynamics.integration.glances import (
     _flow,
     glance,
 )
-from dynamics.integration.mode_flow import (
-    COLLAPSED,
-    END_TIME,
-    FULL,
-    LEARNED,
-    NO_EMA,
-    NOT_YET,
-    STEADY,
-    TIED,
-    UNDECIDED,
-)
+from dynamics.integration.mode_course import NOT_YET
+from dynamics.integration.mode_ends import COLLAPSED, END_TIME, LEARNED, STEADY, UNDECIDED
+from dynamics.integration.mode_flow import FULL, NO_EMA, TIED
 
 NAMES = {FULL: "full", TIED: "tied", NO_EMA: "no-ema"}
 KINDS = pytest.mark.parametrize("kind", GLANCED, ids=NAMES.get)

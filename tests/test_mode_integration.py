@@ -16,8 +16,10 @@ from analysis.fates.predictions import predict_fates
 from analysis.runs import simulation
 from analysis.runs.simulation import ModeSimulation, simulate_modes
 from dynamics.fields.modes import full_mode_field
-from dynamics.integration import mode_flow as flow
+from dynamics.integration import mode_ends, mode_flow
 from dynamics.integration.integrate import integrate
+from dynamics.integration.mode_ends import RUNNING, SLOW, STEADY
+from dynamics.integration.mode_flow import FULL
 from dynamics.integration.modes import integrate_modes
 from dynamics.integration.trajectory import Status
 from dynamics.invariants import mode_invariant
@@ -299,11 +301,11 @@ def test_the_region_of_collapse_without_damping_is_claimed_inside_alone() -> Non
     radius = math.sqrt(least / (2 * largest * (0.5 / (2 * 0.2) + 1.0)))  # of dᵀPd
     direction = np.array([1.0, 1.0]) / math.sqrt(np.array([1.0, 1.0]) @ P @ np.array([1.0, 1.0]))
     start = (500.0, math.sqrt(500.0**2 + 0.04), 500.0)  # so large that every state below counts as shrunk
-    for share, expected in ((0.1, flow.STEADY), (0.99, flow.STEADY), (1.01, flow.RUNNING)):
+    for share, expected in ((0.1, STEADY), (0.99, STEADY), (1.01, RUNNING)):
         a, g = share * radius * direction
-        outcome, end = flow.arrived(flow.FULL, (a, math.sqrt(a * a + 0.04), g), start, p)
+        outcome, end = mode_ends.arrived(FULL, (a, math.sqrt(a * a + 0.04), g), start, p)
         assert outcome == expected
-        if expected == flow.STEADY:
+        if expected == STEADY:
             assert_allclose(end, (0, 0.2, 0), rtol=1e-7)
 
 
@@ -327,11 +329,11 @@ def test_balanced_starts_without_damping_that_are_called_slow_shrink_by_another_
         b = a if variant == "tied" else rng.choice([-1, 1]) * a
         g = a if variant == "no-ema" else a * rng.uniform(0.3, 2.5)
         far = 1e4  # a start so large that every state counts as shrunk
-        outcome, end = flow.arrived(row.kind, (a, b, g), (far, math.copysign(far, b), far), p)
-        if outcome == flow.RUNNING:
+        outcome, end = mode_ends.arrived(row.kind, (a, b, g), (far, math.copysign(far, b), far), p)
+        if outcome == RUNNING:
             continue
         claimed += 1
-        assert (outcome, end) == (flow.SLOW, (0.0, 0.0, 0.0))
+        assert (outcome, end) == (SLOW, (0.0, 0.0, 0.0))
 
         def rate(t: float, y: np.ndarray, p: tuple[float, ...] = p, s: float = b / a) -> list[float]:
             x, target = y[0], y[0] if variant == "no-ema" else y[1]
@@ -350,18 +352,18 @@ def test_the_region_of_slow_collapse_without_damping_ends_where_it_is_said() -> 
     p = (-0.5, -1.0, 1.0, 0.0, -1.0, -0.5, 0.0, 0.0)  # x <= |A|/(4 |B|) = 1/8, x <= 1/(4 |A| τt) = 1/2
     start, quick = (1e4, 1e4, 1e4), (*p[:2], 0.2, *p[3:])  # τt = 5: x <= 1/10
     for x, q, rates, expected in (
-        (0.125, 1.0, p, flow.SLOW),
-        (0.1251, 1.0, p, flow.RUNNING),
-        (0.1, 1.0, quick, flow.SLOW),
-        (0.1001, 1.0, quick, flow.RUNNING),
-        (0.1, 2.0, p, flow.SLOW),
-        (0.1, 2.001, p, flow.RUNNING),
-        (0.1, 0.5, p, flow.SLOW),
-        (0.1, 0.499, p, flow.RUNNING),
-        (-0.1, 1.0, p, flow.RUNNING),  # A b > 0: it grows
+        (0.125, 1.0, p, SLOW),
+        (0.1251, 1.0, p, RUNNING),
+        (0.1, 1.0, quick, SLOW),
+        (0.1001, 1.0, quick, RUNNING),
+        (0.1, 2.0, p, SLOW),
+        (0.1, 2.001, p, RUNNING),
+        (0.1, 0.5, p, SLOW),
+        (0.1, 0.499, p, RUNNING),
+        (-0.1, 1.0, p, RUNNING),  # A b > 0: it grows
     ):
-        assert flow.arrived(flow.FULL, (x, x, q * x), start, rates)[0] == expected
-    assert flow.arrived(flow.FULL, (0.1, 0.1, 0.1), (1e4, 1e4 + 1e-4, 1e4), p)[0] == flow.RUNNING  # c < 0
+        assert mode_ends.arrived(FULL, (x, x, q * x), start, rates)[0] == expected
+    assert mode_ends.arrived(FULL, (0.1, 0.1, 0.1), (1e4, 1e4 + 1e-4, 1e4), p)[0] == RUNNING  # c < 0
 
 
 def test_steps_are_reported_in_the_time_of_the_user() -> None:
@@ -420,7 +422,7 @@ def test_a_run_whose_balance_is_lost_to_rounding_does_not_prove_learning() -> No
 
 def test_weights_come_back_from_their_units_whatever_the_clocks() -> None:
     units = (2.0**-800, 1.0, 2.0**-500, 2.0**-700)
-    assert flow.unscaled(flow.FULL, (1.5, 2.0**600, 2.0**100), units) == (
+    assert mode_flow.unscaled(FULL, (1.5, 2.0**600, 2.0**100), units) == (
         1.5 * 2.0**-300,
         2.0**500,
         2.0**-200,

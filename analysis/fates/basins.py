@@ -1,6 +1,6 @@
 """Basins: which starts of a plane learn and which collapse, decided by following every one of them.
 
-The fate is read from the trajectory (`dynamics.integration.mode_flow.arrived`), never from the prediction at its
+The fate is read from the trajectory (`dynamics.integration.mode_ends.arrived`), never from the prediction at its
 start. A trajectory is followed until its fate is decided, its steps are spent, or the end time is reached.
 `theory_mismatches` then counts the starts for which theory predicts something else.
 """

@@ -38,7 +38,7 @@ class ModeSimulation:
         `analysis.fates.predictions.predict_fates` at the start.
     fate
         What each mode did, shape (n_modes,): learned, collapsed or undecided. It is read from the run
-        (`dynamics.integration.mode_flow.arrived`), whatever was predicted.
+        (`dynamics.integration.mode_ends.arrived`), whatever was predicted.
     invariant, drift
         c = τo w1² − τp w2² at the start, and the largest departure from e^{−2ηt} c along the run (R2), both of
         shape (n_modes,); NaN for variants that do not conserve it.

@@ -10,7 +10,7 @@ A GPU loses most where the threads of a warp wait for each other, so each kind o
 - `see_to` looks at the trajectories that `advance` left: at their end time, at rest, or out of tries. It writes the
   results of those that have ended. The others come back: in another round, or on the list of what is left.
 - `finish` brings what the last round has left to its end, each trajectory in one go, with the stiff method of
-  `dynamics.integration.mode_flow` where the pair is not the right one.
+  `dynamics.integration.mode_course` where the pair is not the right one.
 
 `advance` and `see_to` are launched a few times, each round for the trajectories that the one before left running;
 the host does not wait for any of them. Proofs of rest and the stiff method work in float64 for float32 ensembles too.
@@ -33,10 +33,8 @@ from dynamics.integration.cuda_trajectory import (
     LOOK,
     USUAL,
     P,
-    attempt,
     brought_to_its_end,
     concluded,
-    finished,
     judged,
     keep,
     kept_states,
@@ -50,8 +48,10 @@ from dynamics.integration.cuda_trajectory import (
     tried,
     widened,
 )
-from dynamics.integration.explicit_pair import ONE, PAUSE, ZERO, numbers
-from dynamics.integration.mode_flow import MAX_STEPS, NOT_YET, RUNNING, STIFF, TIED, UNDECIDED
+from dynamics.integration.explicit_pair import ONE, PAUSE, VERSION, ZERO, numbers
+from dynamics.integration.mode_course import NOT_YET, STIFF
+from dynamics.integration.mode_ends import MAX_STEPS, RUNNING, UNDECIDED
+from dynamics.integration.mode_flow import TIED
 from dynamics.integration.numba_cuda import SIMULATED, cuda
 
 THREADS = 128
@@ -73,8 +73,7 @@ PARAMETERS = (
 """Names of the arrays in `given`, in order."""
 
 # A constant of every kernel, hence in its key: Numba's cache on disk notices no change of another file, nor of options.
-_SOURCES = cuda_trajectory.__file__, *(code.py_func.__code__.co_filename for code in (attempt, finished))
-_VERSION = zlib.crc32(b"".join(Path(source).read_bytes() for source in _SOURCES))
+_VERSION = zlib.crc32(Path(cuda_trajectory.__file__).read_bytes(), VERSION)
 
 
 class Kernels(NamedTuple):

@@ -12,9 +12,10 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 
 from dynamics.integration import explicit_pair as pair
-from dynamics.integration import mode_flow
+from dynamics.integration import mode_course
 from dynamics.integration.explicit_pair import FLOW
-from dynamics.integration.mode_flow import END_TIME, RUNNING, STEADY, STIFF, UNDECIDED
+from dynamics.integration.mode_course import STIFF
+from dynamics.integration.mode_ends import END_TIME, RUNNING, STEADY, UNDECIDED
 from dynamics.integration.numba_cuda import SIMULATED
 
 # A record: state, slope, time, step to try, speed at which to look, end time, (λs, λd, 1/τo, 1/τp, 1/τt, η), and for
@@ -55,7 +56,7 @@ attempt, step, derivative, constrained, opening, departure, size_of, chosen, sma
 )
 finished = FLOW["finished"]
 # Numba's simulator of CUDA hands out arrays that only interpreted code can take
-brought_to_its_end = (vars(mode_flow) if SIMULATED else FLOW)["brought_to_its_end"]
+brought_to_its_end = (vars(mode_course) if SIMULATED else FLOW)["brought_to_its_end"]
 
 
 def _device(function: Any) -> Any:
@@ -70,7 +71,7 @@ def start_of(given: Any, stride: Any, i: Any) -> Any:
 
 @_device
 def rates_of(given: Any, stride: Any, i: Any) -> Any:
-    """(λs, λd, τo, τp, τt, η) of trajectory i, as `mode_flow` takes them."""
+    """(λs, λd, τo, τp, τt, η) of trajectory i, as `mode_course` takes them."""
     return (
         np.float64(given[0][i * stride[0]]),
         np.float64(given[1][i * stride[1]]),

@@ -45,7 +45,7 @@ class Ensemble:
         Index into `STATUSES`, shape (N,), uint8.
     fate
         What the trajectory did, index into `FATES`, shape (N,), uint8: learned or collapsed where it is in, or near, an
-        end to which it is shown to go (`dynamics.integration.mode_flow.arrived`), else undecided.
+        end to which it is shown to go (`dynamics.integration.mode_ends.arrived`), else undecided.
     n_accepted, n_rejected
         Steps, shape (N,), uint32.
     drift
@@ -90,8 +90,8 @@ def integrate_ensemble(
 
     Each is advanced by the Runge–Kutta pair of Tsitouras of order 5(4) under error control of its own, until its
     end time or until it has come close to a point to which every trajectory from there leads, for a reason given at
-    `dynamics.integration.mode_flow.arrived`. The rest of its way is the linear flow about that point, as soon as the
-    error of that is proved to be a tenth of the tolerance at most (`dynamics.integration.mode_flow.followed`). A
+    `dynamics.integration.mode_ends.arrived`. The rest of its way is the linear flow about that point, as soon as the
+    error of that is proved to be a tenth of the tolerance at most (`dynamics.integration.mode_approach.followed`). A
     trajectory for which that takes long, for want of a clock that suits all its rates, is finished by a stiff method.
 
     Parameters

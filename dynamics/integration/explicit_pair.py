@@ -1,11 +1,11 @@
 """An explicit pair for one mode, compiled: the flow, a step, its control, and how a trajectory is opened.
 
 The embedded Runge–Kutta pair of Tsitouras (2011) of order 5(4), as inlined functions of numbers: for lanes on the CPU
-(`dynamics.integration.lane_kernels`) and threads on CUDA. `dynamics.integration.mode_flow` is compiled here too, for
-both: it ends what the pair leaves.
+(`dynamics.integration.lane_kernels`) and threads on CUDA. `dynamics.integration.mode_course` ends what the pair leaves,
+and is compiled here too, for both, with the modules that it is built on.
 
-Numba's cache on disk notices changes of the file that a kernel is in, of no other: so the texts of this file and of
-`mode_flow` are part of every kernel's key. This module imports Numba: only kernels import it, when they are asked for.
+Numba's cache on disk notices changes of the file that a function is in, of no other: so the texts of all these files
+are part of every kernel's key. This module imports Numba: only kernels import it, when they are asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import zlib
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from dynamics.integration import mode_flow
+from dynamics.integration import mode_approach, mode_course, mode_ends, mode_flow, mode_step
 from dynamics.integration.mode_flow import (
     DIRECT,
     FAST,
@@ -39,29 +39,41 @@ HANDOVER = 400
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 _device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
 
-
+_MODULES = mode_flow, mode_step, mode_ends, mode_approach, mode_course
 _INLINED = frozenset(("scaled", "_exponential", "_over", "_shifted"))
-"""Functions of `mode_flow` that a look consists of, and that are called in few places."""
+"""Functions of these that a look consists of, and that are called in few places."""
 
 
-def _compiled(module: ModuleType) -> dict[str, Any]:
-    """Compile the functions of a module that runs without Numba too, each calling the others' compiled versions."""
-    names: dict[str, Any] = dict(vars(module))
+def _checksum(*modules: ModuleType) -> int:
+    """A number that changes with the texts of modules."""
+    return zlib.crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
+
+
+def _compiled(*modules: ModuleType) -> dict[str, Any]:
+    """Compile the functions of modules that run without Numba too, each calling the others' compiled versions.
+
+    A name that is one thing in one of them and another in the next is refused by a ValueError.
+    """
+    names: dict[str, Any] = {}
+    for module in modules:
+        for name, item in vars(module).items():
+            if not name.startswith("__") and names.setdefault(name, item) is not item:
+                raise ValueError(f"{name} of {module.__name__} is another thing in a module before it")
     functions = {name: item for name, item in names.items() if isinstance(item, FunctionType)}
+    texts = CellType(_checksum(*modules))
     for name, function in functions.items():
-        names[name] = njit(
-            FunctionType(function.__code__, names, name),
-            error_model="numpy",
-            cache=True,
-            forceinline=name in _INLINED,
-        )
+        # a cell that no instruction reads: Numba's key of a function holds the contents of its cells
+        code = function.__code__.replace(co_freevars=("texts",))
+        again = FunctionType(code, names, name, None, (texts,))
+        again.__module__ = function.__module__
+        names[name] = njit(error_model="numpy", cache=True, forceinline=name in _INLINED)(again)
     return {name: names[name] for name in functions}
 
 
-FLOW = _compiled(mode_flow)
+FLOW = _compiled(*_MODULES)
 looked, finished = FLOW["looked"], FLOW["finished"]
 brought_to_its_end = FLOW["brought_to_its_end"]
-VERSION = zlib.crc32(Path(mode_flow.__file__).read_bytes() + Path(__file__).read_bytes())
+VERSION = zlib.crc32(Path(__file__).read_bytes(), _checksum(*_MODULES))
 """A constant of every kernel, hence in its key."""
 
 TABLEAU = (

@@ -1,6 +1,6 @@
 """Glances: whether trajectories in lanes are at their ends, told of many at once, in vectors.
 
-A look (`finished` of `dynamics.integration.mode_flow`) has many branches, so that no compiler makes vectors of it.
+A look (`finished` of `dynamics.integration.mode_course`) has many branches, so that no compiler makes vectors of it.
 A glance is the same without a branch, for the cases that nearly all trajectories are in: no weight decay, λs > 0,
 and a kind of flow in `GLANCED`. It follows from the same theorems. Every other case is left to the look: numbers
 beyond `_BEYOND`, starts and states on a boundary between two fates, times of many thousand units.
@@ -23,20 +23,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dynamics.integration.mode_flow import (
-    _EXPLICIT,
-    _KEPT,
-    _SHARE,
-    COLLAPSED,
-    FULL,
-    GROWN,
-    LEARNED,
-    NEAR,
-    NO_EMA,
-    SHRUNK,
-    TIED,
-    UNDECIDED,
-)
+from dynamics.integration.mode_course import EXPLICIT, GROWN, SHARE
+from dynamics.integration.mode_ends import COLLAPSED, KEPT, LEARNED, NEAR, SHRUNK, UNDECIDED
+from dynamics.integration.mode_flow import FULL, NO_EMA, TIED
 
 GLANCED = (FULL, TIED, NO_EMA)
 """Kinds of flow of which a glance tells anything."""
@@ -131,7 +120,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     p
         (λs, λd, 1/τo, 1/τp, 1/τt, η).
     left
-        Time that is left, >= 0.
+        Time that is left; UNSAID where it is < 0.
     rtol, atol
         Tolerances.
 
@@ -139,7 +128,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     -------
     said, learned, arrived, state
         What is said. Unless UNSAID: whether it is certain and shown that the trajectory ends in a fixed point
-        (`arrived` of `mode_flow`), and whether that is a learned one. AT_REST: the fixed point (w1, w2, θ). CLOSE,
+        (`arrived` of `mode_ends`), and whether that is a learned one. AT_REST: the fixed point (w1, w2, θ). CLOSE,
         GOING: the state after the time `left`.
     """
     ls, ld, over_to, over_tp, zeta, eta = p
@@ -150,7 +139,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     size = _larger(_larger(abs(a), abs(b)), abs(g))
     known = _held(over_to) & _held(over_tp) & _held(zeta) & _held(coupling) & _held(damping)
     known &= _held(size) & _held(a) & (_larger(_larger(abs(a0), abs(b0)), abs(g0)) < _BEYOND)
-    known &= (eta == 0) & (ls > 0) & (a != 0) & (b != 0) & (g != 0)
+    known &= (left >= 0) & (eta == 0) & (ls > 0) & (a != 0) & (b != 0) & (g != 0)
     known &= not ((a == a0) & (b == b0) & (g == g0))
 
     sign = 1.0 if coupling > 0 else -1.0
@@ -164,7 +153,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     known &= size < GROWN * _larger(_larger(abs(a0), abs(b0)), _larger(abs(g0), level))
     kept = True
     if kind != TIED:
-        kept = abs((a - b) * (a + b) - c) <= _KEPT * (a0 * a0 + b0 * b0 + a * a + b * b)
+        kept = abs((a - b) * (a + b) - c) <= KEPT * (a0 * a0 + b0 * b0 + a * a + b * b)
 
     learns = (c > 0) | ((above > 0) & (depth < level))
     if kind == TIED:
@@ -198,7 +187,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
         slow = towards if coupling * end_b > 0 else _smaller(x, zeta)
     known &= slow > 0
 
-    # how far it is from the end, and a bound on the error of the linear flow, as in `mode_flow.followed`
+    # how far it is from the end, and a bound on the error of the linear flow, as in `followed` of `mode_approach`
     side = 1.0 if end_a * end_b >= 0 else -1.0
     first, last = end_a + side * end_b, a + side * b
     z = (last - first) / (last + first)
@@ -247,11 +236,11 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     allowed = absolute + rtol * size
     away = _larger(_larger(abs(then_a - end_a), abs(then_b - end_b)), abs(then_g - end_a))
     size_then = _larger(_larger(abs(then_a), abs(then_b)), abs(then_g))
-    follows = close & (bound <= _SHARE * allowed)
+    follows = close & (bound <= SHARE * allowed)
     rests = (left == math.inf) | (follows & (away + bound <= allowed / 100))
     ends = away <= absolute + rtol * size_then
-    # beyond `_EXPLICIT` a trajectory that cannot be followed is for the stiff method
-    patient = left * (zeta + damping * size * size + abs(coupling) * size) <= _EXPLICIT
+    # beyond `EXPLICIT` a trajectory that cannot be followed is for the stiff method
+    patient = left * (zeta + damping * size * size + abs(coupling) * size) <= EXPLICIT
     said = UNSAID
     if known & arrived & soon & follows:
         said = CLOSE if ends else GOING

@@ -5,9 +5,12 @@ than there are. A lane that has something to see to, its end, rest or a step too
 Flags are looked at once in `TRIES` tries, and a lane that has ended is refilled. Frozen lanes do not move, so
 results do not depend on when they are looked at, nor on which trajectories go together.
 
+Lanes that may have ended are glanced at first, `AT_ONCE` together (`dynamics.integration.glances`); what a glance
+cannot tell is looked at one by one.
+
 A trajectory whose rates lie far apart would take explicit steps for ever. One that has not ended after `HANDOVER`
 tries, or that numbers at their own scale do not hold, is brought to its end by the stiff method of
-`dynamics.integration.mode_flow`, compiled from the same source that integrates single runs. So is the proof of rest.
+`dynamics.integration.mode_course`, compiled from the same source that integrates single runs. So is the proof of rest.
 """
 
 from __future__ import annotations
@@ -58,15 +61,8 @@ from dynamics.integration.glances import (
     glances_at,
     put,
 )
-from dynamics.integration.mode_flow import (
-    END_TIME,
-    MAX_STEPS,
-    NOT_YET,
-    RUNNING,
-    STEADY,
-    STIFF,
-    UNDECIDED,
-)
+from dynamics.integration.mode_course import NOT_YET, STIFF
+from dynamics.integration.mode_ends import END_TIME, MAX_STEPS, RUNNING, STEADY, UNDECIDED
 
 LANES = 32
 """A multiple of what the widest vector registers hold, in float32 too; all fields fit the innermost cache."""
@@ -145,31 +141,28 @@ def lane_kernel(form: tuple[int, float, float], dtype: str, saving: bool) -> Cal
         lane = np.zeros(_FIELDS * LANES + 0 * version, real)
         who, n_saved = np.full(LANES, -1), np.zeros(LANES, np.int64)
         patience = min(max_steps, HANDOVER)
-        seen, near = np.zeros(LANES, np.int64), np.zeros(GLANCE)
+        seen, near = np.zeros(LANES, np.uint64), np.zeros(GLANCE)
         lane[FLAG : FLAG + LANES] = 1
         upcoming, n_busy = first, 0
         while True:
             n_seen = 0
-            for j in range(LANES):
-                if lane[FLAG + np.uint64(j)] != 0:
+            for j in range(np.uint64(LANES)):
+                if lane[FLAG + j] != 0:
                     seen[n_seen] = j
                     n_seen += 1
             for n in range(n_seen):
                 g = np.uint64(n % AT_ONCE)
                 if glanced and g == 0:
                     for s in range(np.uint64(min(AT_ONCE, n_seen - n))):
-                        j = np.uint64(seen[np.uint64(n) + s])
-                        until = smaller(lane[SAVE + j], lane[END + j]) if saving else lane[END + j]
-                        put(
-                            near,
-                            s,
-                            _three(lane, S1 + j),
-                            _three(lane, W1 + j),
-                            _rates(lane, j),
-                            until - lane[T + j],
-                        )
+                        j = seen[np.uint64(n) + s]
+                        y = _three(lane, W1 + j)
+                        left = lane[END + j] - lane[T + j]
+                        if saving:  # no glance before states are kept
+                            left = smaller(lane[SAVE + j], lane[END + j]) - lane[T + j]
+                            left = left if lane[T + j] < lane[SAVE + j] else real(-1)
+                        put(near, s, _three(lane, S1 + j), y, _rates(lane, j), left)
                     glances_at(form[0], near, np.float64(rtol), np.float64(atol))
-                j = np.uint64(seen[n])
+                j = seen[n]
                 i = who[j]
                 if i >= 0:
                     start = online[i], predictor[i], target[i]

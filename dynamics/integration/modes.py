@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from dynamics.fields.vector_field import VectorField
-from dynamics.integration import mode_flow as flow
+from dynamics.integration import mode_course, mode_ends, mode_flow, mode_step
+from dynamics.integration.mode_ends import DIVERGED, END_TIME, MAX_STEPS, RUNNING, SLOW, STEADY
 from dynamics.integration.trajectory import Status, Trajectory, check_tolerances, checked_times
 from dynamics.states import ModeState
 from dynamics.system import ModeSystem
@@ -20,11 +21,11 @@ REST = 1e-8
 """A run is at rest when every weight is within this fraction of the weights at its end, whatever the tolerances."""
 
 _STATUSES = {
-    flow.STEADY: Status.STEADY,
-    flow.END_TIME: Status.END_TIME,
-    flow.SLOW: Status.SLOW,
-    flow.DIVERGED: Status.DIVERGED,
-    flow.MAX_STEPS: Status.MAX_STEPS,
+    STEADY: Status.STEADY,
+    END_TIME: Status.END_TIME,
+    SLOW: Status.SLOW,
+    DIVERGED: Status.DIVERGED,
+    MAX_STEPS: Status.MAX_STEPS,
 }
 _WORST = (Status.STEADY, Status.END_TIME, Status.SLOW, Status.DIVERGED, Status.MAX_STEPS)
 _LOCAL = 0.1  # local tolerance over asked tolerance: the global error stays within 10 times of what was asked
@@ -67,27 +68,29 @@ class _Run:
 
     @property
     def state(self) -> Any:
-        return flow.true_state(self.kind, self.mode, self.y, self.log_scale)
+        return mode_course.true_state(self.kind, self.mode, self.y, self.log_scale)
 
     def arrived(self, t: float = np.inf) -> tuple[int, Any]:
         """Where the run goes from its state at a time, the last one if left out."""
-        return flow.arrived(self.kind, self.state_at(t), self.start, self.p)
+        return mode_ends.arrived(self.kind, self.state_at(t), self.start, self.p)
 
     def state_at(self, t: float) -> Any:
         if t >= self.t or not self.steps:
             return self.state
         step = self.steps[max(0, bisect_right(self.steps, t, key=lambda step: step.t) - 1)]
-        y, second = flow.between(step.mode, step.state, step.h, (t - step.t) / step.h, step.dense, self.p)
+        y, second = mode_step.between(
+            step.mode, step.state, step.h, (t - step.t) / step.h, step.dense, self.p
+        )
         if step.mode != self.kind:
-            y = flow.true_state(self.kind, step.mode, y, step.log_scale + second)
-        return flow.constrained(self.kind, y, self.p)
+            y = mode_course.true_state(self.kind, step.mode, y, step.log_scale + second)
+        return mode_flow.constrained(self.kind, y, self.p)
 
     def at_rest(self) -> bool:
         """Whether the run is in its end for all purposes: it has arrived, and next to nothing is left to travel."""
         outcome, end = self.arrived()
-        if outcome != flow.STEADY:
+        if outcome != STEADY:
             return False
-        encoder, predictor = flow.distance(self.state, end)
+        encoder, predictor = mode_ends.distance(self.state, end)
         size = abs(end[0]) if end[0] != 0 else max(abs(self.start[0]), abs(self.start[2]))
         own = abs(end[1]) if end[1] != 0 else max(size, abs(self.start[1]))
         return encoder <= REST * size and predictor <= REST * own
@@ -95,40 +98,42 @@ class _Run:
     def advance(self, end: float, budget: int, *, open_ended: bool) -> int:
         """Integrate to the time `end`, or open-ended until the run is at rest or known to be slow."""
         if self.t == 0 and open_ended and self.at_rest():
-            return flow.STEADY
+            return STEADY
         while self.t < end:
             if self.n_tried >= budget:
-                return flow.MAX_STEPS
+                return MAX_STEPS
             self.n_tried += 1
             final = self.t + self.h >= end
             h = end - self.t if final else self.h
-            z, dense, accepted, proposed = flow.attempted(self.mode, self.y, h, self.p, self.rtol, self.atol)
-            if flow.overshoots(self.kind, self.mode, z, self.log_scale, dense):
+            z, dense, accepted, proposed = mode_step.attempted(
+                self.mode, self.y, h, self.p, self.rtol, self.atol
+            )
+            if mode_course.overshoots(self.kind, self.mode, z, self.log_scale, dense):
                 accepted, proposed = False, h / 2
             if accepted:
                 self.steps.append(_Step(self.t, h, self.y, dense, self.mode, self.log_scale))
                 self.t = end if final else self.t + h
                 if self.mode != self.kind:
                     self.log_scale += dense[4]
-                self.mode, self.y, self.log_scale = flow.switched(
+                self.mode, self.y, self.log_scale = mode_course.switched(
                     self.kind, self.mode, z, self.log_scale, self.p
                 )
                 if open_ended:
                     if self.at_rest():
-                        return flow.STEADY
-                    if self.arrived()[0] == flow.SLOW:
-                        return flow.SLOW
+                        return STEADY
+                    if self.arrived()[0] == SLOW:
+                        return SLOW
             self.h = proposed
-            failure = flow.failed(self.kind, self.mode, self.y, self.h, self.start, self.p)
-            if failure != flow.RUNNING:
+            failure = mode_course.failed(self.kind, self.mode, self.y, self.h, self.start, self.p)
+            if failure != RUNNING:
                 return failure
-        return flow.END_TIME
+        return END_TIME
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """(w1, w2, θ) at increasing times in the run's units, shape (3, T); the last state after the last step."""
         found = np.empty((3, times.size))
         for column, t in enumerate(times):
-            found[:, column] = flow.unscaled(self.kind, self.state_at(t), self.units)
+            found[:, column] = mode_flow.unscaled(self.kind, self.state_at(t), self.units)
         return found
 
 
@@ -146,7 +151,7 @@ def integrate_modes(
 ) -> tuple[Trajectory[ModeState], np.ndarray]:
     """Follow decoupled modes from a start, to rest or to a given time, and report what each of them did.
 
-    Every mode is integrated by itself, by the stiff method of `dynamics.integration.mode_flow`, in units in which
+    Every mode is integrated by itself, by the stiff method of `dynamics.integration.mode_step`, in units in which
     its largest weight and its fastest rate are near one. Rates and weights may lie decades apart.
 
     Parameters
@@ -159,7 +164,7 @@ def integrate_modes(
         The mode field of a variant of `dynamics.variants.VARIANTS`.
     t_end
         End time > 0. Left out, the run goes on until every mode is at rest (within `REST` of its end, which is
-        proved to be its end, see `dynamics.integration.mode_flow.arrived`) or known to approach its end like a power
+        proved to be its end, see `dynamics.integration.mode_ends.arrived`) or known to approach its end like a power
         of t.
     ts
         Instead of `t_end`: increasing times at which states are kept; the first is the start.
@@ -209,7 +214,7 @@ def integrate_modes(
     if open_ended and len(runs) > 1:
         # modes that came to rest early go on to the end of the slowest: a few ever longer steps
         for run, code in zip(runs, codes, strict=True):
-            if code == flow.STEADY and run.t * run.units[1] < longest:
+            if code == STEADY and run.t * run.units[1] < longest:
                 run.advance(longest / run.units[1], max_steps, open_ended=False)
     statuses = [_STATUSES[code] for code in codes]
     if not open_ended:
@@ -265,7 +270,7 @@ def _opened(k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol
     weights = tuple(float(part[k]) for part in start)
     if variant.kind is None:
         raise ValueError(f"the variant {variant.name} is not integrated mode by mode")
-    y, p, _, units, proper = flow.scaled(variant.kind, weights, values, np.inf, variant.direct)
+    y, p, _, units, proper = mode_flow.scaled(variant.kind, weights, values, np.inf, variant.direct)
     if not proper:
         names = ("lambda_s", "lambda_d", "tau_online", "tau_predictor", "tau_target", "weight_decay")
         given = ", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True))
@@ -274,15 +279,15 @@ def _opened(k: int, start: ModeState, system: ModeSystem, variant: Variant, rtol
             f" within 290 decades of each other, got {given}"
         )
     local_rtol, local_atol = max(_LOCAL * rtol, 1e-13), _LOCAL * atol * units[3] / units[0]
-    h = flow.first_step(variant.kind, y, p, local_rtol)
+    h = mode_step.first_step(variant.kind, y, p, local_rtol)
     return _Run(variant.kind, y, p, units, local_rtol, local_atol, y, h)
 
 
 def _fate(run: _Run, status: Status, t: float) -> str:
     """What the run has shown by the time t."""
-    if status.failed and flow.failed(run.kind, run.mode, run.y, run.h, run.start, run.p) != flow.RUNNING:
+    if status.failed and mode_course.failed(run.kind, run.mode, run.y, run.h, run.start, run.p) != RUNNING:
         return "undecided"
     outcome, end = run.arrived(t)
-    if outcome == flow.RUNNING:
+    if outcome == RUNNING:
         return "undecided"
     return "collapsed" if end[0] == 0 else "learned"
