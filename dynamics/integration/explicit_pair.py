@@ -40,7 +40,7 @@ FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 _device = njit(forceinline=True, fastmath=FAST_MATH, error_model="numpy")
 
 _MODULES = mode_flow, mode_step, mode_ends, mode_approach, mode_course
-_INLINED = frozenset(("scaled", "_exponential", "_over", "_shifted"))
+_INLINED = frozenset(("scaled", "curvature", "_exponential", "_over", "_shifted"))
 """Functions of these that a look consists of, and that are called in few places."""
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from dynamics.integration.explicit_pair import FLOW
 from dynamics.integration.mode_course import EXPLICIT, GROWN, SHARE
 from dynamics.integration.mode_ends import COLLAPSED, KEPT, LEARNED, NEAR, SHRUNK, UNDECIDED
 from dynamics.integration.mode_flow import FULL, NO_EMA, TIED
@@ -36,13 +37,14 @@ UNSAID: look. AT_REST: it is at the end. NOT_NEAR: nothing is known, look again 
 after the time that is left, within the tolerance of the end or not.
 """
 
-_BEYOND = (
-    1e40  # with rates and weights between 1/_BEYOND and _BEYOND no product below leaves the range of floats
-)
-_FEW = 600.0  # times the rates of the linear flow: beyond it a glance takes too few terms
-_APART = 1e-9  # fraction of two numbers within which which of them is larger is left to the look
+# with rates and weights between 1/_BEYOND and _BEYOND no product below leaves the range of floats
+_BEYOND = 1e40
+# time, in units of the rates of the linear flow, beyond which the series of `_flow` have too few terms
+_FEW = 600.0
+# two numbers whose difference is a smaller fraction of them than this: which is larger is for the look to say
+_APART = 1e-9
 
-
+curvature = FLOW["curvature"]
 VERSION = zlib.crc32(Path(__file__).read_bytes())
 """A constant of every kernel with glances, hence in its key, see `dynamics.integration.explicit_pair`."""
 
@@ -203,16 +205,8 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
         way = math.sqrt(sigma * sigma + unit * second * (unit * second))
         mu, m11, m12, m21 = -(x + zeta) / 2, (zeta - x) / 2, coupling, zeta * end_b
     close &= way <= 0.05
-    encoder = 0.51 * abs(end_a) + 0.34 * way * abs(end_b)
-    predictor = 2.02 * abs(end_a * end_b) + 1.36 * way * square
-    q = damping * predictor
-    if kind == NO_EMA:
-        q += abs(coupling) * encoder
-        reach = 1.2 * whole
-    else:
-        q = math.sqrt(q * q + unit * zeta * encoder * (unit * zeta * encoder))
-        reach = _larger(1.2 * whole, 1 / unit)
-    kappa = q * way / slow
+    reach = 1.2 * whole if kind == NO_EMA else _larger(1.2 * whole, 1 / unit)
+    kappa = curvature(kind, end_a, end_b, coupling, damping, unit * zeta, way) * way / slow
     close &= kappa <= 0.5
     delta = m11 * m11 + m12 * m21
     soon = left * (math.sqrt(abs(delta)) - mu) <= _FEW

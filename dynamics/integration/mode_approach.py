@@ -36,6 +36,19 @@ def rest_rate(kind: Any, end: Any, p: Any) -> Any:
     return 2 * det / (trace + math.sqrt(max(trace * trace - 4 * det, 0.0))), trace
 
 
+def curvature(kind: Any, a: Any, b: Any, coupling: Any, damping: Any, pull: Any, way: Any) -> Any:
+    """Q of `followed`: what the flow at a distance `way` has more than the linear one is at most q `way`².
+
+    σ̇ has B (a² + b²) (sinh 2σ − 2σ)/2 + B a b (cosh 2σ − 1) more, and A a (cosh σ − 1) + A b (sinh σ − σ) without an
+    average; ġ has ζ a (cosh σ − 1) + ζ b (sinh σ − σ) more, in the norm times √(|A|/(|b| ζ)), `pull` with ζ.
+    """
+    encoder = 0.51 * abs(a) + 0.34 * way * abs(b)
+    q = damping * (2.02 * abs(a * b) + 1.36 * way * (a * a + b * b))
+    if kind == NO_EMA:
+        return q + abs(coupling) * encoder
+    return math.sqrt(q * q + pull * encoder * (pull * encoder))
+
+
 def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
     """The state a time after y by the linear flow about an end, and a bound on its error then and at all later times.
 
@@ -77,14 +90,7 @@ def followed(kind: Any, y: Any, end: Any, p: Any, time: Any) -> Any:
         second, unit = y[2] - g, math.sqrt(abs(coupling / b) / zeta)
     way = math.sqrt(sigma * sigma + unit * second * (unit * second))
     size, square = abs(a) + abs(b), a * a + b * b
-    # σ̇ leaves B (a² + b²) (sinh 2σ − 2σ)/2 + B a b (cosh 2σ − 1), ġ leaves ζ a (cosh σ − 1) + ζ b (sinh σ − σ)
-    encoder, predictor = 0.51 * abs(a) + 0.34 * way * abs(b), 2.02 * abs(a * b) + 1.36 * way * square
-    q = damping * predictor
-    if kind == NO_EMA:
-        q += abs(coupling) * encoder
-    elif planar:
-        q = math.sqrt(q * q + unit * zeta * encoder * (unit * zeta * encoder))
-    kappa = q * way / slow
+    kappa = curvature(kind, a, b, coupling, damping, unit * zeta, way) * way / slow
     if not (kappa <= 0.5 and way <= 0.05):
         return y, math.inf
     remains = math.exp(-min(slow * time, 700.0))
