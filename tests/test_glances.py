@@ -22,12 +22,11 @@ from dynamics.integration.glances import (
     glance,
 )
 from dynamics.integration.mode_course import NOT_YET
-from dynamics.integration.mode_ends import COLLAPSED, END_TIME, LEARNED, STEADY, UNDECIDED
+from dynamics.integration.mode_ends import COLLAPSED, END_TIME, LEARNED, NEAR, STEADY, UNDECIDED
 from dynamics.integration.mode_flow import FULL, NO_EMA, TIED
 
 NAMES = {FULL: "full", TIED: "tied", NO_EMA: "no-ema"}
 KINDS = pytest.mark.parametrize("kind", GLANCED, ids=NAMES.get)
-RTOL, ATOL = 1e-6, 1e-9
 N = 4_000
 
 
@@ -71,24 +70,28 @@ def drawn(kind: int, rng: np.random.Generator, scale: float) -> tuple[Any, Any, 
     )
 
 
-def glanced_at(kind: int, start: Any, state: Any, rates: Any, left: float) -> tuple[Any, ...]:
+def glanced_at(
+    kind: int, start: Any, state: Any, rates: Any, left: float, rtol: float = 1e-6, atol: float = 1e-9
+) -> tuple[Any, ...]:
     ls, ld, to, tp, tt, eta = (float(rate) for rate in rates)
-    return glance(kind, start, state, (ls, ld, 1 / to, 1 / tp, 1 / tt, eta), left, RTOL, ATOL)
+    return glance(kind, start, state, (ls, ld, 1 / to, 1 / tp, 1 / tt, eta), left, rtol, atol)
 
 
 @KINDS
-@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e12])
-def test_a_glance_says_what_a_look_says(kind: int, scale: float) -> None:
+@pytest.mark.parametrize(
+    ("scale", "rtol", "atol"), [(1.0, 1e-6, 1e-9), (1e-9, 1e-2, 1e-4), (1e12, 1e-9, 1e-6), (1.0, 1e-2, 1e-9)]
+)
+def test_a_glance_says_what_a_look_says(kind: int, scale: float, rtol: float, atol: float) -> None:
     rng = np.random.default_rng(2 + kind)
     seen = np.zeros(5, int)
     for _ in range(N):
         start, state, rates, left = drawn(kind, rng, scale)
-        said, learns, arrived, ends = glanced_at(kind, start, state, rates, left)
+        said, learns, arrived, ends = glanced_at(kind, start, state, rates, left, rtol, atol)
         seen[said] += 1
         if said == UNSAID:
             continue
         outcome, theirs, fate, passed = finished(
-            (kind, 0.0, 0.0), start, state, tuple(map(float, rates)), left, RTOL, ATOL
+            (kind, 0.0, 0.0), start, state, tuple(map(float, rates)), left, rtol, atol
         )
         assert fate == ((LEARNED if learns else COLLAPSED) if arrived else UNDECIDED)
         assert outcome == {AT_REST: STEADY, NOT_NEAR: NOT_YET, CLOSE: STEADY, GOING: END_TIME}[said]
@@ -97,7 +100,8 @@ def test_a_glance_says_what_a_look_says(kind: int, scale: float) -> None:
             # rounding of the state, and of e^{Jt}, which is squared eleven times
             size = max(map(abs, theirs))
             np.testing.assert_allclose(ends, theirs, rtol=0, atol=1e-12 * size)
-    assert np.all(seen[1:] > N / 100)
+    assert np.all(seen[[AT_REST, NOT_NEAR, CLOSE]] > N / 100)
+    assert seen[GOING] > N / 100 or rtol >= NEAR  # what is near its end is within such a tolerance of it
     # what is left to looks: times beyond 600 units that are finite, and starts near a boundary
     assert seen[UNSAID] < N / 4
 
@@ -123,6 +127,7 @@ def test_weights_that_have_left_their_leaf_prove_nothing(kind: int) -> None:
         {"w2": 0.0},
         {"w1": 1e-60},
         {"w1": 1e50},
+        {"w1": 1e14},
         {"w1": math.nan},
         {"th": math.inf},
     ],

@@ -142,7 +142,6 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     known = _held(over_to) & _held(over_tp) & _held(zeta) & _held(coupling) & _held(damping)
     known &= _held(size) & _held(a) & (_larger(_larger(abs(a0), abs(b0)), abs(g0)) < _BEYOND)
     known &= (left >= 0) & (eta == 0) & (ls > 0) & (a != 0) & (b != 0) & (g != 0)
-    known &= not ((a == a0) & (b == b0) & (g == g0))
 
     sign = 1.0 if coupling > 0 else -1.0
     level = abs(coupling) / damping
@@ -151,7 +150,6 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     depth = math.sqrt(_larger(-c, 0.0))
     known &= (abs(c) > 1e-30 * size * size) | (kind == TIED)
     known &= abs(depth - level) > _APART * level
-    known &= abs(abs(coupling) - above * damping) > 1e-12 * abs(coupling)  # else it may rest where it is
     known &= size < GROWN * _larger(_larger(abs(a0), abs(b0)), _larger(abs(g0), level))
     kept = True
     if kind != TIED:
@@ -163,14 +161,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     height = math.sqrt(_larger((level - depth) * (level + depth) if c <= 0 else level * level + c, 0.0))
     end_a = math.copysign(height, a) if learns else 0.0
     end_b = sign * level if learns else math.copysign(depth, b)
-    known &= learns | (depth > 0)
-    sinks = not learns
-    if kind == TIED:
-        certain = learns & (a * g > 0)
-    elif kind == NO_EMA:
-        certain = kept & (sinks | (c <= 0) | (a * a0 > 0))
-    else:
-        certain = kept & (sinks | (a * (a0 if c > 0 else g) > 0))
+    certain = kept & ((c <= 0) | (a * a0 > 0))  # for c <= 0 a g > 0, too, which holds where it is near
     now = abs(a) if kind == NO_EMA else _larger(abs(a), abs(g))
     begun = abs(a0) if kind == NO_EMA else _larger(abs(a0), abs(g0))
     near = (abs(a - end_a) <= NEAR * height) & (abs(g - end_a) <= NEAR * height)
