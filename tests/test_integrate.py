@@ -316,6 +316,27 @@ def test_nothing_moves_at_a_fixed_point() -> None:
     )
 
 
+def test_a_state_that_moves_is_told_by_small_spaces_and_one_at_rest_is_not() -> None:
+    rates = np.concatenate([-np.logspace(-3, 0, 79), [0.0]])  # the last does not move
+    for way in (1.0, 1e-9):
+        calls = []
+
+        def flow(t: float, y: np.ndarray, calls: list[float] = calls) -> np.ndarray:
+            calls.append(t)
+            return rates * y
+
+        y, tolerance = np.full(80, way), np.full(80, 1e-7)
+        exact = travel(flow, 0.0, y, 1e5, tolerance)
+        n_exact = len(calls)
+        # products are good to 1e-10, and the slowest rate is a thousandth of the fastest; a tenth of the tolerance
+        assert_allclose(exact[:-1], -way, rtol=1e-6, atol=1e-8)
+        calls.clear()
+        quick = travel(flow, 0.0, y, 1e5, tolerance, exact=False)
+        moves = way > 2e-7
+        assert (np.max(np.abs(quick)) > 2e-7) == moves
+        assert (len(calls) < n_exact / 2) == moves
+
+
 def test_the_spectral_radius_is_the_largest_modulus() -> None:
     J = np.diag([-3.0, 1.0, 0.5]) + np.diag([0.2, 0.1], 1)
     assert spectral_radius(lambda t, y: J @ y, 0.0, np.ones(3)) == pytest.approx(3.0, rel=1e-8)

@@ -231,6 +231,10 @@ def test_a_rate_is_measured_on_work_that_takes_a_while_and_not_when_the_machine_
     assert_allclose(executors.measured_rate(made), 1e4, rtol=1e-9)
     assert max(counts) * 1e-4 >= 0.05
     assert_allclose(executors.measured_rate(design({**SMALL, "samples": 1})), 1e4, rtol=1e-9)
+    counts.clear()
+    assert executors.measured_rate(made, enough=5e3) == 5e3
+    assert sum(counts) * 1e-4 < 0.05
+    assert_allclose(executors.measured_rate(made, enough=2e4), 1e4, rtol=1e-9)
 
 
 def test_a_chunk_is_a_second_of_work_within_its_memory():

@@ -8,6 +8,7 @@ bounds the rate is then the network into one process, hundreds of megabytes a se
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,10 +32,10 @@ def compute(design: Design, bounds: tuple[int, int], expected: Mapping[str, str]
     return design.compute(bounds)
 
 
-def rate(design: Design) -> float:
-    """Measure how many runs this worker does in a second."""
+def rate(design: Design, enough: float) -> float:
+    """Measure how many runs this worker does in a second, or that it does `enough`."""
     _take_gpu(design)
-    return measured_rate(design)
+    return measured_rate(design, enough)
 
 
 def _take_gpu(design: Design) -> None:
@@ -70,9 +71,9 @@ class Workers:
         """Number of threads of all workers, at least one."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def rate(self, design: Design) -> float:
-        """Measure how many runs one worker does in a second."""
-        measured: float = self._client.submit(rate, design, pure=False).result()
+    def rate(self, design: Design, enough: float = math.inf) -> float:
+        """Measure how many runs one worker does in a second, or that it does `enough`."""
+        measured: float = self._client.submit(rate, design, enough, pure=False).result()
         return measured
 
     def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:

@@ -78,14 +78,27 @@ class Draw(NamedTuple):
 
     def sample(self, generator: np.random.Generator, n: int) -> np.ndarray:
         """Draw n values with a generator, shape (n,)."""
+        values = np.empty(n)
+        self.fill(generator, values)
+        return values
+
+    def fill(self, generator: np.random.Generator, values: np.ndarray) -> None:
+        """Draw as many values with a generator as an array of floats holds, into it."""
         a, b = self.a, self.b
-        if self.distribution == "uniform":
-            return a + (b - a) * generator.random(n)
-        if self.distribution == "loguniform":
-            return np.exp(np.log(a) + (np.log(b) - np.log(a)) * generator.random(n))
         if self.distribution == "integers":
-            return generator.integers(int(a), int(b), n, endpoint=True).astype(np.float64)
-        return a + b * generator.standard_normal(n)
+            values[:] = generator.integers(int(a), int(b), values.size, endpoint=True)
+            return
+        if self.distribution == "normal":
+            generator.standard_normal(out=values)
+        else:
+            generator.random(out=values)
+            if self.distribution == "loguniform":
+                a, b = np.log(a), np.log(b)
+            b -= a
+        values *= b
+        values += a
+        if self.distribution == "loguniform":
+            np.exp(values, out=values)
 
 
 def drawn(draw: Draw, seed: int, name: str, start: int, stop: int) -> np.ndarray:
@@ -116,10 +129,13 @@ def drawn(draw: Draw, seed: int, name: str, start: int, stop: int) -> np.ndarray
     values = np.empty(stop - start)
     key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
     for block in range(start // BLOCK, -(-stop // BLOCK)):
-        sample = draw.sample(np.random.Generator(np.random.Philox(key=key, counter=block << 64)), BLOCK)
+        generator = np.random.Generator(np.random.Philox(key=key, counter=block << 64))
         first = block * BLOCK
         low, high = max(start, first), min(stop, first + BLOCK)
-        values[low - start : high - start] = sample[low - first : high - first]
+        if low == first and high == first + BLOCK:
+            draw.fill(generator, values[low - start : high - start])
+        else:
+            values[low - start : high - start] = draw.sample(generator, BLOCK)[low - first : high - first]
     return values
 
 

@@ -37,8 +37,8 @@ class Executor(Protocol):
     def n_workers(self) -> int:
         """Number of chunks that are computed at one time."""
 
-    def rate(self, design: Design) -> float:
-        """Measure how many runs one worker does in a second."""
+    def rate(self, design: Design, enough: float = math.inf) -> float:
+        """Measure how many runs one worker does in a second, or that it does `enough`."""
 
     def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:
         """Compute chunks, given by number with first and last run, and hand them over as they are done."""
@@ -50,9 +50,9 @@ class Serial:
     n_workers = 1
     chunk_bytes = 64 * 2**20  # memory that has been used is used again, which is faster than new memory
 
-    def rate(self, design: Design) -> float:
-        """Measure how many runs are done in a second."""
-        return measured_rate(design)
+    def rate(self, design: Design, enough: float = math.inf) -> float:
+        """Measure how many runs are done in a second, or that `enough` are."""
+        return measured_rate(design, enough)
 
     def results(self, design: Design, ranges: Mapping[int, tuple[int, int]]) -> Chunked:
         """Compute chunks in their order."""
@@ -74,8 +74,11 @@ def _one_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> 
             yield coming.result()
 
 
-def measured_rate(design: Design) -> float:
-    """Runs a second, on a sample spread evenly over the sweep; what is compiled or loaded first does not count."""
+def measured_rate(design: Design, enough: float = math.inf) -> float:
+    """Runs a second, on a sample spread evenly over the sweep; what is compiled or loaded first does not count.
+
+    A rate of `enough` or more is told as `enough`: a short sample, which takes longer for a run, can show that.
+    """
     design.compute((0, 1))
     begun, n = time.perf_counter(), 1
     while True:
@@ -85,6 +88,8 @@ def measured_rate(design: Design) -> float:
         parts = [design.columns(start, stop) for start, stop in ranges]
         columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         seconds = _seconds(design, columns)
+        if sum(stop - start for start, stop in ranges) >= enough * seconds:
+            return enough
         # a machine that had something else to do just then is asked again
         while seconds >= _PROBE_SECONDS and time.perf_counter() - begun < _PROBE_LIMIT:
             again = _seconds(design, columns)

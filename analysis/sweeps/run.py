@@ -241,7 +241,9 @@ def sweep(
         if store.begun is None or store.missing():
             with _executor(design, workers, scheduler, note) as executor:
                 if store.begun is None:
-                    rate = executor.rate(design) if design.chunk is None else math.nan
+                    # a chunk is as large as memory allows where the rate is higher than that
+                    full = math.ceil(executor.chunk_bytes / design.memory_a_run / SECONDS)
+                    rate = executor.rate(design, full) if design.chunk is None else math.nan
                     store.begin(_chunk_runs(design, rate, executor.chunk_bytes))
                 KINDS[design.kind].prepare(design.settings)
                 computing = _fill(store, executor, progress)

@@ -41,6 +41,10 @@ def _clock(system: Any) -> tuple[float, float]:
     return natural_time(system, fastest=True), natural_time(system)
 
 
+Binding = Callable[[Any, Any], Callable[[float], None]]
+"""(state, derivative) -> what, called with a time, computes the derivative of the state into the other's arrays."""
+
+
 class TargetRule(Enum):
     """How the target moves in a flow dW/dt = PᵀE/τo − ηW, dP/dt = EWᵀ/τp − ηP of matrices."""
 
@@ -78,6 +82,9 @@ class VectorField:
     target_rule
         Of a flow of matrices whose W and P follow the gradient, how its target moves: implicit steps know the
         linearisation of these (`dynamics.integration.linearised`). None for all others.
+    in_place
+        (state like those to come, system) -> `Binding` that computes in NumPy what the field returns, without
+        temporary arrays: small systems spend most of their time on these. Left out, what the field returns is copied.
     """
 
     name: str
@@ -89,7 +96,22 @@ class VectorField:
     clock: Callable[[Any], tuple[float, float]] = _clock
     growth: Callable[[Any], float] | None = None
     target_rule: TargetRule | None = None
+    in_place: Callable[[Any, Any], Binding] | None = None
 
     def __call__(self, t: Any, state: State, system: Any) -> State:
         """Evaluate d state/dt at time t."""
         return self.derivative(t, self.constrain(t, state, system), system)
+
+    def binding(self, like: Any, system: Any) -> Binding:
+        """The field in place, for states like one: `in_place`, or copies of what it returns."""
+        if self.in_place is not None:
+            return self.in_place(like, system)
+
+        def bind(state: Any, derivative: Any) -> Callable[[float], None]:
+            def evaluate(t: float) -> None:
+                for part, value in zip(derivative, self(t, state, system), strict=True):
+                    part[...] = value
+
+            return evaluate
+
+        return bind

@@ -16,12 +16,15 @@ Luan and Ostermann, "Parallel exponential Rosenbrock methods", Comput. Math. App
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 
 import numpy as np
 from scipy.integrate import DenseOutput, OdeSolver
 from scipy.linalg import expm
+from scipy.linalg.blas import idamax
 
-CHECK_GROWTH = 1.4
+_CHECK_GROWTH = 1.4
+_CANCELLED = 0.5  # what is left of a vector after Gram–Schmidt, below which a second pass is due
 
 
 def phi_vectors(H: np.ndarray, order: int) -> np.ndarray:
@@ -32,12 +35,25 @@ def phi_vectors(H: np.ndarray, order: int) -> np.ndarray:
     >>> np.allclose(phi_vectors(np.array([[0.0]]), 3), [[1, 1 / 2, 1 / 6]])
     True
     """
+    return phi_vectors_at_half(H, order)[1]
+
+
+def phi_vectors_at_half(H: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return `phi_vectors` of ½H and of H by one exponential: that of H is the other's square.
+
+    >>> half, whole = phi_vectors_at_half(np.array([[2.0]]), 2)
+    >>> np.allclose(half, phi_vectors(np.array([[1.0]]), 2))
+    True
+    """
     m = H.shape[0]
     augmented = np.zeros((m + order, m + order))
-    augmented[:m, :m] = H
-    augmented[0, m] = 1.0
-    augmented[np.arange(m, m + order - 1), np.arange(m + 1, m + order)] = 1.0
-    return expm(augmented)[:m, m:]
+    np.multiply(H, 0.5, out=augmented[:m, :m])
+    augmented[0, m] = 0.5
+    for k in range(m, m + order - 1):
+        augmented[k, k + 1] = 0.5
+    half = expm(augmented)
+    # the ½ of the columns added comes to 2⁻ᵏ in φ_k
+    return half[:m, m:] * 2.0 ** np.arange(1, order + 1), half[:m] @ half[:, m:]
 
 
 class Krylov:
@@ -54,12 +70,14 @@ class Krylov:
     """
 
     def __init__(self, product: Callable[[np.ndarray], np.ndarray], vector: np.ndarray, max_dimension: int):
-        self.norm = float(np.linalg.norm(vector))
+        self.norm = sqrt(vector @ vector)
         self.dimension = 0
         self.exhausted = self.norm == 0.0
         self.max_dimension = min(max_dimension, vector.size)
         self._product = product
-        self._V = np.empty((0 if self.exhausted else self.max_dimension + 1, vector.size))
+        # without v there is no direction but zero
+        rows = self.max_dimension + 1
+        self._V = np.zeros((1, vector.size)) if self.exhausted else np.empty((rows, vector.size))
         self._H = np.zeros((self.max_dimension + 1, self.max_dimension))
         if not self.exhausted:
             self._V[0] = vector / self.norm
@@ -77,20 +95,28 @@ class Krylov:
 
     def lift(self, coefficients: np.ndarray) -> np.ndarray:
         """Map coefficients in the basis back to the full space, times |v|."""
-        return self.norm * (coefficients @ self._V[: self.dimension])
+        return self.norm * np.dot(coefficients, self._V[: self.dimension])
+
+    def image(self, coefficients: np.ndarray) -> np.ndarray:
+        """J times what `lift` gives, without another product: J V = V H + h_{m+1,m} v_{m+1} e_mᵀ."""
+        m = self.dimension
+        return self.norm * np.dot(np.dot(self._H[: m + 1, :m], coefficients), self._V[: m + 1])
 
     def grow(self) -> bool:
         """Add one dimension; False when the space is invariant or the basis full."""
         m = self.dimension
         if self.exhausted or m == self.max_dimension:
             return False
-        w = self._product(self._V[m])
-        size = np.linalg.norm(w)
+        w, basis = self._product(self._V[m]), self._V[: m + 1]
+        size = before = sqrt(w @ w)
         for _ in range(2):  # the second pass of Gram–Schmidt restores orthogonality lost in the first
-            h = self._V[: m + 1] @ w
-            w -= h @ self._V[: m + 1]
+            h = np.dot(basis, w)
+            w -= np.dot(h, basis)
             self._H[: m + 1, m] += h
-        left = np.linalg.norm(w)
+            left = sqrt(w @ w)
+            if left > _CANCELLED * before:
+                break
+            before = left
         self.dimension = m + 1
         # the products come from differences good to about 1e-10: what is left below that is noise
         if left <= 1e-10 * size or m + 1 == self._V.shape[1]:
@@ -99,7 +125,7 @@ class Krylov:
             self._V[m + 1] = 0.0
         else:
             self._H[m + 1, m] = left
-            self._V[m + 1] = w / left
+            np.divide(w, left, out=self._V[m + 1])
         return True
 
     def phi(
@@ -124,21 +150,27 @@ class Krylov:
             Shape (m,), for `lift`. The estimated error exceeds `tolerance` when the basis is full and the time
             too long for it.
         """
+        return self.phi_at_half(time, order, weight, tolerance, first_check)[1:]
+
+    def phi_at_half(
+        self, time: float, order: int, weight: np.ndarray, tolerance: float, first_check: int = 4
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the coefficients of φ_order(½ time·J) v, which cost next to nothing, before what `phi` returns."""
         if self.norm == 0.0:
-            return np.zeros(0), 0.0
+            return np.zeros(0), np.zeros(0), 0.0
         check = first_check
         while True:
             while self.dimension < check and self.grow():
                 pass
-            columns = phi_vectors(time * self.hessenberg, order + 1)
+            half, columns = phi_vectors_at_half(time * self.hessenberg, order + 1)
             if self.exhausted:
-                return columns[:, -2], 0.0
+                return half[:, -2], columns[:, -2], 0.0
             # first term of the error expansion: the next φ function along the direction left out
-            spread = np.sqrt(np.mean((self.next_direction / weight) ** 2))
-            error = float(self.norm * time**2 * spread * abs(columns[-1, -1]))
+            spread = self.next_direction / weight
+            error = float(self.norm * time**2 * sqrt(spread @ spread / spread.size) * abs(columns[-1, -1]))
             if error <= tolerance or self.dimension == self.max_dimension:
-                return columns[:, -2], error
-            check = int(np.ceil(self.dimension * CHECK_GROWTH))
+                return half[:, -2], columns[:, -2], error
+            check = int(np.ceil(self.dimension * _CHECK_GROWTH))
 
 
 def directional_derivative(
@@ -150,12 +182,19 @@ def directional_derivative(
     good to about 1e-7 for half the evaluations.
     """
     step = (1e-5 if f is None else 1e-7) * max(1.0, float(np.max(np.abs(y))))
+    tiny = float(np.finfo(float).tiny)
 
     def product(x: np.ndarray) -> np.ndarray:
-        scale = step / max(float(np.max(np.abs(x))), np.finfo(float).tiny)
+        scale = step / max(abs(float(x[idamax(x)])), tiny)
+        moved = scale * x
         if f is not None:
-            return (fun(t, y + scale * x) - f) / scale
-        return (fun(t, y + scale * x) - fun(t, y - scale * x)) / (2 * scale)
+            moved += y
+            difference = fun(t, moved) - f
+            difference /= scale
+            return difference
+        difference = fun(t, y + moved) - fun(t, y - moved)
+        difference /= 2 * scale
+        return difference
 
     return product
 
@@ -260,18 +299,15 @@ class ExponentialRosenbrock(OdeSolver):
                 return False, self.TOO_SMALL_STEP
             size = min(size, abs(self.t_bound - t))
             h = self.direction * size
-            phi, error = main.phi(h, 1, weight, 0.1, self._dimensions[0])
-            phi_drift, error_drift = drift.phi(h, 2, weight, 0.1 / size)
+            phi_half, phi, error = main.phi_at_half(h, 1, weight, 0.1, self._dimensions[0])
+            drift_half, phi_drift, error_drift = drift.phi_at_half(h, 2, weight, 0.1 / size)
             error = max(error, size * error_drift)
             if error > 0.1:
                 size *= 0.5
                 self.n_rejected_last += 1
                 continue
-            linear = [(main, 1, 1.0), (drift, 2, h)]
-            U2 = _evaluate(y, h, 0.5, linear)
-            U3 = y + h * main.lift(phi) + h**2 * drift.lift(phi_drift)
-            D2 = self.fun(t + 0.5 * h, U2) - f - product(U2 - y) - 0.5 * h * v
-            D3 = self.fun(t + h, U3) - f - product(U3 - y) - h * v
+            U3, D3 = self._stage(h, main, h * phi, drift, h**2 * phi_drift, v)
+            _, D2 = self._stage(0.5 * h, main, 0.5 * h * phi_half, drift, 0.25 * h**2 * drift_half, v)
             cubic = Krylov(product, 2 * D3 - 8 * D2, self.max_dimension)
             quadratic = Krylov(product, 8 * D2 - D3, self.max_dimension)
             correction = []
@@ -287,7 +323,7 @@ class ExponentialRosenbrock(OdeSolver):
                 break
             self.n_rejected_last += 1
             size *= max(0.2, 0.9 * error**-0.25) if np.isfinite(error) else 0.2
-        self._terms = [*linear, (quadratic, 3, 2.0), (cubic, 4, 6.0)]
+        self._terms = [(main, 1, 1.0), (drift, 2, h), (quadratic, 3, 2.0), (cubic, 4, 6.0)]
         self._y_start = y
         # the spaces of the next step will be about as large: a check costs as much as several products
         self._dimensions = tuple(max(4, int(0.9 * krylov.dimension)) for krylov in (main, quadratic, cubic))
@@ -295,6 +331,17 @@ class ExponentialRosenbrock(OdeSolver):
         self.y, self.f = y_new, self.fun(self.t, y_new)
         self.h_abs = size * min(5.0, 0.9 * max(error, 1e-10) ** -0.25)
         return True, None
+
+    def _stage(
+        self, h: float, main: Krylov, way: np.ndarray, drift: Krylov, more: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """U at t + h, y plus a way in the space of f and more of it in that of v, and its D."""
+        stage = self.y + main.lift(way)
+        linear = self.f + main.image(way)
+        if drift.norm:
+            stage += drift.lift(more)
+            linear += drift.image(more) + h * v
+        return stage, self.fun(self.t + h, stage) - linear
 
     def _time_derivative(self, step: float) -> np.ndarray:
         """∂f/∂t by a difference; like J it may be inexact, as the remainder makes up for it."""
@@ -304,6 +351,10 @@ class ExponentialRosenbrock(OdeSolver):
             if later != self.t
             else np.zeros_like(self.y)
         )
+
+    def fastest_seen(self) -> float:
+        """Largest modulus among the Rayleigh quotients of the basis at the start of the last step: a fast rate."""
+        return float(np.max(np.abs(np.diag(self._terms[0][0].hessenberg)), initial=0.0))
 
     def spectral_radius(self) -> float:
         """Largest modulus among the Ritz values of the Jacobian at the start of the last step."""

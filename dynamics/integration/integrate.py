@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.integrate import DOP853, OdeSolution, OdeSolver
+from scipy.integrate import OdeSolution, OdeSolver
 
 from dynamics.fields.vector_field import VectorField
 from dynamics.integration.exponential import ExponentialRosenbrock
 from dynamics.integration.implicit import BackwardDifferences
 from dynamics.integration.linearised import MatrixFlow, implicit_pays
 from dynamics.integration.rest import KRYLOV_BYTES, Flow, Rest, spectral_radius
+from dynamics.integration.runge_kutta import InPlaceDOP853
 from dynamics.integration.trajectory import Status as Status
 from dynamics.integration.trajectory import Trajectory as Trajectory
 from dynamics.integration.trajectory import check_tolerances, checked_times
@@ -39,6 +40,11 @@ LARGEST = 1e8
 _SAFETY = 0.1  # local tolerance over asked tolerance: global error stays within 10 times of what was asked
 _STABLE_STEP = 5.5  # steps of DOP853 are stable up to about this many inverse spectral radii
 _EXPLICIT_EVALUATIONS = 12  # of DOP853, a step
+# price of an evaluation, with the work on a Krylov space that comes with it, over an explicit one
+_KRYLOV_COST = 1.5
+# explicit steps between looks at the stability limit: doubled after every failed exponential try, which costs about as
+# much as ten explicit steps, up to the second number
+_PATIENCE, _LONGEST_PATIENCE = 25, 100
 _DIVERGED = 1e8  # growth over the start that no bounded flow shows
 _FAR = (
     1e140  # growth over the start of a linear flow, which is as exact far out as anywhere: squares are floats
@@ -97,17 +103,24 @@ def _explicit_stint(fun: Flow, solver: OdeSolver, patience: int | None) -> Gener
 def _exponential_stint(
     fun: Flow, solver: ExponentialRosenbrock, patience: int | None
 ) -> Generator[int, None, None]:
-    """Yield the rejected tries of every exponential step; return after `patience` dearer than explicit ones."""
-    strikes = 0
+    """Yield the rejected tries of every exponential step; return after `patience` dearer than explicit ones.
+
+    The first step is a probe: it counts by the length that it promises, and ends the stint where that does not pay.
+    """
+    strikes, probing = 0, patience is not None
     while solver.status == "running":
         before = fun.n_evaluations
         solver.step()
         cost = fun.n_evaluations - before
         yield solver.n_rejected_last
-        explicit_cost = _EXPLICIT_EVALUATIONS / _STABLE_STEP * solver.spectral_radius() * solver.step_size
-        strikes = strikes + 1 if cost > explicit_cost else 0
-        if strikes == patience:
+        size = solver.h_abs if probing else solver.step_size
+        # the rate at which explicit steps would cost as much; most steps need no eigenvalues to be faster than that
+        even = _KRYLOV_COST * cost * _STABLE_STEP / (_EXPLICIT_EVALUATIONS * size)
+        pays = solver.fastest_seen() >= even or solver.spectral_radius() >= even
+        strikes = 0 if pays else strikes + 1
+        if strikes == patience or (strikes and probing):
             return
+        probing = False
 
 
 def _steps(
@@ -122,7 +135,7 @@ def _steps(
     flow: MatrixFlow | None,
 ) -> Generator[tuple[str, OdeSolver, int], None, None]:
     """Yield (method, solver, rejected tries) after every step, with the method that is cheaper at the time."""
-    t, y, patience = t0, y0, 25
+    t, y, patience = t0, y0, _PATIENCE
     solver: Any
     first_step: float | None = None
     if flow is not None:
@@ -135,12 +148,14 @@ def _steps(
         return
     while True:
         if method != "exponential":
-            solver = DOP853(fun, t, y, t_bound, max_step, rtol=rtol, atol=atol, first_step=first_step)
+            solver = InPlaceDOP853(
+                fun, t, y, t_bound, max_step=max_step, rtol=rtol, atol=atol, first_step=first_step
+            )
             for n_rejected in _explicit_stint(fun, solver, patience if method == "auto" else None):
                 yield "explicit", solver, n_rejected
             if solver.status != "running":
                 return
-            t, y, first_step = solver.t, solver.y, 2 * solver.step_size
+            t, y, first_step = solver.t, solver.y, solver.step_size
         size = int(np.clip(KRYLOV_BYTES // y.nbytes, 8, 120))
         options: dict[str, Any] = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step}
         solver = ExponentialRosenbrock(fun, t, y, t_bound, max_dimension=size, **options)
@@ -148,8 +163,10 @@ def _steps(
             yield "exponential", solver, n_rejected
         if solver.status != "running":
             return
-        # each failed try of the exponential method makes the next one wait twice as long
-        t, y, first_step, patience = solver.t, solver.y, solver.step_size / 5, 2 * patience
+        # each failed try of the exponential method makes the next one wait twice as long, up to a limit
+        t, y, patience = solver.t, solver.y, min(2 * patience, _LONGEST_PATIENCE)
+        # the explicit method went on with no more than `first_step` before
+        first_step = min(solver.step_size, first_step or np.inf, abs(t_bound - t))
 
 
 def integrate(
@@ -316,13 +333,13 @@ def _run(
             knots.append(t)
         if progress is not None and n_steps % 20 == 0:
             progress(t, rest.expected(t) if open_ended else t_bound)
-        resolvent = None
+        resolvent, velocity = None, getattr(solver, "f", None)
         if isinstance(solver, BackwardDifferences):
             resolvent, n_products = partial(solver.resolvent, _EXACT), solver.n_products
-        if open_ended and (found := rest.reached(t, y, resolvent=resolvent)) is not None:
+        if open_ended and (found := rest.reached(t, y, velocity=velocity, resolvent=resolvent)) is not None:
             status = found
         elif solver.status == "finished":
-            found = rest.reached(t, y, last=True, resolvent=resolvent)
+            found = rest.reached(t, y, last=True, velocity=velocity, resolvent=resolvent)
             status = found or (Status.SLOW if open_ended else Status.END_TIME)
         elif n_steps >= max_steps:
             status = Status.MAX_STEPS

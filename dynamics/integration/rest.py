@@ -17,10 +17,13 @@ KRYLOV_BYTES = 256 * 2**20
 """Memory that a Krylov space may take."""
 
 _DISTANCE_DIMENSION = 160
+_GROWTH = 1.4  # of the space, from one look at the way to the next
 _RESOLVENT_DIMENSION = 60
 _RESOLVENT_CHECK = 4
 _FAR_AWAY = 100.0
 """Tolerances that a state is from rest, at least, when its way need not be known better."""
+_MOVING = 2.0
+"""Tolerances that a state is from rest, at least, when three spaces in a row, each larger, agree that it moves."""
 
 
 class Flow:
@@ -28,20 +31,29 @@ class Flow:
 
     def __init__(self, state: State, system: Any, vector_field: VectorField):
         self._system, self._field, self._like = system, vector_field, state
+        self._bind = vector_field.binding(state, system)
         bounds = np.cumsum([0, *(np.size(part) for part in state)]).tolist()
         self._views = [
             (slice(*bound), np.shape(part)) for bound, part in zip(pairwise(bounds), state, strict=True)
         ]
         self.n_evaluations = 0
+        self._y, self._derivative = np.empty((2, bounds[-1]))
+        self._evaluate = self.bound(self._y, self._derivative)
 
     def __call__(self, t: float, y: np.ndarray) -> np.ndarray:
-        self.n_evaluations += 1
-        derivative = np.empty_like(y)
-        for (part, shape), value in zip(
-            self._views, self._field(t, self._state(y), self._system), strict=True
-        ):
-            derivative[part].reshape(shape)[...] = value
-        return derivative
+        self._y[:] = y
+        self._evaluate(t)
+        return self._derivative.copy()
+
+    def bound(self, y: np.ndarray, derivative: np.ndarray) -> Callable[[float], None]:
+        """What computes the derivative at the values that y has then, into the other array."""
+        evaluate = self._bind(self._state(y), self._state(derivative))
+
+        def counted(t: float) -> None:
+            self.n_evaluations += 1
+            evaluate(t)
+
+        return counted
 
     def moving(self, t: float, y: np.ndarray) -> np.ndarray:
         """Which components move by themselves, shape (n,): not those that the variant sets from the others."""
@@ -74,7 +86,8 @@ class Flow:
 
 def spectral_radius(fun: Callable[[float, np.ndarray], np.ndarray], t: float, y: np.ndarray) -> float:
     """Largest modulus of the Jacobian's eigenvalues, from below, by a Krylov space of dimension eight."""
-    krylov = Krylov(directional_derivative(fun, t, y), fun(t, y), 8)
+    velocity = fun(t, y)
+    krylov = Krylov(directional_derivative(fun, t, y, velocity), velocity, 8)
     while krylov.grow():
         pass
     return float(np.max(np.abs(np.linalg.eigvals(krylov.hessenberg)), initial=0.0))
@@ -86,6 +99,8 @@ def travel(
     y: np.ndarray,
     time: float,
     tolerance: np.ndarray,
+    *,
+    exact: bool = True,
 ) -> np.ndarray:
     """Way that the flow, linearised at y, would still go in the given time: time·φ1(time·J) f.
 
@@ -102,6 +117,8 @@ def travel(
         How long the linearised flow runs.
     tolerance
         Shape (n,), > 0: what is small; ways below it need not be known better.
+    exact
+        Whether ways of twice the tolerance or more must be known as well as others.
 
     Returns
     -------
@@ -114,9 +131,17 @@ def travel(
         return np.zeros_like(y)
     # a root mean square error of a tenth of the tolerance, even if all of it were in one component
     accepted = 0.1 / np.sqrt(y.size)
+    check, n_moving = 4, 0
     with np.errstate(over="ignore", invalid="ignore"):
-        phi, error = krylov.phi(time, 1, tolerance, accepted)
-        way = time * krylov.lift(phi)
+        while True:
+            phi, error = krylov.phi(time, 1, tolerance, np.inf, check)
+            way = time * krylov.lift(phi)
+            if error <= accepted or krylov.dimension == krylov.max_dimension:
+                break
+            n_moving = n_moving + 1 if _MOVING < np.max(np.abs(way) / tolerance) < np.inf else 0
+            if n_moving == 3 and not exact:
+                return way
+            check = int(np.ceil(krylov.dimension * _GROWTH))
     return way if np.all(np.isfinite(way)) and error <= 1.0 else np.full_like(y, np.inf)
 
 
@@ -228,11 +253,12 @@ class Rest(Generic[State]):
         y: np.ndarray,
         *,
         last: bool = False,
+        velocity: np.ndarray | None = None,
         resolvent: Callable[[], Resolvent] | None = None,
     ) -> Status | None:
         """STEADY or UNBOUNDED where there is nothing left to travel, None elsewhere.
 
-        The way is found by the resolvent at y where there is one.
+        The velocity at y is evaluated where it is not given; the way is found by the resolvent at y where there is one.
         """
         norm = float(np.linalg.norm(y)) if self.linear else 0.0
         if norm > 0 and (y / norm) @ self.fun(t, y / norm) > 0:
@@ -242,7 +268,9 @@ class Rest(Generic[State]):
         part = 10 * (self.atol + self.rtol * self.fun.sizes(y))
         tolerance = np.maximum(part, np.finfo(float).smallest_subnormal)
         if self.end is None:
-            return Status.STEADY if self._still(self.fun, t, y, tolerance, last, resolvent) else None
+            return (
+                Status.STEADY if self._still(self.fun, t, y, tolerance, last, velocity, resolvent) else None
+            )
         way = self.end - y[self.moving]
         self.distance = float(np.max(np.abs(way)))
         return Status.STEADY if np.all(np.abs(way) <= tolerance[self.moving]) else None
@@ -263,10 +291,12 @@ class Rest(Generic[State]):
         y: np.ndarray,
         tolerance: np.ndarray,
         last: bool,
+        velocity: np.ndarray | None = None,
         resolvent: Callable[[], Resolvent] | None = None,
     ) -> bool:
         """Whether `travel` is short; it costs many evaluations, so only where the speed has fallen far enough."""
-        speed = self._speed = float(np.max(np.abs(fun(t, y))))
+        velocity = fun(t, y) if velocity is None else velocity
+        speed = self._speed = float(np.max(np.abs(velocity)))
         if self._slow is None:
             self._slow = self._look_again = 10 * float(np.max(tolerance)) * spectral_radius(fun, t, y)
         if speed > self._slow:  # it has left a place where it was slow but not at rest, such as a saddle
@@ -274,9 +304,9 @@ class Rest(Generic[State]):
         if speed > self._look_again and not last:
             return False
         if resolvent is None:
-            way = travel(fun, t, y, self.t_bound, tolerance)
+            way = travel(fun, t, y, self.t_bound, tolerance, exact=last)
         else:
-            way = travel_by_resolvent(fun(t, y), resolvent(), self.t_bound, tolerance)
+            way = travel_by_resolvent(velocity, resolvent(), self.t_bound, tolerance)
         excess = float(np.max(np.abs(way / np.max(tolerance))))
         self._look_again = speed * min(0.5, max(0.01, 1 / max(excess, 1.0)))
         self.distance = float(np.max(np.abs(way)))
