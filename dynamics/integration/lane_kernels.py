@@ -64,7 +64,7 @@ from dynamics.integration.glances import (
 from dynamics.integration.mode_course import NOT_YET, STIFF
 from dynamics.integration.mode_ends import END_TIME, MAX_STEPS, RUNNING, STEADY, UNDECIDED
 
-LANES = 32
+LANES = 64
 """A multiple of what the widest vector registers hold, in float32 too; all fields fit the innermost cache."""
 TRIES = 4
 """Tries between two looks at the flags."""
