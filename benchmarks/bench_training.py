@@ -77,7 +77,7 @@ def in_dyn(settings: TrainingSettings, data: TrainingData, n_seeds: int, device:
 
 def in_a_loop(settings: TrainingSettings, data: TrainingData, device: str) -> Work:
     """The same step, jitted, called from Python."""
-    program = Program(settings, data.shape, 0)
+    program = Program(settings, data.shape, 0, device)
     arrays, _ = jax.device_put(_arrays(data, settings.dtype), jax.devices(device)[0])
     scalars = {name: np.asarray(value, np.float32) for name, value in settings.swept().items()}
     key = jax.device_put(new_key(0), jax.devices(device)[0])

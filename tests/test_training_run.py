@@ -102,7 +102,7 @@ def test_products_are_rounded_to_tf32_by_choice_alone(matmul: str, precision: st
     """What the compiler is told: on a GPU DEFAULT and HIGH stand for TF32."""
     settings = gaussian(matmul=matmul)
     data = load_data(settings.data)
-    program = Program(settings, data.shape, 0)
+    program = Program(settings, data.shape, 0, "cpu")
     scalars = {name: np.asarray([value], np.float32) for name, value in settings.swept().items()}
     with on(jax.devices("cpu")[0], settings):
         arrays, _ = _arrays(data, settings.dtype)
