@@ -41,7 +41,7 @@ def by_products(x: Any, kernel: Any) -> Any:
     >>> by_products(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
     [[4.0, 4.0], [4.0, 4.0]]
     """
-    return jnp.concatenate(_shifted(x), axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+    return jnp.concatenate(_cut(_padded(x)), axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 @jax.custom_vjp
@@ -67,7 +67,8 @@ def of_one_run(x: Any, kernel: Any) -> Any:
     """
     if x.shape[-1] > FEW_CHANNELS:
         return _convolved(x, kernel)
-    terms = zip(_shifted(x), kernel.reshape(9, *kernel.shape[2:]), strict=True)
+    # XLA would take the middle image from x, not from what is padded, and find no vector code for x cut from an array
+    terms = zip(_cut(lax.optimization_barrier(_padded(x))), kernel.reshape(9, *kernel.shape[2:]), strict=True)
     return sum(image[..., c : c + 1] * k[c] for image, k in terms for c in range(x.shape[-1]))
 
 
@@ -90,7 +91,7 @@ def _gradient_of_kernel(x: Any, g: Any) -> Any:
     size = max(1, min(n, PORTION // (9 * h * w * c * x.dtype.itemsize)))
 
     def of_portion(images: Any, g: Any) -> Any:
-        shifted = jnp.concatenate(_shifted(images), axis=-1).reshape(-1, 9 * c)
+        shifted = jnp.concatenate(_cut(_padded(images)), axis=-1).reshape(-1, 9 * c)
         return g.reshape(-1, g.shape[-1]).T @ shifted
 
     def add(k: Any, total: Any) -> Any:
@@ -108,8 +109,11 @@ def _convolved(x: Any, kernel: Any) -> Any:
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _shifted(x: Any) -> list[Any]:
-    """The nine images x[p + d], row by row, zero where p + d is outside."""
-    h, w = x.shape[-3:-1]
-    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+def _padded(x: Any) -> Any:
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+
+
+def _cut(padded: Any) -> list[Any]:
+    """The nine images x[p + d], row by row, of x with a frame of zeros."""
+    h, w = (size - 2 for size in padded.shape[-3:-1])
     return [padded[..., i : i + h, j : j + w, :] for i in range(3) for j in range(3)]
