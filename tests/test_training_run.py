@@ -155,7 +155,11 @@ def test_convolutional_runs_in_turn_are_stacked_ones() -> None:
             program = Program(settings, data.shape, n_classes, platform)
             assert program.in_turn == (platform == "cpu")
             state = program.initialise(keys, scalars, arrays)
-            ends.append(program.advance(state, 0, settings.steps, keys, scalars, arrays))
+            lowered = program.advance.lower(state, 0, settings.steps, keys, scalars, arrays)
+            # a convolution with groups, one per run, would be hundreds of times slower
+            groups = re.findall(r"feature_group_count = (\d+)", lowered.as_text())
+            assert set(groups) == ({"1"} if platform == "cpu" else set())
+            ends.append(lowered.compile()(state, 0, settings.steps, keys, scalars, arrays))
     leaves = [jax.tree.leaves(end) for end in ends]
     assert len(leaves[0]) == len(leaves[1]) > 20
     for mine, theirs in zip(*leaves, strict=True):
