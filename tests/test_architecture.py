@@ -30,7 +30,7 @@ JAX = ("jax", "jaxlib", "diffrax", "equinox", "lineax", "optax", "optimistix")
 MAY_IMPORT_JAX: frozenset[str] = frozenset(
     f"dynamics/training/{name}.py"
     for name in (
-        "augmentations", "checkpoints", "data", "generator", "lapack", "loop", "metrics", "networks",
+        "augmentations", "checkpoints", "convolutions", "data", "generator", "lapack", "loop", "metrics", "networks",
         "normalisation", "objectives", "optimizers", "predictors", "run", "stacks", "targets", "tree_networks",
         "tree_training", "two_layers",
     )

@@ -71,16 +71,67 @@ def test_gradients_pass_through_the_statistics_of_the_batch() -> None:
     assert_allclose(jnp.sum(g * (x - x.mean(1)), 1), floor * jnp.sum(up * y, 1), rtol=1e-8, atol=1e-14)
 
 
-def test_the_convolution_is_that_of_scipy() -> None:
-    layer = networks.Conv(2)
-    weights, _, shape = layer.init(KEY, (5, 6, 3), 1.0, jnp.float64)
-    x = RNG.standard_normal((1, 1, 5, 6, 3))
-    y, _ = layer.apply(weights, (), jnp.asarray(x), training=True)
-    kernel = np.asarray(weights["weight"])
-    for out in range(2):
-        wanted = sum(correlate2d(x[0, 0, :, :, c], kernel[:, :, c, out], mode="same") for c in range(3))
-        assert_allclose(y[0, 0, :, :, out], wanted, rtol=1e-11, atol=1e-13)
-    assert shape == (5, 6, 2)
+def scipy_convolution(x: Any, kernel: Any) -> Any:
+    """Of images (..., h, w, c), one channel and one image after the other."""
+    y = np.zeros((*x.shape[:-1], kernel.shape[-1]))
+    for image in np.ndindex(x.shape[:-3]):
+        for c, out in np.ndindex(kernel.shape[2:]):
+            y[(*image, slice(None), slice(None), out)] += correlate2d(
+                x[image][:, :, c], kernel[:, :, c, out], mode="same"
+            )
+    return y
+
+
+# on both sides of what is summed by elements, for images down to one pixel
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("shape", [(5, 6, 1), (5, 6, 3), (4, 4, 4), (3, 4, 5), (1, 4, 2), (1, 1, 7)])
+def test_the_convolution_is_that_of_scipy(shape: tuple[int, int, int], stacked: bool) -> None:
+    with jax.enable_x64(True):
+        layer = networks.Conv(2, stacked)
+        weights, _, after = layer.init(KEY, shape, 1.0, jnp.float64)
+        weights["bias"] = jnp.array([0.5, -1.0])
+        x = RNG.standard_normal((2, 3, *shape))
+        y, _ = layer.apply(weights, (), jnp.asarray(x), training=True)
+        wanted = scipy_convolution(x, np.asarray(weights["weight"]))
+        assert_allclose(y - weights["bias"], wanted, rtol=1e-11, atol=1e-13)
+        assert after == (*shape[:2], 2)
+
+
+# 7 images of 16 x 16 x 16 are two portions of three in the gradient of the kernel, and one image more
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("shape", [(5, 5, 6, 1), (4, 3, 5, 6), (2, 1, 1, 5), (7, 16, 16, 16)])
+def test_gradients_of_the_convolution_are_differences(shape: tuple[int, ...], stacked: bool) -> None:
+    # the map is linear in the images and in the kernel, so a difference over a step of any size is the derivative
+    # but for rounding: sums of up to 10⁵ products of numbers of order one, to 1e-16 each
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        layer = networks.Conv(3, stacked)
+        x, kernel, bias = (rng.standard_normal(s) for s in (shape, (3, 3, shape[-1], 3), 3))
+        g = rng.standard_normal((*shape[:-1], 3))
+
+        def value(x: Any, kernel: Any, bias: Any) -> Any:
+            y, _ = layer.apply({"weight": kernel, "bias": bias}, (), x[None], training=True)
+            return jnp.sum(g * y[0])
+
+        found = jax.grad(value, (0, 1, 2))(x, kernel, bias)
+        for _ in range(3):
+            dx, dk, db = (rng.standard_normal(a.shape) for a in (x, kernel, bias))
+            assert_allclose(np.sum(found[0] * dx), np.sum(g * scipy_convolution(dx, kernel)), rtol=1e-9)
+            assert_allclose(np.sum(found[1] * dk), np.sum(g * scipy_convolution(x, dk)), rtol=1e-9)
+            assert_allclose(np.sum(found[2] * db), np.sum(g * db), rtol=1e-9)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 4, 6, 7, 8])
+def test_features_worked_out_in_portions_are_those_of_all_samples(at_once: int) -> None:
+    layers = networks.encoder_layers(
+        EncoderSettings(kind="conv", widths=(4,), features=5, batch_norm=True), stacked=False
+    )
+    with jax.enable_x64(True):
+        weights, statistics, _ = networks.init(layers, KEY, (4, 4, 1), 1.0, jnp.float64)
+        x = jnp.asarray(RNG.standard_normal((2, 7, 4, 4, 1)))
+        wanted, _ = networks.apply(layers, weights, statistics, x, training=False)
+        found = networks.evaluate(layers, weights, statistics, x, at_once)
+    assert_allclose(found, wanted, rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 6), (5, 3), (1, 4)])
@@ -98,6 +149,13 @@ def test_pooling_averages_two_by_two_pixels(h: int, w: int) -> None:
     wanted = np.stack(rows, 2)
     wanted = np.stack([(wanted[:, :, :, 2 * j] + wanted[:, :, :, 2 * j + 1]) / 2 for j in range(w // 2)], 3)
     assert_allclose(y, wanted, rtol=1e-12)
+    # linear, so that the gradient of Σ g y is the transposed map: Σ g y(d) = Σ (gradient) d for every d
+    g, d = RNG.standard_normal(y.shape), RNG.standard_normal(x.shape)
+    with jax.enable_x64(True):
+        gradient = jax.grad(lambda v: jnp.sum(g * layer.apply((), (), v, training=True)[0]))(x)
+        assert_allclose(
+            np.sum(gradient * d), np.sum(g * layer.apply((), (), d, training=True)[0]), rtol=1e-11
+        )
 
 
 @pytest.mark.parametrize(

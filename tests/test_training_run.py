@@ -102,7 +102,7 @@ def test_products_are_rounded_to_tf32_by_choice_alone(matmul: str, precision: st
     """What the compiler is told: on a GPU DEFAULT and HIGH stand for TF32."""
     settings = gaussian(matmul=matmul)
     data = load_data(settings.data)
-    program = Program(settings, data.shape, 0)
+    program = Program(settings, data.shape, 0, "cpu")
     scalars = {name: np.asarray([value], np.float32) for name, value in settings.swept().items()}
     with on(jax.devices("cpu")[0], settings):
         arrays, _ = _arrays(data, settings.dtype)
@@ -128,6 +128,51 @@ def test_stacked_seeds_are_the_single_runs() -> None:
         for name, values in single.metrics.items():
             # eigenvalues and logarithms of 8 samples' features: some hundred roundings of numbers of order one
             assert_allclose(stacked.metrics[name][index], values[0], rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+CONVOLUTIONAL: dict[str, Any] = {
+    "data": {"source": "digits", "augmentations": ["noise:0.3"], "limit": 40},
+    "encoder": {"kind": "conv", "widths": [3, 5], "features": 4},
+    "batch": 6,
+    "steps": 4,
+    "metrics_every": 4,
+    "dtype": "float64",
+}
+
+
+def test_convolutional_runs_in_turn_are_stacked_ones() -> None:
+    """On CPUs they come one after the other, with convolutions of their own; elsewhere vmap stacks them."""
+    # a predictor that is set by features needs the network before the first step, too
+    settings = TrainingSettings(**CONVOLUTIONAL, predictor={"kind": "direct", "refresh": 2})
+    data = load_data(settings.data)
+    n = 3
+    scalars = {name: np.full(n, value, np.float64) for name, value in settings.swept().items()}
+    ends = []
+    with on(jax.devices("cpu")[0], settings):
+        arrays, n_classes = _arrays(data, settings.dtype)
+        keys = jax.vmap(new_key)(np.arange(n, dtype=np.uint32))
+        for platform in ("cpu", "gpu"):
+            program = Program(settings, data.shape, n_classes, platform)
+            assert program.in_turn == (platform == "cpu")
+            state = program.initialise(keys, scalars, arrays)
+            lowered = program.advance.lower(state, 0, settings.steps, keys, scalars, arrays)
+            # a convolution with groups, one per run, would be hundreds of times slower
+            groups = re.findall(r"feature_group_count = (\d+)", lowered.as_text())
+            assert set(groups) == ({"1"} if platform == "cpu" else set())
+            ends.append(lowered.compile()(state, 0, settings.steps, keys, scalars, arrays))
+    leaves = [jax.tree.leaves(end) for end in ends]
+    assert len(leaves[0]) == len(leaves[1]) > 20
+    for mine, theirs in zip(*leaves, strict=True):
+        # four steps, each of sums of up to 800 numbers of order one; eigenvectors and logarithms lose digits
+        assert_allclose(mine, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_convolutional_runs_do_not_depend_on_what_runs_beside_them() -> None:
+    settings = TrainingSettings(**CONVOLUTIONAL)
+    beside, alone = (train(settings, seeds=seeds, device="cpu") for seeds in ([3, 4], 4))
+    for name, values in alone.metrics.items():
+        # as for stacked seeds above
+        assert_allclose(beside.metrics[name][1], values[0], rtol=1e-9, atol=1e-11, err_msg=name)
 
 
 def test_stacked_settings_are_the_single_runs() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ from dynamics.training.settings import SWEPT, TrainingSettings
 PAIRS_AT_ONCE = 2**23
 """Pairs of samples that a measurement holds in memory."""
 
+EVALUATED_ON_CPUS, EVALUATED_ELSEWHERE = 2**18, 2**20
+"""Numbers in the images that a convolutional network evaluates at a time: what comes of them stays in a CPU's cache."""
 
 ON_CPUS = {"xla_cpu_prefer_vector_width": 512}
 """XLA takes half of what CPUs with AVX-512 have unless told; others are not affected."""
@@ -99,18 +102,28 @@ class Program:
         Shape of one sample.
     n_classes
         Number of classes of the probe.
+    platform
+        ``cpu``, ``gpu``, … as JAX names it. Runs are stacked by vmap, but on CPUs those of convolutional networks come
+        one after the other: see `dynamics.training.convolutions`.
     """
 
-    def __init__(self, settings: TrainingSettings, shape: tuple[int, ...], n_classes: int) -> None:
+    def __init__(
+        self, settings: TrainingSettings, shape: tuple[int, ...], n_classes: int, platform: str
+    ) -> None:
         self.settings, self.shape, self.n_classes = settings, shape, n_classes
         self.dtype = jnp.dtype(settings.dtype)
         self.chain = settings.data.chain()
-        self.encoder = networks.encoder_layers(settings.encoder)
+        convolutional, on_cpu = settings.encoder.kind == "conv", platform == "cpu"
+        self.in_turn = convolutional and on_cpu
+        self.encoder = networks.encoder_layers(settings.encoder, stacked=not self.in_turn)
         self.projector = networks.projector_layers(settings.encoder)
         self.linear = settings.encoder.kind == "linear" and not self.projector
-        self.initialise = jax.jit(jax.vmap(self.start, in_axes=(0, 0, None)))
-        self.complete = jax.jit(jax.vmap(self.completed, in_axes=(0, 0, 0, None)))
+        self.initialise = jax.jit(self._for_all_runs(self.start))
+        self.complete = jax.jit(self._for_all_runs(self.completed))
         n1 = int(np.prod(shape))
+        # features of linear and MLP encoders take no more memory than the samples
+        at_once = EVALUATED_ON_CPUS if on_cpu else EVALUATED_ELSEWHERE
+        self.at_once = max(1, at_once // n1) if convolutional else sys.maxsize
         n_views = 2 * (settings.batch or 2 * n1)  # `exact` has 2 n1 pairs
         self.view_bytes = n_views * n1 * self.dtype.itemsize
         # P W is multiplied out where that is less work than P z for all views
@@ -267,21 +280,38 @@ class Program:
         arrays: Arrays,
     ) -> tuple[TrainingState, dict[str, Any]]:
         """Take steps first, …, stop − 1 of all runs, then measure."""
-        step = jax.vmap(self.step, in_axes=(0, None, 0, 0, None))
-        states = jax.lax.fori_loop(
-            first, stop, lambda index, s: step(s, index, keys, scalars, arrays), states
-        )
+
+        def steps(
+            state: TrainingState, key: Any, scalars: Mapping[str, Any], arrays: Arrays
+        ) -> TrainingState:
+            return jax.lax.fori_loop(
+                first, stop, lambda index, s: self.step(s, index, key, scalars, arrays), state
+            )
+
+        states = self._for_all_runs(steps)(states, keys, scalars, arrays)
         # a few runs at a time: each compares all pairs of samples
+        at_once = min(len(keys), max(1, PAIRS_AT_ONCE // len(arrays.evaluation) ** 2))
         measured = jax.lax.map(
             lambda run: self.measure(run[0], stop, run[1], run[2], arrays),
             (states, keys, scalars),
-            batch_size=min(len(keys), max(1, PAIRS_AT_ONCE // len(arrays.evaluation) ** 2)),
+            batch_size=None if self.in_turn else at_once,
         )
         failed = (states.failed_at < 0) & ~jnp.isfinite(measured["loss"])
         failed_at = jnp.where(failed, stop, states.failed_at)
         return states._replace(failed_at=failed_at), jax.tree.map(
             lambda values: _undefined(failed_at >= 0, values), measured
         )
+
+    def _for_all_runs(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Function of arguments with the run as first axis and of the data, which all runs share, as the last one."""
+
+        def of_all(*arguments: Any) -> Any:
+            *stacked, arrays = arguments
+            if self.in_turn:
+                return jax.lax.map(lambda run: function(*run, arrays), tuple(stacked))
+            return jax.vmap(lambda *run: function(*run, arrays))(*stacked)
+
+        return of_all
 
     def _views(self, arrays: Arrays, key: Any, index: Any) -> Any:
         # key 0 started the network, so step k draws from key k + 1
@@ -303,16 +333,20 @@ class Program:
         w_projector, s_projector, _ = networks.init(self.projector, for_projector, shape, 1.0, self.dtype)
         return Backbone(w, w_projector), Backbone(s, s_projector)
 
-    def _forward(self, weights: Backbone, statistics: Backbone, x: Any, *, training: bool) -> Any:
-        f, encoder = networks.apply(self.encoder, weights.encoder, statistics.encoder, x, training=training)
+    def _forward(self, weights: Backbone, statistics: Backbone, x: Any) -> tuple[Any, Backbone]:
+        """Projections z of (V, N, …) in training, and running statistics after them."""
+        f, encoder = networks.apply(self.encoder, weights.encoder, statistics.encoder, x, training=True)
         z, projector = networks.apply(
-            self.projector, weights.projector, statistics.projector, f, training=training
+            self.projector, weights.projector, statistics.projector, f, training=True
         )
-        return f, z, Backbone(encoder, projector)
+        return z, Backbone(encoder, projector)
 
     def _features(self, state: TrainingState, x: Any) -> tuple[Any, Any]:
         """Representations f and projections z of (V, N, …), with running statistics."""
-        f, z, _ = self._forward(state.online, state.statistics, x, training=False)
+        f = networks.evaluate(self.encoder, state.online.encoder, state.statistics.encoder, x, self.at_once)
+        z = networks.evaluate(
+            self.projector, state.online.projector, state.statistics.projector, f, self.at_once
+        )
         return f, batch_normalised(z, self.settings.normalisation.of_projector)
 
     def _loss(
@@ -329,11 +363,11 @@ class Program:
             statistics, predictor_statistics = state.statistics, state.predictor_statistics
         else:
             normalisation = self.settings.normalisation
-            _, z, statistics = self._forward(online, state.statistics, x, training=True)
+            z, statistics = self._forward(online, state.statistics, x)
             z = batch_normalised(z, normalisation.of_projector)
             t = z
             if aimed:
-                _, t, _ = self._forward(target, state.statistics, _pick(views, aimed), training=True)
+                t, _ = self._forward(target, state.statistics, _pick(views, aimed))
                 t = batch_normalised(t, normalisation.of_target)
                 if settings.stop_gradient:
                     t = jax.lax.stop_gradient(t)
@@ -408,6 +442,6 @@ def _pick(views: Any, wanted: tuple[int, ...]) -> Any:
 
 
 @lru_cache(maxsize=32)
-def program(settings: TrainingSettings, shape: tuple[int, ...], n_classes: int) -> Program:
+def program(settings: TrainingSettings, shape: tuple[int, ...], n_classes: int, platform: str) -> Program:
     """Return the program of a configuration, compiled once for all values of its swept scalars."""
-    return Program(settings, shape, n_classes)
+    return Program(settings, shape, n_classes, platform)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dynamics.training import convolutions
 from dynamics.training.generator import normal
 from dynamics.training.parts import EncoderSettings
 
@@ -68,9 +70,18 @@ class Linear:
 
 @dataclass(frozen=True)
 class Conv:
-    """3 x 3 convolution with zero padding, images (h, w, c) to (h, w, channels)."""
+    """3 x 3 convolution with zero padding, images (h, w, c) to (h, w, channels).
+
+    Parameters
+    ----------
+    channels
+        Of the output.
+    stacked
+        Whether the layer must do for runs that are stacked; see `convolutions`.
+    """
 
     channels: int
+    stacked: bool = True
 
     def init(self, key: Any, shape: Shape, scale: Any, dtype: Any) -> tuple[Any, Any, Shape]:
         h, w, c = shape
@@ -79,13 +90,11 @@ class Conv:
         return {"weight": kernel, "bias": jnp.zeros(self.channels, dtype)}, (), (h, w, self.channels)
 
     def apply(self, weights: Any, statistics: Any, x: Any, *, training: bool) -> tuple[Any, Any]:
-        # one product with the nine shifted images: stacked runs would make of a convolution one with groups, which
-        # XLA is hundreds of times slower at on CPUs
-        h, w, c = x.shape[2:]
-        padded = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-        shifted = [padded[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)]
-        patches = jnp.concatenate(shifted, axis=-1)
-        return patches @ weights["weight"].reshape(9 * c, self.channels) + weights["bias"], statistics
+        if self.stacked:
+            y = convolutions.by_products(x, weights["weight"])
+        else:
+            y = convolutions.of_one_run(x.reshape(-1, *x.shape[2:]), weights["weight"])
+        return y.reshape(*x.shape[:-1], self.channels) + weights["bias"], statistics
 
 
 @dataclass(frozen=True)
@@ -140,11 +149,26 @@ class HalfSize:
 
     def apply(self, weights: Any, statistics: Any, x: Any, *, training: bool) -> tuple[Any, Any]:
         for axis in (2, 3):
-            size = x.shape[axis]
-            if size > 1:
-                even = jax.lax.slice_in_dim(x, 0, size - 1, 2, axis)
-                x = (even + jax.lax.slice_in_dim(x, 1, size // 2 * 2, 2, axis)) / 2
+            if x.shape[axis] > 1:
+                x = _halved(jax.lax.slice_in_dim(x, 0, x.shape[axis] // 2 * 2, axis=axis), axis)
         return x, statistics
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _halved(x: Any, axis: int) -> Any:
+    """Means of neighbours along an axis of even size; its gradient is one pass over memory, which slices' is not."""
+    even, odd = (jax.lax.slice_in_dim(x, k, None, 2, axis) for k in (0, 1))
+    return (even + odd) / 2
+
+
+def _gradient_of_halved(axis: int, _: None, g: Any) -> tuple[Any]:
+    twice = jnp.broadcast_to(
+        jnp.expand_dims(g / 2, axis + 1), (*g.shape[: axis + 1], 2, *g.shape[axis + 1 :])
+    )
+    return (twice.reshape(*g.shape[:axis], -1, *g.shape[axis + 1 :]),)
+
+
+_halved.defvjp(lambda x, axis: (_halved(x, axis), None), _gradient_of_halved)
 
 
 @dataclass(frozen=True)
@@ -158,15 +182,15 @@ class PixelMean:
         return jnp.mean(x, (2, 3)), statistics
 
 
-def encoder_layers(settings: EncoderSettings) -> tuple[Layer, ...]:
-    """Layers of the encoder f, from a sample to its representation."""
+def encoder_layers(settings: EncoderSettings, *, stacked: bool = True) -> tuple[Layer, ...]:
+    """Layers of the encoder f, from a sample to its representation; they do for runs that are `stacked`, or do not."""
     before_relu: tuple[Layer, ...] = (BatchNorm(), Relu()) if settings.batch_norm else (Relu(),)
     if settings.kind == "linear":
         return (Linear(settings.features, bias=False),)
     if settings.kind == "mlp":
         hidden = [(Linear(width, gain=np.sqrt(2)), *before_relu) for width in settings.widths]
         return (*(layer for block in hidden for layer in block), Linear(settings.features))
-    blocks = [(Conv(width), *before_relu, HalfSize()) for width in settings.widths]
+    blocks = [(Conv(width, stacked), *before_relu, HalfSize()) for width in settings.widths]
     return (*(layer for block in blocks for layer in block), PixelMean(), Linear(settings.features))
 
 
@@ -212,6 +236,25 @@ def apply(
         x, s = layer.apply(w, s, x, training=training)
         after.append(s)
     return x, tuple(after)
+
+
+def evaluate(layers: Sequence[Layer], weights: Any, statistics: Any, x: Any, at_once: int) -> Any:
+    """Outputs (V, N, …) of a network with running statistics, worked out for so many of the N samples at a time."""
+
+    def of(some: Any) -> Any:
+        return apply(layers, weights, statistics, some, training=False)[0]
+
+    n = x.shape[1]
+    if n <= at_once:
+        return of(x)
+
+    def put(k: Any, y: Any) -> Any:
+        # the last portion is moved back to where it is whole, by both functions alike
+        some = jax.lax.dynamic_slice_in_dim(x, k * at_once, at_once, axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(y, of(some), k * at_once, axis=1)
+
+    shape = jax.eval_shape(of, x)
+    return jax.lax.fori_loop(0, -(-n // at_once), put, jnp.zeros(shape.shape, shape.dtype))
 
 
 @jax.custom_vjp

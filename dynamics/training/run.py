@@ -264,7 +264,7 @@ def _train(
         name: np.broadcast_to(np.asarray(value, settings.dtype), n_runs)
         for name, value in settings.swept().items()
     }
-    shared = program(_shared(settings), data.shape, n_classes)
+    shared = program(_shared(settings), data.shape, n_classes, device.platform)
     runs = Stacks(shared, seeds, scalars, arrays, data.spectrum, device)
     if initial is not None:
         runs.start_from(_given(settings, runs.state(), initial, n_runs))
