@@ -28,12 +28,12 @@ import jax
 import llvmlite.binding
 import numpy as np
 from _harness import Timing, measure, write_table
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from scipy.integrate import solve_ivp
 
 from dynamics.fields.modes import full_mode_field
 from dynamics.integration import explicit_pair as kernels
-from dynamics.integration.ensemble import integrate_ensemble
+from dynamics.integration.ensemble import Ensemble, integrate_ensemble
 from dynamics.integration.lane_kernels import lane_kernel
 from dynamics.integration.mode_ends import STEADY
 from dynamics.states import ModeState
@@ -72,11 +72,18 @@ FORM = (VARIANTS["full"].kind, 0.0, 0.0)
 # --- contenders: tolerance -> ends (3, n) ---------------------------------------------------------------------
 
 
+def ensemble_of(start: ModeState, system: ModeSystem, rtol: float) -> Ensemble:
+    return integrate_ensemble(start, system, full_mode_field, SPAN, rtol=rtol, atol=1e-3 * rtol, device="cpu")
+
+
 def dyn(start: ModeState, system: ModeSystem, rtol: float) -> np.ndarray:
-    ensemble = integrate_ensemble(
-        start, system, full_mode_field, SPAN, rtol=rtol, atol=1e-3 * rtol, device="cpu"
-    )
-    return np.array(ensemble.final)
+    return np.array(ensemble_of(start, system, rtol).final)
+
+
+def tries(start: ModeState, system: ModeSystem, rtol: float) -> float:
+    """Tries of steps that a trajectory takes in dyn, on average."""
+    ensemble = ensemble_of(start, system, rtol)
+    return float(np.mean(ensemble.n_accepted) + np.mean(ensemble.n_rejected))
 
 
 @njit(parallel=True, fastmath=kernels.FAST_MATH, error_model="numpy")
@@ -228,6 +235,47 @@ def environment(isa: str, caches: str) -> dict[str, str]:
     }
 
 
+def operations() -> int:
+    """Additions, multiplications and divisions of one try, counted in what the compiler makes of it."""
+
+    @njit(fastmath=kernels.FAST_MATH, error_model="numpy")
+    def tried(y: Any, k: Any, h: Any, p: Any, rtol: Any, atol: Any) -> Any:
+        return kernels.attempt(FORM, y, k, h, p, rtol, atol, kernels.TABLEAU)
+
+    three = (0.1, 0.2, 0.3)
+    tried(three, three, 0.1, (*three, *three), 1e-6, 1e-9)
+    (code,) = tried.inspect_llvm().values()
+    return len(re.findall(r" = f(?:add|sub|mul|div) ", code))
+
+
+TERMS, POINTS, ROUNDS = 16, 256, 20_000
+
+
+@njit(parallel=True, fastmath=True)
+def polynomials(x: Any, coefficients: Any) -> Any:
+    """Four polynomials at each point, over and over, on all cores: multiplications and additions alone."""
+    total = np.zeros((x.shape[0], x.shape[1]))
+    for core in prange(x.shape[0]):
+        for r in range(ROUNDS):
+            for i in range(x.shape[1]):
+                a, z = total[core, i] + r, x[core, i]
+                b, c, d = a + 1, a + 2, a + 3
+                for n in range(TERMS):
+                    a, b = a * z + coefficients[n], b * z + coefficients[n]
+                    c, d = c * z + coefficients[n], d * z + coefficients[n]
+                total[core, i] = a + b + c + d
+    return total
+
+
+def arithmetic_limit() -> float:
+    """Operations a second that the same compiler reaches on both cores where nothing but arithmetic is asked for."""
+    cores = get_num_threads()
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, (cores, POINTS))
+    run = partial(polynomials, x, np.linspace(0.1, 0.2, TERMS))
+    fastest = min(measure({"limit": run}, repeats=5, warmup=1)["limit"].seconds)
+    return 8.0 * TERMS * POINTS * ROUNDS * cores / fastest
+
+
 def instructions() -> str:
     """What the lanes were compiled to, by the registers in their assembly; their code must not come from a cache."""
     kernel: Any = lane_kernel(FORM, "float64", False)
@@ -288,11 +336,24 @@ def main() -> None:
         diffrax_name: diffrax_compile,
     }
     work: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    rows, main_rows = [], []
+    rows, main_rows, arithmetic = [], [], []
+    a_try, limit = operations(), arithmetic_limit()
     for rtol in TOLERANCES:
         repeats = 7 if rtol == 1e-6 else 3
         times = measure({name: partial(run, rtol) for name, (run, _) in contenders.items()}, repeats=repeats)
         base = times["dyn"].median / N
+        n_tries = tries(start, system, rtol)
+        a_second = a_try * n_tries / base
+        arithmetic.append(
+            {
+                f"dyn, {isa} code, rtol": f"{rtol:g}",
+                "tries a trajectory": f"{n_tries:.1f}",
+                "operations a try": a_try,
+                "10⁹ operations/s": f"{1e-9 * a_second:.3g}",
+                "limit": f"{1e-9 * limit:.3g}",
+                "share (%)": f"{100 * a_second / limit:.0f}",
+            }
+        )
         for name, (run, n) in contenders.items():
             each, error = times[name].median / n, achieved(run(rtol), exact)
             work[name].append((error, each))
@@ -316,6 +377,7 @@ def main() -> None:
                 )
     write_table(f"ensemble, {isa}", main_rows)
     write_table(f"ensemble, {isa}, work and precision", rows)
+    write_table(f"ensemble, {isa}, arithmetic", arithmetic)
     if isa == "AVX-512":
         plot(work, Path(__file__).parent / "work_precision.svg")
 

@@ -26,6 +26,13 @@ def _finite(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def _by_columns(sigma: np.ndarray) -> np.ndarray:
+    """The same matrix column by column: BLAS is twice as fast at X Σ for X of few rows."""
+    ordered = np.asfortranarray(sigma)
+    ordered.setflags(write=False)
+    return ordered
+
+
 def _rate(name: str, value: Any, *, positive: bool) -> float | np.ndarray:
     """Return a time constant (> 0) or weight decay (>= 0): a float, or an array with one value a mode."""
     array = _finite(name, value)
@@ -164,9 +171,8 @@ class MatrixSystem(_Rates):
             raise ValueError(
                 f"`sigma_s` and `sigma_d` must have one shape, got {sigma_s.shape} and {sigma_d.shape}"
             )
-        # column by column: BLAS is twice as fast at X Σ for X of few rows
-        object.__setattr__(self, "sigma_s", np.asfortranarray(sigma_s))
-        object.__setattr__(self, "sigma_d", np.asfortranarray(sigma_d))
+        object.__setattr__(self, "sigma_s", _by_columns(sigma_s))
+        object.__setattr__(self, "sigma_d", _by_columns(sigma_d))
         self._check_rates()
         for item in fields(_Rates):
             if np.ndim(getattr(self, item.name)) != 0:

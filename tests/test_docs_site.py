@@ -315,7 +315,7 @@ SAID = {
         "R2 balance law: holds", "R6 exact fate of one mode: holds", "R15 weight decay: holds",
         "holds violated", "1 + λ: 27.378,  1 − λ: 0.010", "corrected – E3",
         "both decay      learns", "4.79e-01", "both decay      doomed", "4.79e-01",
-        "encoder alone   learns", "e-08", "encoder alone   doomed", "e-33",
+        "encoder alone   learns", "e-08", "encoder alone   doomed", "e-10",
         "predictor alone learns", "2.86e+00", "predictor alone doomed", "2.78e+00",
     ),
     "engineer": says(

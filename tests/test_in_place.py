@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -53,6 +55,17 @@ def test_the_field_in_place_is_the_field(field: VectorField, rates: str, diagona
         assert_array_equal(y, pack(seen))
         assert_allclose(flow(0.0, pack(seen)), exact, rtol=0, atol=size)
     assert flow.n_evaluations == 4
+
+
+@pytest.mark.parametrize("part", ["derivative", "constrain"])
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_a_field_with_other_equations_is_not_computed_by_the_old_ones(field: VectorField, part: str) -> None:
+    def doubled(t: float, state: MatrixState, system: MatrixSystem) -> MatrixState:
+        return MatrixState(*(2 * value for value in getattr(field, part)(t, state, system)))
+
+    state, system = network(0, {}, diagonal=False)
+    other = replace(field, **{part: doubled})
+    assert_allclose(Flow(state, system, other)(0.0, pack(state)), pack(other(0.0, state, system)), rtol=1e-12)
 
 
 def test_what_a_flow_returns_is_the_callers_own() -> None:

@@ -96,26 +96,22 @@ def _slaved_predictor(t: Any, state: MatrixState, system: MatrixSystem) -> Matri
     return MatrixState(dW, 0.0 * state.predictor, (state.online - state.target) / system.tau_target)
 
 
-full_field = VectorField(
-    "full", _full, target_rule=TargetRule.FOLLOWS, in_place=gradient_flow(TargetRule.FOLLOWS)
+full_field = VectorField("full", _full, target_rule=TargetRule.FOLLOWS).computed_in_place(
+    gradient_flow(TargetRule.FOLLOWS)
 )
 """E = Θ Σd − P W Σs; dW/dt = Pᵀ E/τo − η W, dP/dt = E Wᵀ/τp − η P, dΘ/dt = (W − Θ)/τt (R1, R29; DD 179–180)."""
 
 fixed_target_field = VectorField(
-    "fixed-target", _fixed_target, target_rule=TargetRule.FIXED, in_place=gradient_flow(TargetRule.FIXED)
-)
+    "fixed-target", _fixed_target, target_rule=TargetRule.FIXED
+).computed_in_place(gradient_flow(TargetRule.FIXED))
 """The flow with Θ constant (R13)."""
 
 no_predictor_field = VectorField("no-predictor", _no_predictor, _identity_predictor)
 """The flow with P = I constant: linear in (W, Θ) (R11; DD F.3)."""
 
 no_ema_field = VectorField(
-    "no-ema",
-    _no_ema,
-    _target_is_online,
-    target_rule=TargetRule.ONLINE,
-    in_place=gradient_flow(TargetRule.ONLINE),
-)
+    "no-ema", _no_ema, _target_is_online, target_rule=TargetRule.ONLINE
+).computed_in_place(gradient_flow(TargetRule.ONLINE))
 """The flow with Θ = W behind the stop-gradient (R14)."""
 
 no_stop_gradient_field = VectorField("no-stop-gradient", _no_stop_gradient, _target_is_online)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,22 @@ def _clock(system: Any) -> tuple[float, float]:
 
 Binding = Callable[[Any, Any], Callable[[float], None]]
 """(state, derivative) -> what, called with a time, computes the derivative of the state into the other's arrays."""
+
+
+class InPlace(NamedTuple):
+    """A field computed in place.
+
+    Parameters
+    ----------
+    derivative, constrain
+        Functions of the `VectorField` that it computes. It is used for no field that has others.
+    binding
+        (state like those to come, system) -> `Binding`.
+    """
+
+    derivative: Callable[[Any, Any, Any], Any]
+    constrain: Callable[[Any, Any, Any], Any]
+    binding: Callable[[Any, Any], Binding]
 
 
 class TargetRule(Enum):
@@ -83,8 +99,8 @@ class VectorField:
         Of a flow of matrices whose W and P follow the gradient, how its target moves: implicit steps know the
         linearisation of these (`dynamics.integration.linearised`). None for all others.
     in_place
-        (state like those to come, system) -> `Binding` that computes in NumPy what the field returns, without
-        temporary arrays: small systems spend most of their time on these. Left out, what the field returns is copied.
+        What computes in NumPy what the field returns, without temporary arrays: small systems spend most of their time
+        on these. Left out, what the field returns is copied. See `computed_in_place`.
     """
 
     name: str
@@ -96,16 +112,21 @@ class VectorField:
     clock: Callable[[Any], tuple[float, float]] = _clock
     growth: Callable[[Any], float] | None = None
     target_rule: TargetRule | None = None
-    in_place: Callable[[Any, Any], Binding] | None = None
+    in_place: InPlace | None = None
 
     def __call__(self, t: Any, state: State, system: Any) -> State:
         """Evaluate d state/dt at time t."""
         return self.derivative(t, self.constrain(t, state, system), system)
 
+    def computed_in_place(self, binding: Callable[[Any, Any], Binding]) -> VectorField:
+        """The same field with a binding that computes it in place."""
+        return replace(self, in_place=InPlace(self.derivative, self.constrain, binding))
+
     def binding(self, like: Any, system: Any) -> Binding:
         """The field in place, for states like one: `in_place`, or copies of what it returns."""
-        if self.in_place is not None:
-            return self.in_place(like, system)
+        own = self.in_place
+        if own is not None and own.derivative is self.derivative and own.constrain is self.constrain:
+            return own.binding(like, system)
 
         def bind(state: Any, derivative: Any) -> Callable[[float], None]:
             def evaluate(t: float) -> None:
