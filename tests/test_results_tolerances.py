@@ -21,8 +21,10 @@ After a deliberate change: `python tests/test_results_tolerances.py` writes it a
 tolerance is derived.
 """
 TRIALS = range(2)
-MEASURED = ("R4", "R18", "R312", "R314", "R315", "R316", "R320", "R321", "R322", "R323")
+MEASURED = ("R4", "R8", "R30", "R109", "R312", "R314", "R315", "R316", "R320", "R321", "R322", "R323")
 """Whose tolerances hold the error of an integration, or a singular value that is zero but for rounding."""
+RESTED = ("R18", "R227")
+"""Whose tolerances hold the way that a run has left where it rests: rounding decides at which of its last steps."""
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(analysis.results.__path__, "analysis.results.")
@@ -52,6 +54,10 @@ def test_tolerances_are_those_that_were_derived(result: Result, monkeypatch: pyt
     for k in TRIALS:
         found = tolerances(result, k, monkeypatch)
         assert len(found) == len(derived[k])
+        if result.id in RESTED:
+            assert np.all(0 < np.array(found))
+            assert np.all(np.array(found) <= 3 * np.max(derived, axis=0))
+            continue
         factor = 3.0 if result.id in MEASURED else 1.02
         assert np.max(np.abs(np.log(found) - np.log(derived[k]))) < np.log(factor)
 
