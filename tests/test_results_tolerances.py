@@ -55,7 +55,7 @@ def test_tolerances_are_those_that_were_derived(result: Result, monkeypatch: pyt
         found = tolerances(result, k, monkeypatch)
         assert len(found) == len(derived[k])
         if result.id in RESTED:
-            assert np.all(0 < np.array(found))
+            assert np.all(np.array(found) > 0)
             assert np.all(np.array(found) <= 3 * np.max(derived, axis=0))
             continue
         factor = 3.0 if result.id in MEASURED else 1.02
