@@ -167,6 +167,7 @@ def test_convolutional_runs_in_turn_are_stacked_ones() -> None:
         assert_allclose(mine, theirs, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_convolutional_runs_do_not_depend_on_what_runs_beside_them() -> None:
     settings = TrainingSettings(**CONVOLUTIONAL)
     beside, alone = (train(settings, seeds=seeds, device="cpu") for seeds in ([3, 4], 4))
