@@ -113,8 +113,8 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @_device
-def _larger(a: Any, b: Any) -> Any:
-    # unlike max() this is one instruction, gives b if a is NaN, and exists on CUDA
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers, b if a is NaN: unlike max() one instruction, and there is one on CUDA."""
     return a if a > b else b
 
 
@@ -142,7 +142,7 @@ def constrained(form: Any, y: Any, p: Any) -> Any:
     if kind == FAST:
         return w1, (th * p[1] / (w1 * p[0]) if w1 != ZERO else w1), th
     if kind == DIRECT:
-        s = _larger(p[0] * w1 * w1, p[0] * ZERO)
+        s = larger(p[0] * w1 * w1, p[0] * ZERO)
         return w1, type(s)(form[1]) * math.sqrt(s) + type(s)(form[2]) * s, th
     return y
 
@@ -255,7 +255,7 @@ def step(form: Any, y: Any, h: Any, k1: Any, p: Any, tableau: Any) -> Any:
 @_device
 def size(y: Any) -> Any:
     """The largest of three numbers."""
-    return _larger(_larger(abs(y[0]), abs(y[1])), abs(y[2]))
+    return larger(larger(abs(y[0]), abs(y[1])), abs(y[2]))
 
 
 @_device
@@ -298,18 +298,18 @@ def controlled(form: Any, y: Any, z: Any, error: Any, h: Any, rtol: Any, atol: A
     The error of w1 and θ is measured against the encoder, which leaves and approaches zero by multiplication, that of
     w2 against the larger of both.
     """
-    encoder = _larger(abs(y[0]), abs(z[0]))
+    encoder = larger(abs(y[0]), abs(z[0]))
     if form[0] not in (FIXED, FAST, DIRECT):
-        encoder = _larger(encoder, _larger(abs(y[2]), abs(z[2])))
-    predictor = _larger(encoder, _larger(abs(y[1]), abs(z[1])))
+        encoder = larger(encoder, larger(abs(y[2]), abs(z[2])))
+    predictor = larger(encoder, larger(abs(y[1]), abs(z[1])))
     follower = error[2]
     if form[0] in (FAST, DIRECT):  # their θ is not bounded by w1, whose sign it must not hide
-        follower = follower * (encoder / _larger(encoder, _larger(abs(y[2]), abs(z[2]))))
-    # w1 last: a NaN anywhere is one in the error of w1, and of two numbers _larger gives that
-    off, allowed = _larger(abs(follower), abs(error[0])), type(h)(TINY) + rtol * encoder
+        follower = follower * (encoder / larger(encoder, larger(abs(y[2]), abs(z[2]))))
+    # w1 last: a NaN anywhere is one in the error of w1, and of two numbers larger gives that
+    off, allowed = larger(abs(follower), abs(error[0])), type(h)(TINY) + rtol * encoder
     aside, bound = abs(error[1]), atol + rtol * predictor
     accepted = (off < allowed) & (aside < bound)
-    factor = smaller(_larger(step_factor(off, allowed, aside, bound), type(h)(0.2)), type(h)(8))
+    factor = smaller(larger(step_factor(off, allowed, aside, bound), type(h)(0.2)), type(h)(8))
     return accepted, factor * h
 
 
@@ -333,7 +333,7 @@ def opening(form: Any, start: Any, p: Any, rtol: Any, first_way: Any, look: Any)
     k = derivative(form, y, p)
     way, speed = size(y), size(k)
     h = first_way * way / speed if speed > ZERO else ONE / p[4]
-    return y, k, h, look * p[4] * _larger(way, abs(p[1] / p[0]) if p[0] != ZERO else way)
+    return y, k, h, look * p[4] * larger(way, abs(p[1] / p[0]) if p[0] != ZERO else way)
 
 
 @_device

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dynamics.integration.explicit_pair import FLOW
+from dynamics.integration.explicit_pair import FLOW, larger, smaller
 from dynamics.integration.mode_course import EXPLICIT, GROWN, SHARE
 from dynamics.integration.mode_ends import COLLAPSED, KEPT, LEARNED, NEAR, SHRUNK, UNDECIDED
 from dynamics.integration.mode_flow import FULL, NO_EMA, TIED
@@ -54,16 +54,6 @@ _inlined = njit(forceinline=True, fastmath={"contract", "arcp"}, error_model="nu
 @_inlined
 def _held(x: Any) -> Any:
     return (abs(x) < _BEYOND) & (abs(x) > 1 / _BEYOND)
-
-
-@_inlined
-def _larger(x: Any, y: Any) -> Any:
-    return x if x > y else y
-
-
-@_inlined
-def _smaller(x: Any, y: Any) -> Any:
-    return x if x < y else y
 
 
 @_inlined
@@ -138,19 +128,19 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     a0, b0, g0 = start[0] / from_o, start[1] / from_p, start[2] / from_o
     a, b, g = y[0] / from_o, y[1] / from_p, y[2] / from_o
     coupling, damping = ld * over_to * from_p, ls * over_to * over_tp
-    size = _larger(_larger(abs(a), abs(b)), abs(g))
+    size = larger(larger(abs(a), abs(b)), abs(g))
     known = _held(over_to) & _held(over_tp) & _held(zeta) & _held(coupling) & _held(damping)
-    known &= _held(size) & _held(a) & (_larger(_larger(abs(a0), abs(b0)), abs(g0)) < _BEYOND)
+    known &= _held(size) & _held(a) & (larger(larger(abs(a0), abs(b0)), abs(g0)) < _BEYOND)
     known &= (left >= 0) & (eta == 0) & (ls > 0) & (a != 0) & (b != 0) & (g != 0)
 
     sign = 1.0 if coupling > 0 else -1.0
     level = abs(coupling) / damping
     above = sign * b
     c = (a0 - b0) * (a0 + b0) if kind != TIED else 0.0
-    depth = math.sqrt(_larger(-c, 0.0))
+    depth = math.sqrt(larger(-c, 0.0))
     known &= (abs(c) > 1e-30 * size * size) | (kind == TIED)
     known &= abs(depth - level) > _APART * level
-    known &= size < GROWN * _larger(_larger(abs(a0), abs(b0)), _larger(abs(g0), level))
+    known &= size < GROWN * larger(larger(abs(a0), abs(b0)), larger(abs(g0), level))
     kept = True
     if kind != TIED:
         kept = abs((a - b) * (a + b) - c) <= KEPT * (a0 * a0 + b0 * b0 + a * a + b * b)
@@ -158,14 +148,14 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
     learns = (c > 0) | ((above > 0) & (depth < level))
     if kind == TIED:
         learns = above > 0
-    height = math.sqrt(_larger((level - depth) * (level + depth) if c <= 0 else level * level + c, 0.0))
+    height = math.sqrt(larger((level - depth) * (level + depth) if c <= 0 else level * level + c, 0.0))
     end_a = math.copysign(height, a) if learns else 0.0
     end_b = sign * level if learns else math.copysign(depth, b)
     certain = kept & ((c <= 0) | (a * a0 > 0))  # for c <= 0 a g > 0, too, which holds where it is near
-    now = abs(a) if kind == NO_EMA else _larger(abs(a), abs(g))
-    begun = abs(a0) if kind == NO_EMA else _larger(abs(a0), abs(g0))
+    now = abs(a) if kind == NO_EMA else larger(abs(a), abs(g))
+    begun = abs(a0) if kind == NO_EMA else larger(abs(a0), abs(g0))
     near = (abs(a - end_a) <= NEAR * height) & (abs(g - end_a) <= NEAR * height)
-    near &= abs(b - end_b) <= NEAR * _larger(abs(end_b), NEAR * height)
+    near &= abs(b - end_b) <= NEAR * larger(abs(end_b), NEAR * height)
     arrived = certain & (near if learns else now <= SHRUNK * begun)
 
     # the slow rate of decay to the end
@@ -176,8 +166,8 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
         slow = steep
     else:
         trace, det = x + zeta, zeta * steep
-        towards = 2 * det / (trace + math.sqrt(_larger(trace * trace - 4 * det, 0.0)))
-        slow = towards if coupling * end_b > 0 else _smaller(x, zeta)
+        towards = 2 * det / (trace + math.sqrt(larger(trace * trace - 4 * det, 0.0)))
+        slow = towards if coupling * end_b > 0 else smaller(x, zeta)
     known &= slow > 0
 
     # how far it is from the end, and a bound on the error of the linear flow, as in `followed` of `mode_approach`
@@ -196,7 +186,7 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
         way = math.sqrt(sigma * sigma + unit * second * (unit * second))
         mu, m11, m12, m21 = -(x + zeta) / 2, (zeta - x) / 2, coupling, zeta * end_b
     close &= way <= 0.05
-    reach = 1.2 * whole if kind == NO_EMA else _larger(1.2 * whole, 1 / unit)
+    reach = 1.2 * whole if kind == NO_EMA else larger(1.2 * whole, 1 / unit)
     kappa = curvature(kind, end_a, end_b, coupling, damping, unit * zeta, way) * way / slow
     close &= kappa <= 0.5
     delta = m11 * m11 + m12 * m21
@@ -219,8 +209,8 @@ def glance(kind: Any, start: Any, y: Any, p: Any, left: Any, rtol: Any, atol: An
 
     absolute = atol / from_p
     allowed = absolute + rtol * size
-    away = _larger(_larger(abs(then_a - end_a), abs(then_b - end_b)), abs(then_g - end_a))
-    size_then = _larger(_larger(abs(then_a), abs(then_b)), abs(then_g))
+    away = larger(larger(abs(then_a - end_a), abs(then_b - end_b)), abs(then_g - end_a))
+    size_then = larger(larger(abs(then_a), abs(then_b)), abs(then_g))
     follows = close & (bound <= SHARE * allowed)
     rests = (left == math.inf) | (follows & (away + bound <= allowed / 100))
     ends = away <= absolute + rtol * size_then
